@@ -1,0 +1,1 @@
+"""One module per verb; no parsing of arguments, no printing."""

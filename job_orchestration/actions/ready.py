@@ -1,0 +1,189 @@
+"""`ready`: check, pin and queue what lies in ConfigSources."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.actions.check import Candidate, Check, drops_in
+from job_orchestration.files import intake, journal, opening, provenance, token, trash
+from job_orchestration.model.event import Readied
+from job_orchestration.model.provenance import Provenance
+from job_orchestration.rules import naming, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from job_orchestration.files.intake import Drop
+    from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.problem import Problem
+    from job_orchestration.model.task import Json
+
+_BATCH: Final = 200
+"""Runs that are opened as one step: what is synced once a batch is shared by so many."""
+_REST: Final = 2.0
+"""Seconds without any change after which a file counts as whole, if nobody has it open for writing."""
+_PATIENCE: Final = 6.0
+"""Seconds that `ready` waits for files that somebody is still writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A config that was queued."""
+
+    file: str
+    run: str
+    token: str
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the drops of one go."""
+
+    queued: list[Queued] = field(default_factory=list)
+    refused: dict[str, list[Problem]] = field(default_factory=dict)
+    unsettled: list[str] = field(default_factory=list)
+    """Files that somebody is still writing; they are left for the next time."""
+    notes: list[str] = field(default_factory=list)
+    """What was mended of an earlier go that was cut short."""
+
+
+def ready(workspace: Workspace) -> Report:
+    """Queue everything in ConfigSources that is fine, and write beside each other file what is wrong with it.
+
+    Raises:
+        OSError: what the disk says; nothing is lost by it, and the next `ready` goes on.
+    """
+    settling = intake.Settling(time.monotonic)
+
+    def at_rest(name: str, status: os.stat_result) -> bool:
+        return time.time() - status.st_ctime >= _REST or settling.settled(name, status)
+
+    check = Check(workspace)
+    try:
+        report = ready_drops(workspace, check, at_rest)
+        deadline = time.monotonic() + _PATIENCE
+        while report.unsettled and time.monotonic() < deadline:
+            time.sleep(0.25)
+            more = ready_drops(workspace, check, at_rest)
+            report.queued += more.queued
+            report.refused.update(more.refused)
+            report.unsettled = more.unsettled
+    finally:
+        check.close()
+    for filename in report.unsettled:
+        report.notes.append(f"{filename} is still being written; it is left for the next time")
+    return report
+
+
+def ready_drops(workspace: Workspace, check: Check, settled: Callable[[str, os.stat_result], bool]) -> Report:
+    """One go through ConfigSources; `settled` tells of a file's name and status whether it is at rest."""
+    report = Report()
+    with opening.only_one(workspace):
+        report.notes += opening.recover(workspace)
+        drops, report.refused, report.unsettled = drops_in(workspace, settled)
+        taken = opening.taken_stems(workspace) if drops else set()
+        for start in range(0, len(drops), _BATCH):
+            _ready_batch(workspace, check, drops[start : start + _BATCH], taken, report)
+    _write_problems(workspace, report)
+    return report
+
+
+def _ready_batch(
+    workspace: Workspace, check: Check, drops: Sequence[Drop], taken: set[str], report: Report
+) -> None:
+    openings: list[opening.Opening] = []
+    fine: list[Candidate] = []
+    for candidate in check.examine(drops):
+        if candidate.config is not None:
+            _make_room(workspace, candidate)
+        if candidate.config is None:
+            report.refused[candidate.drop.filename] = candidate.problems
+            continue
+        openings.append(_opening(candidate, taken))
+        fine.append(candidate)
+    targets = opening.open_runs(workspace, openings)
+    for candidate, target in zip(fine, targets, strict=True):
+        queued = Queued(
+            candidate.drop.filename, candidate.run, os.path.basename(target), tuple(candidate.problems)
+        )
+        report.queued.append(queued)
+
+
+def _make_room(workspace: Workspace, candidate: Candidate) -> None:
+    if os.path.lexists(workspace.run_folder(candidate.run)):
+        fault = trash.put_away(workspace, candidate.run)
+        if fault is not None:
+            candidate.add(fault.what, fault.todo, "outputDir")
+
+
+def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
+    config = candidate.config
+    assert config is not None
+    values: dict[str, Json] = {**config.values, "outputDir": candidate.run}
+    data = writing.to_yaml(values, comment=f"{token.HEADER}{candidate.run}")
+    digest = hashlib.sha256(data).hexdigest()
+    seed = config.settings.seed
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(32)
+    stem = naming.numbered(config.name, lambda name: name in taken)
+    taken.add(stem)
+    readied = Readied(config.name, digest, values, seed, candidate.code)
+    return opening.Opening(
+        candidate.drop, candidate.run, stem, data, _provenance(candidate, digest, seed), readied
+    )
+
+
+def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
+    tree, code = candidate.tree, candidate.code
+    repository = candidate.checked.values.get("githubRepository")
+    found = Provenance(
+        run=candidate.run,
+        config=naming.stem_of(candidate.drop.filename),
+        digest=digest,
+        readied_at=journal.now(),
+        seed=seed,
+        commit=code.commit if code else None,
+        folder=code.folder if code else None,
+        work_tree=code.work_tree if code else None,
+        branch=tree.branch if tree else None,
+        origin=tree.origin if tree else None,
+        github_repository=str(repository) if repository is not None else None,
+        dirty=tree.dirty if tree and code and code.commit != tree.head else (),
+        argv=tuple(sys.argv),
+    )
+    own = json.dumps(found.as_json(), indent=1, ensure_ascii=False)
+    return f"{own[:-2]},\n{_environment()[2:]}\n".encode("utf-8", "backslashreplace")
+
+
+@functools.cache
+def _environment() -> str:
+    """The part of every provenance that is the same for all runs that this process readies, as text."""
+    return json.dumps(provenance.environment(), indent=1, ensure_ascii=False)
+
+
+def _write_problems(workspace: Workspace, report: Report) -> None:
+    folder = Path(workspace.sources)
+    for filename, problems in report.refused.items():
+        intake.write_problems(folder, filename, problems)
+    for queued in report.queued:
+        intake.clear_problems(folder, queued.file)
+    _clear_orphans(folder, report.refused)
+
+
+def _clear_orphans(folder: Path, refused: Iterable[str]) -> None:
+    """Take problems files away whose config is gone: it was mended under another name, or given up."""
+    kept = set(refused)
+    for name in os.listdir(folder):
+        filename = name.removesuffix(naming.PROBLEMS_SUFFIX)
+        if filename != name and filename not in kept and not os.path.lexists(folder / filename):
+            intake.clear_problems(folder, filename)

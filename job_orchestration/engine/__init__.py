@@ -1,0 +1,1 @@
+"""Processes: workers that claim runs, hosts that are warm, children that run tasks."""

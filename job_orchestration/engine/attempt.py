@@ -1,0 +1,239 @@
+"""One child: runs the tasks of a run that have no checkpoint yet, in order, and writes the journal.
+
+Whatever a task does, the child says in the shared page how it ended; when it could not, the worker reads it
+off the journal and the exit status. The checkpoint of a task is written in this order: the task's files are
+committed, the fence is looked at, `task_finished` is appended and synced. Only then does the next task
+start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import faulthandler
+import logging
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.engine import loading, sweep
+from job_orchestration.engine.page import Page, Verdict
+from job_orchestration.files import journal, store, views
+from job_orchestration.files.token import still_ours
+from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
+from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
+from job_orchestration.model.run import Outcome, RunState, TaskState
+from job_orchestration.model.task import specs_of
+from job_orchestration.rules import lifecycle
+
+if TYPE_CHECKING:
+    from job_orchestration.engine.messages import Message
+    from job_orchestration.model.task import Json
+
+_FORMAT: Final = "%(asctime)s [%(levelname)-5.5s]  %(message)s"
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+
+log = logging.getLogger("job_orchestration")
+
+
+def settle_in(host: int) -> None:
+    """Turn a fresh fork, or a fresh interpreter, into a run's own process."""
+    sweep.die_with_parent(host)
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+    atexit._clear()  # noqa: SLF001  # what the host's imports registered is the host's to run
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    logging.basicConfig(format=_FORMAT, level=logging.INFO, stream=sys.stderr, force=True)
+
+
+def leave(code: int) -> None:
+    """End the child without unwinding into whatever it was forked from."""
+    try:
+        atexit._run_exitfuncs()  # noqa: SLF001  # those that the tasks registered
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+class TaskContext:
+    """What a running task may know and use of its run: `self.context`."""
+
+    def __init__(self, attempt: Attempt, task: TaskState, number: int) -> None:
+        self.run = attempt.run_name
+        self.attempt = attempt.number
+        self.seed = attempt.state.seed
+        self.log = logging.getLogger(task.id)
+        self.store = store.FolderStore(attempt.folder, task.id, f"{attempt.number}.{number}")
+        self._of = attempt
+        self._id = task.id
+
+    @property
+    def resume_dir(self) -> Path:
+        """A folder of this task that survives attempts."""
+        path = Path(self._of.folder, store.RESUME, self._id)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run was asked to end soon."""
+        return self._of.page.stop
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the task is: two numbers in shared memory, so call it as often as you like."""
+        self._of.page.set_progress(float(done), float(total or 0))
+
+    def result_of(self, task_id: str) -> Json:
+        """What an earlier task of this run returned.
+
+        Raises:
+            KeyError: when there is no such task, or it has not finished.
+        """
+        return self._of.finished(task_id).result
+
+    def folder_of(self, task_id: str) -> Path:
+        """The folder of what an earlier task of this run saved through its store.
+
+        Raises:
+            KeyError: when there is no such task, it has not finished, or it saved nothing.
+        """
+        folder = self._of.finished(task_id).folder
+        if folder is None:
+            raise KeyError(f"task {task_id} saved nothing through its store")
+        return Path(self._of.folder, folder)
+
+
+class Attempt:
+    """The child's view of the run it works for."""
+
+    def __init__(self, order: Message, lock: int, writer: journal.Writer, page: Page) -> None:
+        self.run_name: str = order["run"]
+        self.folder: str = order["folder"]
+        self.number: int = order["attempt"]
+        self.token: str = order["token"]
+        self.lock = lock
+        self.writer = writer
+        self.page = page
+        self.state: RunState = lifecycle.fold(journal.read(self.folder))
+        self.values: dict[str, Json] = {**self.state.values, "outputDir": self.folder}
+
+    def finished(self, task_id: str) -> TaskState:
+        """A task of this run that has its checkpoint."""
+        for task in self.state.tasks:
+            if task.id == task_id and task.ended_at is not None and task.outcome is Outcome.OK:
+                return task
+        done = ", ".join(t.id for t in self.state.tasks if t.outcome is Outcome.OK) or "none yet"
+        raise KeyError(f"no finished task {task_id} in this run (finished: {done})")
+
+    def write(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event; the state follows."""
+        self.state = lifecycle.step(self.state, self.writer.write(event, sync=sync))
+
+    def go_on(self) -> Verdict:
+        """Run the tasks without a checkpoint, in order, until one fails or somebody says stop."""
+        while (index := self.state.current) is not None:
+            if self.page.stop:
+                return Verdict.STOPPED
+            if not self._run_task(index):
+                return Verdict.FAILED
+        return Verdict.DONE
+
+    def _run_task(self, index: int) -> bool:
+        task = self.state.tasks[index]
+        self._fence()
+        self.write(TaskStarted(task.id, task.tries + 1))
+        views.write_status(self.folder, self.state)
+        started = time.monotonic()
+        self.page.begin_task(index, started)
+        log.info("Running task with id: %s", task.id)
+        context = TaskContext(self, task, task.tries + 1)
+        try:
+            value = self._call(index, context)
+        except BaseException as error:  # noqa: BLE001  # sys.exit and Ctrl-C of a task end the task, not more
+            self._failed(task, error, time.monotonic() - started)
+            context.store.discard()
+            return False
+        folder, outputs = context.store.commit()
+        self._fence()
+        duration = round(time.monotonic() - started, 6)
+        self.write(TaskFinished(task.id, duration, value, folder, outputs), sync=True)
+        log.info("Finished task with id: %s (%.3f s)", task.id, duration)
+        return True
+
+    def _call(self, index: int, context: TaskContext) -> Json:
+        spec = specs_of(self.values)[index]
+        _seed(self.state.seed)
+        made: Any = loading.resolve(spec.method)(spec.merged_with(self.values))
+        made.context = context
+        value = made.run()
+        try:
+            return journal.strict_json(value)
+        except ValueError as error:
+            raise PermanentError(f"its return value cannot be kept: {error}") from None
+
+    def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise error  # the disk's trouble is not the task's: the attempt ends uncounted
+        traceback.print_exception(error)
+        outcome = Outcome.INTERRUPTED if self.page.stop else Outcome.ERROR
+        delay = error.delay if isinstance(error, TemporaryError) else None
+        self.write(
+            TaskFailed(
+                task.id,
+                outcome,
+                describe(error),
+                round(duration, 6),
+                permanent=isinstance(error, PermanentError),
+                delay_s=delay,
+            )
+        )
+        log.error("Task %s failed: %s", task.id, describe(error))
+
+    def _fence(self) -> None:
+        if not still_ours(self.token, self.lock):
+            raise ClaimLostError(f"Attempt {self.number} at {self.run_name} was taken over by another worker")
+
+
+def describe(error: BaseException) -> str:
+    """An exception's name and message in one bounded line."""
+    text = str(error).strip()
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:2000]
+
+
+def run(order: Message, lock: int, journal_file: int, page: Page) -> int:
+    """The whole life of an attempt's child; returns its exit code."""
+    os.environ.update(order["environment"])
+    writer = journal.Writer(
+        journal_file, journal.path_of(order["folder"], order["attempt"]), order["written"]
+    )
+    signal.signal(signal.SIGTERM, lambda *_: setattr(page, "stop", True))
+    try:
+        page.verdict = Attempt(order, lock, writer, page).go_on()
+    except ClaimLostError as error:
+        page.verdict = Verdict.LOST
+        log.error("%s", error)  # noqa: TRY400  # no fault of the program, so no traceback
+    except OSError as error:
+        page.verdict = Verdict.DISK
+        log.error("This attempt ends, and will go on when it can write again: %s", error)  # noqa: TRY400
+    return 0 if page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
+
+
+def _seed(seed: int) -> None:
+    """Start the random numbers of the libraries that are loaded, or forks would repeat each other's."""
+    random.seed(seed)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(seed % 2**32)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(seed)

@@ -1,0 +1,224 @@
+"""What there is to do: an index of the waiting tokens in memory, fed by events and corrected by scans.
+
+Events only wake a worker and say what is new; they may be lost (an inotify queue overflows in a burst, a
+network file system tells nothing of other hosts, a folder that was made anew is deaf). So every so often a
+scan of the folder replaces the index. Nobody lists the folder for every claim: with a hundred thousand
+tokens that alone would take hours.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from job_orchestration.files import token
+from job_orchestration.files.token import Token
+from job_orchestration.rules.naming import TokenName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from watchdog.observers.api import BaseObserver
+
+    from job_orchestration.files.workspace import Workspace
+
+SCAN_EVERY: Final = 10.0
+"""Seconds between two scans at the least; a scan that takes long is made more rarely."""
+RUNNING_EVERY: Final = 1.0
+"""Seconds between two looks at Running: nothing tells that a lock there has become free."""
+
+
+class Wake:
+    """A pipe that ends somebody's waiting: signals and events write to it."""
+
+    def __init__(self) -> None:
+        self.descriptor, self._end = os.pipe()
+        for descriptor in (self.descriptor, self._end):
+            os.set_blocking(descriptor, False)
+
+    @property
+    def signal_end(self) -> int:
+        """The end that `signal.set_wakeup_fd` writes to."""
+        return self._end
+
+    def ring(self) -> None:
+        """End the waiting, now or when it begins."""
+        with suppress(BlockingIOError):  # full is as good as rung
+            os.write(self._end, b"!")
+
+    def clear(self) -> None:
+        """Forget what was rung."""
+        with suppress(BlockingIOError):
+            while os.read(self.descriptor, 4096):
+                pass
+
+
+class FolderEvents(FileSystemEventHandler):
+    """Names that appeared in some folders of a workspace, as far as the system tells.
+
+    The workspace itself is watched too, since a folder that is removed and made anew is another one.
+    """
+
+    def __init__(self, workspace: Workspace, folders: Iterable[str], ring: Callable[[], None]) -> None:
+        self._folders = tuple(folders)
+        self._root = workspace.root
+        self._ring = ring
+        self._observer: BaseObserver = Observer()
+        self.seen: deque[tuple[str, bool]] = deque(maxlen=100_000)
+        """Paths that appeared, and whether they were renamed in; what overflows is found by a scan."""
+        self.renewed = True
+        """Whether a watched folder was made anew, so that a scan is due."""
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._observer.schedule(self, self._root)
+        for folder in self._folders:
+            with suppress(OSError):  # gone: a scan tells
+                self._observer.schedule(self, folder)
+        with suppress(OSError):  # no watches left on this system: scans alone must do
+            self._observer.start()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Note a name that appeared, or that a folder did."""
+        path = os.fsdecode(event.dest_path or event.src_path)
+        if event.event_type not in {"created", "moved", "closed"}:
+            return
+        if path in self._folders:
+            with suppress(OSError, KeyError):
+                self._observer.schedule(self, path)
+            self.renewed = True
+        elif os.path.dirname(path) in self._folders and not event.is_directory:
+            self.seen.append((path, event.event_type == "moved"))
+        else:
+            return
+        self._ring()
+
+    def stop(self) -> None:
+        """End the watching thread."""
+        if self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join()
+
+
+class Queue:
+    """The tokens that wait for a worker, oldest first.
+
+    Args:
+        workspace: where they lie.
+        wake: rung when there may be something new.
+    """
+
+    def __init__(self, workspace: Workspace, wake: Wake) -> None:
+        self._workspace = workspace
+        self._heap: list[tuple[int, int, str]] = []
+        self._known: set[str] = set()
+        self._delayed: dict[str, Token] = {}
+        self._unfit: dict[str, int] = {}
+        self._scan_at = 0.0
+        self._running_at = 0.0
+        self._interrupted: deque[Token] = deque()
+        self._events = FolderEvents(workspace, (workspace.to_run, workspace.running), wake.ring)
+        self._events.start()
+
+    def close(self) -> None:
+        """End the watching."""
+        self._events.stop()
+
+    def next(self) -> Token | None:
+        """The token to be tried next: Running first, or interrupted runs would starve behind the queue."""
+        self._take_events()
+        now = time.monotonic()
+        if now >= self._running_at:
+            self._running_at = now + RUNNING_EVERY
+            self._interrupted = deque(token.scan(self._workspace.running))
+        if self._interrupted:
+            return self._interrupted.popleft()
+        if now >= self._scan_at:
+            self._scan()
+        self._wake_delayed()
+        if self._heap:
+            mtime, _, filename = heapq.heappop(self._heap)
+            self._known.discard(filename)
+            name = TokenName.parse(filename)
+            assert name is not None
+            return Token(self._workspace.to_run, filename, name, mtime)
+        return None
+
+    def set_aside(self, unfit: Token) -> None:
+        """Leave a token that `ready` did not put there as it is, until it changes."""
+        self._unfit[unfit.path] = unfit.mtime_ns
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits and nothing runs: tokens that are held or unfit do not count."""
+        self._scan()
+        return not (self._heap or self._delayed or self._fit(token.scan(self._workspace.running)))
+
+    def look_again_in(self) -> float:
+        """Seconds after which something may have changed without an event."""
+        now = time.monotonic()
+        dues = [self._scan_at - now, self._running_at - now]
+        moment = datetime.now(UTC)
+        dues += [(_due(t) - moment).total_seconds() for t in self._delayed.values()]
+        return max(min(dues), 0.0)
+
+    def _fit(self, tokens: Iterable[Token]) -> list[Token]:
+        return [t for t in tokens if self._unfit.get(t.path) != t.mtime_ns]
+
+    def _scan(self) -> None:
+        started = time.monotonic()
+        self._events.seen.clear()
+        self._events.renewed = False
+        self._heap.clear()
+        self._known.clear()
+        self._delayed.clear()
+        for found in self._fit(token.scan(self._workspace.to_run)):
+            self._add(found)
+        taken = time.monotonic() - started
+        self._scan_at = time.monotonic() + max(SCAN_EVERY, 100 * taken)
+
+    def _take_events(self) -> None:
+        if self._events.renewed:
+            self._scan()
+        while self._events.seen:
+            path, _ = self._events.seen.popleft()
+            folder, filename = os.path.split(path)
+            name = TokenName.parse(filename)
+            if folder != self._workspace.to_run or name is None:
+                continue
+            with suppress(FileNotFoundError):
+                self._add_all(self._fit([Token(folder, filename, name, os.lstat(path).st_mtime_ns)]))
+
+    def _add_all(self, tokens: Iterable[Token]) -> None:
+        for found in tokens:
+            self._add(found)
+
+    def _add(self, found: Token) -> None:
+        if found.name.held:
+            return
+        if found.name.not_before is not None:
+            self._delayed[found.filename] = found
+        elif found.filename not in self._known:
+            self._known.add(found.filename)
+            heapq.heappush(self._heap, (found.mtime_ns, len(found.filename), found.filename))
+
+    def _wake_delayed(self) -> None:
+        if not self._delayed:
+            return
+        now = datetime.now(UTC)
+        for filename, found in list(self._delayed.items()):
+            if _due(found) <= now:
+                del self._delayed[filename]
+                heapq.heappush(self._heap, (found.mtime_ns, len(filename), filename))
+
+
+def _due(waiting: Token) -> datetime:
+    assert waiting.name.not_before is not None
+    return datetime.fromisoformat(waiting.name.not_before)

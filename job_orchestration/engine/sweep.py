@@ -1,0 +1,163 @@
+"""Nothing of a run outlives it: finding and ending the processes that a task left behind.
+
+A process that a task started may leave its group and its session, and may be orphaned on purpose. Two
+things still tell whose it is. A *child subreaper* inherits the orphans of everything below it, so for a
+host (and, when the host was killed, for its worker) whatever is left of a run is a descendant. And every
+program that a task started carries the run's name in its environment, which tells it even when host and
+worker are both gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+MARK: Final = "JOB_ORCHESTRATION_RUN"
+"""The variable that names a run and its attempt, as ``RUN#ATTEMPT``."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Inherit the orphans of all descendants from now on. Does nothing where the system has no such thing."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that forked it ends; at once if it already has."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def kill_descendants(spare: Collection[int] = (), seconds: float = 5.0) -> int:
+    """End every descendant of this process, and reap what becomes its child by that.
+
+    Args:
+        spare: children that are to live on, with everything below them.
+        seconds: how long to go on; a process in an uninterruptible wait may outlast it.
+
+    Returns:
+        How many were still there at the end.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        reap(spare)
+        if not spare and not _has_children():
+            return 0
+        left = _descendants(spare)
+        if not left or time.monotonic() > deadline:
+            return len(left)
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def reap(spare: Collection[int] = ()) -> None:
+    """Collect the ends of children that have died, except those that somebody else waits for."""
+    if not spare:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        return
+    for pid in _children(os.getpid()):
+        if pid not in spare:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        return _children_by_psutil(pid)
+
+
+def _children_by_psutil(pid: int) -> list[int]:
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.Error:
+        return []
+
+
+def _descendants(spare: Collection[int]) -> list[int]:
+    """Every living descendant; zombies of other parents are none of ours."""
+    import psutil
+
+    found: list[int] = []
+    for child in _children(os.getpid()):
+        if child in spare:
+            continue
+        with suppress(psutil.Error):
+            process = psutil.Process(child)
+            family = [process, *process.children(recursive=True)]
+            found += [p.pid for p in family if p.status() != psutil.STATUS_ZOMBIE]
+    return found
+
+
+def kill_marked(run: str, workspace: str, variable: str, seconds: float = 5.0) -> int:
+    """End every process on this host that carries a run's mark. Called by the new holder of the run.
+
+    Args:
+        run: the run's name, without an attempt's number.
+        workspace: the workspace's folder; another one may have a run of the same name.
+        variable: the environment variable that names the workspace.
+        seconds: how long to go on.
+
+    Returns:
+        How many were found.
+    """
+    marks = (f"{MARK}={run}#".encode(), f"{variable}={workspace}".encode())
+    deadline = time.monotonic() + seconds
+    killed: set[int] = set()
+    while marked := _marked(*marks):
+        killed.update(marked)
+        for pid in marked:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.005)
+    return len(killed)
+
+
+def _marked(run: bytes, workspace: bytes) -> list[int]:
+    found = []
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    for name in names:
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
+            variables = file.read().split(b"\0")
+            if workspace in variables and any(v.startswith(run) for v in variables):
+                found.append(int(name))
+    return found

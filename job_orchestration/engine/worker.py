@@ -1,0 +1,339 @@
+"""A worker: claims runs, has their tasks run by a host, and files the tokens away, until it is told to go.
+
+The loop is short on purpose: take the next token, try to claim it, and ask the pure rule
+`lifecycle.next_step` what the journal wants done, until the run has ended or belongs to nobody again. A run
+that makes trouble is let go of and stays where it is; the worker goes on with the next.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import string
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, assert_never
+
+from job_orchestration.engine import sweep
+from job_orchestration.engine.hosts import Host, Hosts
+from job_orchestration.engine.loading import CodePlan, modules_named
+from job_orchestration.engine.page import Verdict
+from job_orchestration.engine.queue import Queue, Wake
+from job_orchestration.files import beats, durable, intake, journal, store, token, views
+from job_orchestration.files.beats import Beat
+from job_orchestration.files.code import CodeStore
+from job_orchestration.files.workspace import VARIABLE
+from job_orchestration.model.errors import ClaimLostError, HostError, OrchestrationError
+from job_orchestration.model.event import Completed, GaveUp, HandedBack, TaskFailed
+from job_orchestration.model.problem import escaped
+from job_orchestration.model.run import Outcome, Place, Status
+from job_orchestration.model.task import specs_of
+from job_orchestration.rules import checking, lifecycle
+from job_orchestration.rules.naming import TokenName, worker_name
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from job_orchestration.engine.messages import Message
+    from job_orchestration.files.token import Claim, Token
+    from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.config import Settings
+
+BEAT_EVERY: Final = 2.0
+_PAUSE: Final = 1.0
+"""Seconds between two looks at a disk that could not be written."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """How a worker was asked to work."""
+
+    until_idle: bool = False
+    """End when nothing waits and nothing runs, instead of waiting for more."""
+
+
+class Worker:
+    """One worker; `work` is its life.
+
+    Args:
+        workspace: with all its folders in place.
+        orders: how to work.
+        say: gets a sentence for each thing that happens.
+    """
+
+    def __init__(self, workspace: Workspace, orders: Orders, say: Say) -> None:
+        letters = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=3))
+        self.workspace = workspace
+        self.orders = orders
+        self.say = say
+        self.host_name = socket.gethostname()
+        self.name = worker_name(self.host_name, os.getpid(), letters)
+        self.failed = 0
+        """Runs that this worker saw give up."""
+        self._hosts = Hosts(workspace)
+        self._code = CodeStore(Path(workspace.misc))
+        self._stops = 0
+        self._asked = 0
+        self._beat = Beat(self.name, self.host_name, os.getpid(), journal.now(), "")
+        self._beat_at = 0.0
+        self._wake = Wake()
+
+    # -- its life -----------------------------------------------------------------------------------------
+
+    def work(self) -> int:
+        """Work until told to stop, or until idle; returns how many runs gave up."""
+        sweep.become_subreaper()
+        signal.set_wakeup_fd(self._wake.signal_end, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        queue = Queue(self.workspace, self._wake)
+        try:
+            while not self._stops:
+                found = queue.next()
+                if found is not None:
+                    self._try(found, queue)
+                elif self.orders.until_idle and queue.is_empty():
+                    break
+                else:
+                    self._rest(queue.look_again_in())
+        finally:
+            queue.close()
+            self._hosts.close()
+            beats.remove(self.workspace, self.name)
+        return self.failed
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stops += 1
+
+    def _rest(self, seconds: float) -> None:
+        self._tell(run=None)
+        import select
+
+        poll = select.poll()
+        poll.register(self._wake.descriptor, select.POLLIN)
+        poll.poll(min(seconds, BEAT_EVERY) * 1000 + 1)
+        self._wake.clear()
+
+    def _try(self, found: Token, queue: Queue) -> None:
+        try:
+            claim = token.claim(self.workspace, found, self.name, self.host_name)
+        except token.UnfitTokenError as error:
+            queue.set_aside(found)
+            self.say(f"{escaped(found.filename)}: {error}")
+            intake.write_problems(Path(found.folder), found.filename, [error.problem(found.filename)])
+            return
+        except OSError as error:
+            self._pause(error)
+            return
+        if claim is None:
+            return
+        try:
+            self._advance(claim)
+        except ClaimLostError as error:
+            self.say(str(error))
+        except OSError as error:
+            self._pause(error)
+        finally:
+            claim.release()
+
+    def _pause(self, error: OSError) -> None:
+        """Wait until the disk takes a durable write again; what could not be written stays as it was."""
+        self.say(f"The workspace cannot be written ({error.strerror or error}). Waiting until it can.")
+        probe = os.path.join(self.workspace.workers, f"{self.name}.probe")
+        while not self._stops:
+            self._rest(_PAUSE)
+            with suppress(OSError):
+                durable.write_new(probe, b"\0" * 4096)
+                os.unlink(probe)
+                return
+
+    # -- one run ------------------------------------------------------------------------------------------
+
+    def _advance(self, claim: Claim) -> None:
+        """Do what the journal wants done until the run is somewhere else than in Running."""
+        if claim.attempt > 1:
+            sweep.kill_marked(claim.run, self.workspace.root, VARIABLE)
+            store.clear_partial(claim.run_folder)
+        settings = checking.settings_of(claim.state.values)
+        self._tell(run=claim.run, attempt=claim.attempt)
+        while True:
+            match lifecycle.next_step(claim.state, settings, datetime.now(UTC)):
+                case lifecycle.Go(index):
+                    if self._stops:
+                        self._hand_back(claim, "the worker stops", None)
+                        return
+                    if not self._go(claim, settings, index):
+                        return  # it stays in Running; whoever claims it next sees that it was interrupted
+                case lifecycle.Wait(until, reason):
+                    self._hand_back(claim, reason, until)
+                    return
+                case lifecycle.GiveUp(reason, outcome):
+                    claim.journal.write(GaveUp(reason, outcome), sync=True)
+                    claim.refold()
+                case lifecycle.Finish():
+                    claim.journal.write(Completed(), sync=True)
+                    claim.refold()
+                case lifecycle.FileAway(place):
+                    self._file_away(claim, place)
+                    return
+                case unexpected:
+                    assert_never(unexpected)
+
+    def _hand_back(self, claim: Claim, reason: str, until: datetime | None) -> None:
+        moment = until.isoformat() if until else None
+        claim.journal.write(HandedBack(reason, moment), sync=True)
+        views.write_status(claim.run_folder, claim.refold())
+        claim.move(self.workspace.to_run, TokenName(claim.name.stem, not_before=moment))
+        self.say(f"{escaped(claim.run)}: handed back: {reason}")
+
+    def _file_away(self, claim: Claim, place: Place) -> None:
+        views.write_status(claim.run_folder, claim.state)
+        store.clear_partial(claim.run_folder)
+        claim.move(self.workspace.folders[place], TokenName(claim.name.stem))
+        if place is Place.FAILED:
+            self.failed += 1
+            self.say(f"{escaped(claim.run)}: failed: {escaped(claim.state.reason or '')}")
+        else:
+            self.say(f"{escaped(claim.run)}: completed")
+
+    def _go(self, claim: Claim, settings: Settings, index: int) -> bool:
+        """Have the tasks run. Returns whether this worker still has the run and knows what became of it."""
+        task = claim.state.tasks[index]
+        try:
+            host = self._hosts.get(self._plan(claim))
+        except (HostError, OrchestrationError) as error:
+            _note(claim, f"{error.what}\n")
+            claim.journal.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
+            claim.refold()
+            return True
+        where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
+        self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
+        self._asked = 0
+        sent = host.begin(self._order(claim, settings), (claim.descriptor, claim.journal.descriptor))
+        end = self._watch(claim, host, settings) if sent else None
+        if end is None:
+            self._hosts.bury(host)
+            self.say(f"{escaped(claim.run)}: its host was killed; the run goes on from its checkpoint")
+            return False
+        return self._ended(claim, end)
+
+    def _plan(self, claim: Claim) -> CodePlan:
+        modules = modules_named(t.method for t in claim.state.tasks)
+        code = claim.state.code
+        if code is None:
+            return CodePlan(modules=modules, fallback=self.workspace.root)
+        return CodePlan(str(self._code.snapshot(code.commit)), code.folder, code.work_tree, modules)
+
+    def _order(self, claim: Claim, settings: Settings) -> Message:
+        own = [spec.parameters.get("timeout") for spec in specs_of(claim.state.values)]
+        limits = [settings.timeout if limit is None else checking.parse_duration(limit) for limit in own]
+        return {
+            "kind": "attempt",
+            "run": claim.run,
+            "folder": claim.run_folder,
+            "attempt": claim.attempt,
+            "token": claim.path,
+            "written": claim.journal.written,
+            "isolation": settings.isolation,
+            "timeouts": limits if any(limits) else [],
+            "log": os.path.join(claim.run_folder, "log.log"),
+            "log_limit": settings.log_limit,
+            "environment": {sweep.MARK: f"{claim.run}#{claim.attempt}", VARIABLE: self.workspace.root},
+        }
+
+    def _watch(self, claim: Claim, host: Host, settings: Settings) -> Message | None:
+        """Wait for the end of an attempt's child, passing on what this worker is told meanwhile."""
+        while True:
+            message = host.wait(BEAT_EVERY, self._wake.descriptor)
+            if message is None or message["event"] == "end":
+                return message
+            self._wake.clear()
+            if self._stops > self._asked:
+                grace = settings.grace_time if self._stops == 1 else 0.0
+                host.stop(Outcome.INTERRUPTED, grace)
+                self.say(f"{escaped(claim.run)}: asked to stop; it has {grace:g} s")
+                self._asked = self._stops
+            if not token.still_ours(claim.path, claim.descriptor):
+                host.stop(Outcome.LOST, 0.0)
+            self._tell_progress(claim, host)
+
+    def _ended(self, claim: Claim, end: Message) -> bool:
+        """Take the journal over from the child and write down what it could not say itself."""
+        verdict, stopped = Verdict(end["verdict"]), end["stopped"] and Outcome(end["stopped"])
+        claim.journal.resume(claim.run_folder, claim.attempt)
+        state = claim.refold()
+        if verdict is Verdict.LOST or stopped is Outcome.LOST:
+            raise ClaimLostError(f"Attempt {claim.attempt} at {claim.run} was taken over by another worker")
+        if verdict is Verdict.DISK:
+            raise OSError(None, f"an attempt at {claim.run} could not write")
+        if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED}:
+            return True
+        if stopped is Outcome.INTERRUPTED:
+            return True  # its try is void; the next step hands the run back
+        index = state.current
+        if index is None:
+            return True
+        outcome, error = _reading_of(end["code"], stopped)
+        if state.status is not Status.RUNNING_TASK:
+            error = f"{error} before the task began"
+        claim.journal.write(TaskFailed(state.tasks[index].id, outcome, error))
+        claim.refold()
+        return True
+
+    # -- what it says of itself ---------------------------------------------------------------------------
+
+    def _tell(self, *, run: str | None, attempt: int | None = None) -> None:
+        if run != self._beat.run or time.monotonic() - self._beat_at >= BEAT_EVERY:
+            fresh = time.monotonic() - self._beat_at >= BEAT_EVERY / 2
+            self._beat = replace(self._beat, run=run, attempt=attempt, task=None, done=None, total=None)
+            if fresh:  # tasks of milliseconds do not each deserve a file
+                self._write_beat()
+
+    def _tell_progress(self, claim: Claim, host: Host) -> None:
+        if time.monotonic() - self._beat_at < BEAT_EVERY / 2:
+            return
+        running, (done, total) = host.page.task, host.page.progress
+        task = claim.state.tasks[running[0]].id if running else None
+        told = (done, total or None) if done or total else (None, None)
+        self._beat = replace(
+            self._beat, run=claim.run, attempt=claim.attempt, task=task, done=told[0], total=told[1]
+        )
+        self._write_beat()
+
+    def _write_beat(self) -> None:
+        self._beat = replace(self._beat, at=journal.now())
+        self._beat_at = time.monotonic()
+        beats.write(self.workspace, self._beat)
+
+
+def _reading_of(code: int, stopped: Outcome | None) -> tuple[Outcome, str]:
+    """What an exit status means for a child that wrote no end of its task."""
+    if stopped is Outcome.TIMEOUT:
+        return Outcome.TIMEOUT, "timeout: the task took longer than it may"
+    if code < 0:
+        with suppress(ValueError):
+            return Outcome.CRASH, signal.Signals(-code).name
+        return Outcome.CRASH, f"signal {-code}"
+    if code == 0:
+        return Outcome.LOST, "the task ended its process (exit code 0) without finishing"
+    return Outcome.CRASH, f"the task ended its process with exit code {code}"
+
+
+def _note(claim: Claim, text: str) -> None:
+    """Put into a run's log what happened before there was a child to print it."""
+    with suppress(OSError), open(os.path.join(claim.run_folder, "log.log"), "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def print_say(sentence: str) -> None:
+    """Say a sentence on stderr."""
+    print(sentence, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,204 @@
+"""A run's journal: one file an attempt, one writer at a time, append-only, one JSON object a line.
+
+A line counts when it ends and parses. Half a line, from a writer that was killed or a disk that was full,
+is not an event and never was one; whoever writes next ends it with a newline first. `task_finished` and the
+final events are synced before anybody acts on them; the others only need to survive their process, and a
+page in the kernel's cache does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from job_orchestration.files import durable
+from job_orchestration.model import event as events
+from job_orchestration.model.event import Code, Entry, Event, Output
+from job_orchestration.model.run import Outcome
+
+if TYPE_CHECKING:
+    from job_orchestration.model.task import Json
+
+Journal: TypeAlias = dict[int, list[Entry]]
+"""Attempt to its valid events; 0 is the file that `ready` wrote."""
+
+_KINDS: Final[dict[str, type[Any]]] = {
+    "readied": events.Readied,
+    "claimed": events.Claimed,
+    "task_started": events.TaskStarted,
+    "task_finished": events.TaskFinished,
+    "task_failed": events.TaskFailed,
+    "cancelled": events.Cancelled,
+    "requeued": events.Requeued,
+    "handed_back": events.HandedBack,
+    "completed": events.Completed,
+    "gave_up": events.GaveUp,
+}
+_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+_FIELDS: Final = {kind: tuple(f.name for f in fields(kind)) for kind in _KINDS.values()}
+_FILE: Final = re.compile(r"(\d{6,})\.jsonl")
+
+
+def now() -> str:
+    """The present as journals write it: UTC, ISO 8601, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def kind_of(event: Event) -> str:
+    """The name of an event's kind, as it stands in the journal."""
+    return _NAMES[type(event)]
+
+
+def encode(entry: Entry) -> bytes:
+    """One line, its newline included. What is empty is left out."""
+    event = entry.event
+    line: dict[str, object] = {"seq": entry.seq, "at": entry.at, "event": kind_of(event)}
+    for name in _FIELDS[type(event)]:
+        value = getattr(event, name)
+        if value is None or value == () or value is False:
+            continue
+        line[name] = value
+    return (
+        json.dumps(line, default=_plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        + b"\n"
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (Code, Output)):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return dict(value)  # type: ignore[call-overload]  # the only other values are mappings
+
+
+def decode(line: bytes) -> Entry | None:
+    """The event of a whole line, or `None` for what is not one."""
+    try:
+        found = json.loads(line)
+        kind = _KINDS[found.pop("event")]
+        seq, at = int(found.pop("seq")), str(found.pop("at"))
+        return Entry(seq, at, kind(**_typed(found)))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _typed(found: dict[str, Any]) -> dict[str, Any]:
+    if "outcome" in found:
+        found["outcome"] = Outcome(found["outcome"])
+    if "code" in found:
+        found["code"] = Code(**found["code"])
+    if "outputs" in found:
+        found["outputs"] = tuple(Output(**o) for o in found["outputs"])
+    if "builds_on" in found:
+        found["builds_on"] = {int(k): int(v) for k, v in found["builds_on"].items()}
+    return found
+
+
+def folder_of(run_folder: str) -> str:
+    """Where the journal of a run lies."""
+    return os.path.join(run_folder, "journal")
+
+
+def path_of(run_folder: str, attempt: int) -> str:
+    """The journal file of one attempt."""
+    return os.path.join(run_folder, "journal", f"{attempt:06d}.jsonl")
+
+
+def attempt_of(path: str) -> int:
+    """The number of the attempt whose journal file lies at `path`."""
+    return int(os.path.basename(path).partition(".")[0])
+
+
+def attempts(run_folder: str) -> list[int]:
+    """The numbers of a journal's files, in order; gaps are legal."""
+    try:
+        names = os.listdir(folder_of(run_folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(m[1]) for name in names if (m := _FILE.fullmatch(name)))
+
+
+def read_file(run_folder: str, attempt: int) -> tuple[list[Entry], bool]:
+    """The valid events of one file, and whether its last line is torn."""
+    try:
+        with open(path_of(run_folder, attempt), "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return [], False
+    lines = data.split(b"\n")
+    torn = lines.pop() != b""
+    return [entry for line in lines if line and (entry := decode(line)) is not None], torn
+
+
+def read(run_folder: str) -> Journal:
+    """The whole journal of a run, void events included; `rules.lifecycle.fold` leaves those out."""
+    return {n: read_file(run_folder, n)[0] for n in attempts(run_folder)}
+
+
+class Writer:
+    """The one writer of a journal file at this moment.
+
+    Args:
+        descriptor: open for appending; the writer does not close it.
+        written: how many valid events the file holds already.
+    """
+
+    def __init__(self, descriptor: int, path: str, written: int = 0) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.written = written
+
+    def write(self, event: Event, *, sync: bool = False) -> Entry:
+        """Append an event; with `sync` it is on the disk when this returns.
+
+        Raises:
+            OSError: the attempt must end; what was written of the line is void.
+        """
+        entry = Entry(self.written + 1, now(), event)
+        durable.append(self.descriptor, encode(entry), self.path)
+        if sync:
+            durable.sync(self.descriptor, self.path)
+        self.written += 1
+        return entry
+
+    def resume(self, run_folder: str, attempt: int) -> list[Entry]:
+        """Take the file over from another process: count its events, and end a torn line."""
+        entries, torn = read_file(run_folder, attempt)
+        if torn:
+            durable.append(self.descriptor, b"\n", self.path)
+        self.written = len(entries)
+        return entries
+
+
+def strict_json(value: object) -> Json:
+    """A task's return value as JSON can say it; NumPy's scalars count as the numbers that they are.
+
+    Raises:
+        ValueError: with a sentence of what cannot be kept.
+    """
+    limit = 1 << 20
+
+    def scalar(found: object) -> object:
+        item = getattr(found, "item", None)
+        if callable(item) and getattr(found, "ndim", None) == 0:
+            return item()
+        raise TypeError(f"a value of type {type(found).__name__} cannot be written as JSON")
+
+    try:
+        text = json.dumps(value, default=scalar, allow_nan=False)
+    except RecursionError:
+        raise ValueError("it is nested too deeply, or contains itself") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    except ValueError as error:
+        circular = "Circular" in str(error)
+        raise ValueError(
+            "it contains itself" if circular else "NaN and infinity cannot be written as JSON"
+        ) from None
+    if len(text) > limit:
+        raise ValueError(f"it is {len(text)} bytes long as JSON, and {limit} are kept")
+    kept: Json = json.loads(text)
+    return kept

@@ -1,0 +1,294 @@
+"""A run's token: its config file in one of the config folders, and the claim on it.
+
+Where a token lies and what it is called *is* the run's place in its life, and every move is one rename. A
+claim is a `flock` on the token's inode: it survives the rename, the kernel lets go of it when the last
+process that shares the descriptor dies, and nobody ever has to decide whether a lock is stale. In order:
+
+1. open and lock the token, without waiting; make sure that the name still means this inode
+2. read it, and see that it is byte for byte what `ready` froze as ``config.yaml``
+3. create the attempt's journal file exclusively; its number is the attempt's, and the fence
+4. rename the token to ``Running/STEM~gNUMBER~WORKER.yaml``, and look at the inode once more
+
+A holder whose token has another name than the one it gave it has lost the run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.files import durable, journal
+from job_orchestration.model.errors import ClaimLostError, OrchestrationError
+from job_orchestration.model.event import Claimed
+from job_orchestration.model.problem import Problem
+from job_orchestration.rules import lifecycle
+from job_orchestration.rules.naming import TokenName, numbered
+
+if TYPE_CHECKING:
+    from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.run import RunState
+
+HEADER: Final = "job_orchestration run: "
+"""How the first comment line of a token begins; the run's name follows."""
+
+_LIMIT: Final = 8 << 20
+"""More bytes than any token that `ready` writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as a scan of its folder found it."""
+
+    folder: str
+    filename: str
+    name: TokenName
+    mtime_ns: int
+
+    @property
+    def path(self) -> str:
+        """Where it lay when it was looked at."""
+        return os.path.join(self.folder, self.filename)
+
+
+class UnfitTokenError(OrchestrationError):
+    """A file in a token's place that `ready` did not put there as it is. It never runs."""
+
+    def problem(self, filename: str) -> Problem:
+        """The finding to be written beside the file."""
+        return Problem(filename, self.what, self.todo)
+
+
+def scan(folder: str) -> list[Token]:
+    """The tokens in a folder, oldest first: the order in which `ready` queued them."""
+    found: list[Token] = []
+    try:
+        entries = os.scandir(folder)
+    except FileNotFoundError:
+        return found
+    with entries:
+        for entry in entries:
+            name = TokenName.parse(entry.name)
+            if name is None:
+                continue
+            with suppress(FileNotFoundError):  # taken by somebody else in the meantime
+                found.append(Token(folder, entry.name, name, entry.stat(follow_symlinks=False).st_mtime_ns))
+    found.sort(key=lambda t: (t.mtime_ns, len(t.filename), t.filename))
+    return found
+
+
+def run_named_in(data: bytes) -> str | None:
+    """The run that a token's first line names; `None` for a file that `ready` did not write."""
+    first, _, _ = data.partition(b"\n")
+    start = f"# {HEADER}".encode()
+    if not first.startswith(start):
+        return None
+    with suppress(UnicodeDecodeError):
+        return first[len(start) :].decode("utf-8") or None
+    return None
+
+
+def is_inside_output(run: str) -> bool:
+    """Whether a run's name stays strictly inside ``Output/``, whoever wrote it."""
+    parts = run.split("/")
+    return bool(run) and not run.startswith("/") and all(p not in {"", ".", ".."} for p in parts)
+
+
+class Claim:
+    """One holder's exclusive right to a run, from the claim to `release`.
+
+    Attributes:
+        run: the run's name.
+        attempt: the number of this attempt, and the fence.
+        descriptor: the locked token; handed on to the processes that work for this attempt.
+        journal: the writer of this attempt's journal file.
+        state: the fold of the journal as this attempt found it, its own `claimed` included.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        path: str,
+        *,
+        run: str,
+        run_folder: str,
+        state: RunState,
+        writer: journal.Writer,
+    ) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.run = run
+        self.run_folder = run_folder
+        self.state = state
+        self.attempt = state.attempt
+        self.journal = writer
+
+    @property
+    def name(self) -> TokenName:
+        """What the token is called while this claim lasts."""
+        name = TokenName.parse(os.path.basename(self.path))
+        assert name is not None
+        return name
+
+    def check(self) -> None:
+        """Make sure that the run is still ours.
+
+        Raises:
+            ClaimLostError: when somebody else moved the token, or the lock's file has gone bad.
+        """
+        if not still_ours(self.path, self.descriptor):
+            raise ClaimLostError(f"Attempt {self.attempt} at {self.run} was taken over by another worker")
+
+    def refold(self) -> RunState:
+        """The journal as it is now, read again after another process wrote to it."""
+        self.state = lifecycle.fold(journal.read(self.run_folder))
+        return self.state
+
+    def move(self, folder: str, name: TokenName) -> str:
+        """Move the token to where the run's life goes on or ends; never over another file.
+
+        Returns:
+            The path it has now; the stem gets ``-2``, ``-3``, … when the name is taken.
+
+        Raises:
+            ClaimLostError: when the token is no longer where this claim put it.
+        """
+        self.check()
+        while True:
+            stem = numbered(
+                name.stem, lambda s: os.path.lexists(os.path.join(folder, str(replace(name, stem=s))))
+            )
+            target = os.path.join(folder, str(replace(name, stem=stem)))
+            try:
+                durable.move_new(self.path, target)
+            except FileExistsError:
+                continue  # somebody took the name since we looked
+            except FileNotFoundError:
+                raise ClaimLostError(f"The token of {self.run} was taken away") from None
+            self.path = target
+            return target
+
+    def release(self) -> None:
+        """Let go of the run. `LOCK_UN` frees it for every process that shares the descriptor."""
+        with suppress(OSError):
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        os.close(self.descriptor)
+        os.close(self.journal.descriptor)
+
+
+def still_ours(path: str, descriptor: int) -> bool:
+    """Whether a token's name still means the inode that is locked: the fence, two system calls cheap."""
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim | None:
+    """Try to become the holder of a run.
+
+    Returns:
+        The claim, or `None` when somebody else has the run or was quicker.
+
+    Raises:
+        UnfitTokenError: the file is not what `ready` queued; it was left as it is.
+        OSError: what the disk says; nothing is locked then.
+    """
+    descriptor = lock(token.path)
+    if descriptor is None:
+        return None
+    writer: journal.Writer | None = None
+    try:
+        run, written = inspect(workspace, descriptor)
+        folder = workspace.run_folder(run)
+        writer = _new_attempt(folder, token.name.generation)
+        attempt = journal.attempt_of(writer.path)
+        target = os.path.join(workspace.running, str(TokenName(token.name.stem, attempt, worker)))
+        _take(token.path, target, descriptor)
+        durable.sync_folder(workspace.running)
+        durable.sync_folder(journal.folder_of(folder))
+        counts = lifecycle.fold(written).counts
+        entry = writer.write(Claimed(attempt, worker, host, os.getpid(), counts))
+        state = lifecycle.fold({**written, attempt: [entry]})
+        return Claim(descriptor, target, run=run, run_folder=folder, state=state, writer=writer)
+    except BaseException as error:
+        os.close(descriptor)  # nobody shares it yet, so closing is letting go
+        if writer is not None:
+            os.close(writer.descriptor)
+        if isinstance(error, ClaimLostError):
+            return None
+        raise
+
+
+def _take(source: str, target: str, descriptor: int) -> None:
+    try:
+        durable.rename(source, target)
+    except FileNotFoundError:
+        raise ClaimLostError("Somebody else took the token") from None
+    if not still_ours(target, descriptor):
+        raise ClaimLostError("Another file had taken the token's name")
+
+
+def lock(path: str) -> int | None:
+    """The locked descriptor of a token, or `None` when it is held, gone, or not a plain file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise UnfitTokenError(f"It cannot be opened: {error.strerror}", "Move it away, or mend it") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if still_ours(path, descriptor):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal]:
+    """Which run a token means, and its journal; the token must be what `ready` froze, byte for byte."""
+    data = os.pread(descriptor, _LIMIT, 0)
+    run = run_named_in(data)
+    if run is None or not is_inside_output(run):
+        raise UnfitTokenError(
+            "This file was not readied: nothing has checked it or pinned its code",
+            "Move it to ConfigSources and run: job-orchestration ready",
+        )
+    folder = workspace.run_folder(run)
+    try:
+        with open(os.path.join(folder, "config.yaml"), "rb") as file:
+            frozen = file.read(_LIMIT)
+    except FileNotFoundError:
+        raise UnfitTokenError(
+            f"Its output folder {run} is gone", "Move this file to ConfigSources and ready it anew"
+        ) from None
+    if frozen != data:
+        raise UnfitTokenError(
+            "This file was edited after it was readied, so what is in it was never checked",
+            f"Put back Output/{run}/config.yaml, or move this file to ConfigSources with another outputDir",
+        )
+    written = journal.read(folder)
+    if lifecycle.fold({0: written.get(0, [])}).digest != hashlib.sha256(data).hexdigest():
+        raise UnfitTokenError(
+            f"The journal of {run} does not belong to this file",
+            "Move this file to ConfigSources and ready it anew",
+        )
+    return run, written
+
+
+def _new_attempt(run_folder: str, generation: int) -> journal.Writer:
+    number = 1 + max([generation, *journal.attempts(run_folder)])
+    while True:
+        path = journal.path_of(run_folder, number)
+        try:
+            return journal.Writer(durable.create(path), path)
+        except FileExistsError:
+            number += 1

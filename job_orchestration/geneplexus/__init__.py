@@ -1,0 +1,40 @@
+"""GenePlexus as three tasks: `LoadGeneset`, `RunGenePlexus`, `SaveResults`.
+
+A config names them as ``method: job_orchestration.geneplexus:RunGenePlexus``, or a ``Tasks.py`` imports them.
+
+The package is a guest: of Job Orchestration it uses only what every task may use. Importing it imports
+GenePlexus, pandas, scikit-learn and matplotlib (two seconds), on purpose: a worker's warm host imports
+once, and the runs it forks share that. Hence the settings below come first. One run is one process, so
+numerical libraries get one thread each; threads started by an import would not survive a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# GenePlexus's import makes a folder in the home directory, unless it is told of one that exists.
+_homeless = "PYSTOW_HOME" not in os.environ
+os.environ.setdefault("PYSTOW_HOME", tempfile.gettempdir())
+try:
+    import geneplexus as _geneplexus  # noqa: F401  is imported here for its being there, and early
+    import matplotlib.figure as _figure  # noqa: F401  the same
+except ImportError as _missing:
+    raise ImportError(
+        "GenePlexus is not installed. Run: pip install 'job-orchestration[geneplexus]'."
+    ) from _missing
+finally:
+    if _homeless:
+        del os.environ["PYSTOW_HOME"]
+
+from job_orchestration.geneplexus.tasks import (  # noqa: E402  the settings above must come before
+    LoadGeneset,
+    RunGenePlexus,
+    SaveResults,
+)
+
+__all__ = ["LoadGeneset", "RunGenePlexus", "SaveResults"]

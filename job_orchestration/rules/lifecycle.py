@@ -1,0 +1,320 @@
+"""What a run's events mean: the transitions of its status, the fold of its journal, and what comes next.
+
+`TRANSITIONS` is the whole life of a run in one table. An event that the table does not know for the status
+of the moment is void; so the fold of any events, in any order, is some state, and never an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
+
+from job_orchestration.model.event import (
+    Cancelled,
+    Claimed,
+    Completed,
+    Entry,
+    Event,
+    GaveUp,
+    HandedBack,
+    Readied,
+    Requeued,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+)
+from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskState, TaskStatus
+from job_orchestration.model.task import specs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from job_orchestration.model.config import Settings
+    from job_orchestration.model.task import Json
+
+_READY, _RUNNING, _FINISHED, _FAILED_TASK = (
+    Status.READY,
+    Status.RUNNING_TASK,
+    Status.FINISHED_TASK,
+    Status.FAILED_TASK,
+)
+_ALIVE: Final = (_READY, _RUNNING, _FINISHED, _FAILED_TASK)
+
+TRANSITIONS: Final[Mapping[tuple[Status, type[Event]], Status]] = {
+    (_READY, Readied): _READY,
+    (_READY, Claimed): _READY,
+    (_RUNNING, Claimed): _READY,  # its holder died inside a task: that try is void
+    (_FINISHED, Claimed): _FINISHED,
+    (_FAILED_TASK, Claimed): _FAILED_TASK,
+    (Status.COMPLETE, Claimed): Status.COMPLETE,  # only to file the token away
+    (Status.FAILED, Claimed): Status.FAILED,  # the same, or to requeue it
+    (_READY, TaskStarted): _RUNNING,
+    (_FINISHED, TaskStarted): _RUNNING,
+    (_FAILED_TASK, TaskStarted): _RUNNING,
+    (_RUNNING, TaskFinished): _FINISHED,
+    **{(status, TaskFailed): _FAILED_TASK for status in _ALIVE},
+    **{(status, HandedBack): _READY for status in _ALIVE},
+    **{(status, Cancelled): Status.FAILED for status in _ALIVE},
+    **{(status, GaveUp): Status.FAILED for status in _ALIVE},
+    (_READY, Completed): Status.COMPLETE,
+    (_FINISHED, Completed): Status.COMPLETE,
+    (Status.FAILED, Requeued): _READY,
+}
+
+
+def fold(journal: Mapping[int, Sequence[Entry]]) -> RunState:
+    """The state of a run.
+
+    Args:
+        journal: attempt to its valid events; 0 holds `readied`.
+
+    Returns:
+        What the events amount to, without those that a stale attempt wrote after a later one had begun:
+        the highest attempt with a valid `claimed` says how many events of each earlier one it builds on.
+    """
+    state = RunState()
+    counts: dict[int, int] = {}
+    for number, entries in sorted(_valid(journal).items()):
+        counts[number] = len(entries)
+        for entry in entries:
+            state = step(state, entry)
+    return replace(state, counts=counts)
+
+
+def _valid(journal: Mapping[int, Sequence[Entry]]) -> dict[int, Sequence[Entry]]:
+    begun = [
+        n for n, entries in journal.items() if n > 0 and entries and isinstance(entries[0].event, Claimed)
+    ]
+    if not begun:
+        return {0: journal.get(0, ())}
+    last = max(begun)
+    claimed = journal[last][0].event
+    assert isinstance(claimed, Claimed)
+    valid = {n: journal[n][:count] for n, count in claimed.builds_on.items() if n in journal and n < last}
+    return {**valid, last: journal[last]}
+
+
+def step(state: RunState, entry: Entry) -> RunState:  # noqa: PLR0911  # one case an event
+    """The state after one more event; the same state when the event is void."""
+    event, at = entry.event, entry.at
+    target = TRANSITIONS.get((state.status, type(event)))
+    if target is None:
+        return state
+    match event:
+        case Readied():
+            return replace(_readied(event), readied_at=at)
+        case Claimed():
+            return _claimed(state, event, at, target)
+        case TaskStarted() | TaskFinished() | TaskFailed():
+            return _task_event(state, event, at, target)
+        case Requeued():
+            tasks = tuple(_fresh(t) for t in state.tasks)
+            return replace(
+                state,
+                status=target,
+                tasks=tasks,
+                interruptions=0,
+                outcome=None,
+                error=None,
+                reason=None,
+                ended_at=None,
+            )
+        case HandedBack():
+            tasks = tuple(_stopped(t) for t in state.tasks)
+            return replace(state, status=target, tasks=tasks, open=False, reason=event.reason)
+        case Completed():
+            return replace(
+                state, status=target, open=False, ended_at=at, outcome=Outcome.OK, error=None, reason=None
+            )
+        case Cancelled():
+            tasks = tuple(_stopped(t) for t in state.tasks)
+            return replace(
+                state,
+                status=target,
+                tasks=tasks,
+                open=False,
+                ended_at=at,
+                outcome=Outcome.CANCELLED,
+                reason=event.reason,
+            )
+        case GaveUp():
+            return replace(
+                state, status=target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason
+            )
+        case _:
+            assert_never(event)
+
+
+def _readied(event: Readied) -> RunState:
+    tasks = tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values))
+    return RunState(
+        config=event.config,
+        digest=event.digest,
+        values=event.values,
+        seed=event.seed,
+        code=event.code,
+        tasks=tasks,
+    )
+
+
+def _claimed(state: RunState, event: Claimed, at: str, target: Status) -> RunState:
+    interrupted = state.open
+    return replace(
+        state,
+        status=target,
+        attempt=event.attempt,
+        worker=event.worker,
+        open=True,
+        interruptions=state.interruptions + interrupted,
+        tasks=tuple(_stopped(t) for t in state.tasks) if interrupted else state.tasks,
+        started_at=state.started_at or at,
+    )
+
+
+def _stopped(task: TaskState) -> TaskState:
+    """A task whose holder went away in the middle: it waits again."""
+    return replace(task, status=TaskStatus.WAITING) if task.status is TaskStatus.RUNNING else task
+
+
+def _fresh(task: TaskState) -> TaskState:
+    """A task whose failures are forgiven."""
+    if task.status is TaskStatus.FINISHED:
+        return task
+    return replace(task, status=TaskStatus.WAITING, failures=0, error=None, permanent=False, delay_s=None)
+
+
+def _task_event(
+    state: RunState, event: TaskStarted | TaskFinished | TaskFailed, at: str, target: Status
+) -> RunState:
+    index = next((i for i, t in enumerate(state.tasks) if t.id == event.task), None)
+    if index is None or state.tasks[index].status is TaskStatus.FINISHED:
+        return state
+    task = state.tasks[index]
+    match event:
+        case TaskStarted():
+            task = replace(
+                task,
+                status=TaskStatus.RUNNING,
+                tries=task.tries + 1,
+                started_at=at,
+                ended_at=None,
+                duration_s=None,
+            )
+            state = replace(state, status=target)
+        case TaskFinished():
+            task = replace(
+                task,
+                status=TaskStatus.FINISHED,
+                ended_at=at,
+                duration_s=event.duration_s,
+                result=event.result,
+                folder=event.folder,
+                outputs=event.outputs,
+                outcome=Outcome.OK,
+                error=None,
+            )
+            state = replace(state, status=target, interruptions=0, error=None)
+        case TaskFailed():
+            task = replace(
+                task,
+                status=TaskStatus.FAILED,
+                failures=task.failures + event.outcome.counts,
+                ended_at=at,
+                duration_s=event.duration_s,
+                outcome=event.outcome,
+                error=event.error,
+                permanent=event.permanent,
+                delay_s=event.delay_s,
+            )
+            state = replace(state, status=target, error=event.error)
+        case _:
+            assert_never(event)
+    return replace(state, tasks=(*state.tasks[:index], task, *state.tasks[index + 1 :]))
+
+
+# -- what comes next --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Run the tasks that have no checkpoint, from this one on."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nobody should go on before this moment."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The run has had its chances."""
+
+    reason: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Every task has its checkpoint and nobody has said so yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileAway:
+    """The run has ended; only its token is not where it belongs."""
+
+    place: Place
+
+
+Next: TypeAlias = Go | Wait | GiveUp | Finish | FileAway
+
+
+def next_step(state: RunState, settings: Settings, now: datetime) -> Next:
+    """What the holder of a run does now.
+
+    Args:
+        state: the fold of the run's journal.
+        settings: how the run is to be treated.
+        now: the present, with its time zone.
+    """
+    if state.status is Status.COMPLETE:
+        return FileAway(Place.COMPLETED)
+    if state.status is Status.FAILED:
+        return FileAway(Place.FAILED)
+    if state.current is None:
+        return Finish()
+    task = state.tasks[state.current]
+    if state.interruptions and state.interruptions >= settings.max_interruptions:
+        reason = (
+            f"crash loop: interrupted {state.interruptions} times since the last checkpoint,"
+            f" in task {task.id} (maxInterruptions is {settings.max_interruptions})"
+        )
+        return GiveUp(reason, Outcome.INTERRUPTED)
+    if task.status is TaskStatus.FAILED:
+        return _after_failure(task, settings, now, state.current)
+    return Go(state.current)
+
+
+def _after_failure(task: TaskState, settings: Settings, now: datetime, index: int) -> Next:
+    outcome = task.outcome or Outcome.ERROR
+    if task.permanent:
+        return GiveUp(f"task {task.id}: {task.error}", outcome)
+    if task.failures >= settings.max_attempts:
+        tries = "1 try" if task.failures == 1 else f"{task.failures} tries"
+        return GiveUp(f"task {task.id} failed after {tries}: {task.error}", outcome)
+    delay = settings.retry_delay if task.delay_s is None else task.delay_s
+    if delay > 0 and task.failures and task.ended_at is not None:
+        until = datetime.fromisoformat(task.ended_at) + timedelta(seconds=delay)
+        if now < until:
+            return Wait(until, f"task {task.id} failed; the next try waits {delay:g} s")
+    return Go(index)
+
+
+def results_of(tasks: Iterable[TaskState]) -> dict[str, Json]:
+    """What the finished tasks of a run returned, by id."""
+    return {t.id: t.result for t in tasks if t.status is TaskStatus.FINISHED}

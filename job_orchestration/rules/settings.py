@@ -1,0 +1,139 @@
+"""The keys that say how a run is treated: what each may be, and the `Settings` they add up to.
+
+One table serves both: a rule reads a value, and a value that it cannot read is a problem. ``null`` is as good
+as leaving a key out, so that a config can take back what the workspace's defaults say.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.model.config import Isolation, Settings
+from job_orchestration.model.problem import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from job_orchestration.model.task import Json
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd])")
+_SECONDS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_MOST_SECONDS: Final = 10 * 365 * 86_400
+"""Ten years: what is longer is a slip, and would overflow a timer some day."""
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B?")
+_POWERS: Final[Mapping[str, int]] = {"K": 1, "M": 2, "G": 3, "T": 4}
+_MOST_BYTES: Final = 2**62
+
+_MOST_SEED: Final = 2**32 - 1
+
+
+def parse_duration(value: Json) -> float | None:
+    """Seconds of a number, or of a text such as ``30s``, ``5m`` or ``1.5h``; ``None`` for all else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            return None
+        value = float(match[1]) * _SECONDS[match[2]]
+    if isinstance(value, int | float) and 0 <= value <= _MOST_SECONDS:
+        return float(value)
+    return None
+
+
+def parse_size(value: Json) -> int | None:
+    """Bytes of a whole number, or of a text such as ``500M`` (10^6) or ``8Gi`` (2^30); else ``None``."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            return None
+        number = float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2]]
+        value = int(number) if math.isfinite(number) else 0
+    if isinstance(value, int) and 1 <= value <= _MOST_BYTES:
+        return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one key of a config may be, and which field of `Settings` it becomes."""
+
+    field: str
+    read: Callable[[Json], Any]
+    """What the value means; ``None`` when it is not allowed."""
+    wanted: str
+    """Completes "… is not"."""
+    example: str
+
+
+def shown(value: Json) -> str:
+    """A value as a sentence about it shows it."""
+    match value:
+        case str():
+            return quoted(value)
+        case list():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "a mapping"
+        case _:
+            return json.dumps(value)[:60]
+
+
+def _whole(least: int, most: float = math.inf) -> Callable[[Json], int | None]:
+    def read(value: Json) -> int | None:
+        return (
+            value
+            if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+            else None
+        )
+
+    return read
+
+
+def _flag(value: Json) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _isolation(value: Json) -> Isolation | None:
+    return Isolation(value) if isinstance(value, str) and value in set(Isolation) else None
+
+
+def _limit(value: Json) -> float | None:
+    return parse_duration(value) or None
+
+
+_TIME: Final = "a time"
+_TIMES: Final = "seconds as a number, or a text such as 30s, 5m, 4h or 1d"
+_SIZES: Final = "bytes as a whole number, or a text such as 500M or 8G"
+
+RULES: Final[Mapping[str, Rule]] = {
+    "maxAttempts": Rule("max_attempts", _whole(1), "a whole number from 1 up", "a number such as 3"),
+    "retryDelay": Rule("retry_delay", parse_duration, _TIME, _TIMES),
+    "maxInterruptions": Rule(
+        "max_interruptions", _whole(0), "a whole number from 0 up", "a number such as 20"
+    ),
+    "isolation": Rule("isolation", _isolation, "a way to isolate a run", "fork or spawn"),
+    "graceTime": Rule("grace_time", parse_duration, _TIME, _TIMES),
+    "timeout": Rule("timeout", _limit, "a time above 0", _TIMES),
+    "stallTimeout": Rule("stall_timeout", _limit, "a time above 0", _TIMES),
+    "memoryLimit": Rule("memory_limit", parse_size, "a size", _SIZES),
+    "logLimit": Rule("log_limit", parse_size, "a size", _SIZES),
+    "overwriteOutputFine": Rule("overwrite_output", _flag, "true or false", "true or false"),
+    "UNSAFE_ignoreDirtyCheck": Rule("ignore_dirty_check", _flag, "true or false", "true or false"),
+    "seed": Rule(
+        "seed", _whole(0, _MOST_SEED), f"a whole number from 0 to {_MOST_SEED}", "a number such as 1"
+    ),
+}
+
+
+def settings_of(values: Mapping[str, Json]) -> Settings:
+    """The settings in a config that was checked before; what no check would pass counts as left out."""
+    read = {rule.field: rule.read(values[key]) for key, rule in RULES.items() if key in values}
+    return Settings(**{field: value for field, value in read.items() if value is not None})

@@ -1,0 +1,75 @@
+"""Writing YAML that every reader understands alike.
+
+YAML 1.1, which PyYAML reads, and YAML 1.2, which `rules.reading` reads, take some unquoted words for
+different things: ``1e5``, ``no``, ``010``, ``1:30``. A text that is something else to either is quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from job_orchestration.model.problem import escaped
+from job_orchestration.rules.scalars import resolve
+
+try:
+    from yaml import CSafeDumper as _Dumper
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import SafeDumper as _Dumper  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_orchestration.model.task import Json
+
+_LINES = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?\n)+[!-~](?:[ -~]*[!-~])?\n?")
+"""Several lines of visible characters: what a block of literal text says as it stands."""
+_NEEDS_ESCAPES = re.compile("[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+class _Writer(_Dumper):
+    """A dumper that repeats a value instead of referring to it, and quotes what some reader would mistake."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def _text(writer: _Writer, text: str) -> Any:
+    if _LINES.fullmatch(text):
+        style = "|"
+    elif _NEEDS_ESCAPES.search(text):
+        style = '"'
+    else:
+        style = "" if _stays_text(text) else "'"
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style or None)
+
+
+def _stays_text(text: str) -> bool:
+    try:
+        return isinstance(resolve(text), str)
+    except ValueError:
+        return False
+
+
+_Writer.add_representer(str, _text)
+
+
+def to_yaml(values: Mapping[str, Json], comment: str = "") -> bytes:
+    """Write a mapping as block-style UTF-8 YAML, in its own order.
+
+    Args:
+        values: what `read` and, with YAML 1.1 rules, PyYAML's ``safe_load`` will give back.
+        comment: lines to put in front, each as ``# …``.
+    """
+    head = "".join(f"# {escaped(line)}".rstrip() + "\n" for line in comment.splitlines())
+    body = yaml.dump(
+        dict(values),
+        Dumper=_Writer,
+        sort_keys=False,
+        default_flow_style=False,
+        allow_unicode=True,
+        width=2**30,
+    )
+    return (head + body).encode()

@@ -1,0 +1,82 @@
+"""Real genes, a real network, real terms: does a run find the genes that were kept from it?
+
+A third of a GO term's genes is held out, and a run is given the rest. Its probabilities rank all genes;
+the held-out ones should stand above the genes that do not belong to the term. Random gene sets are treated
+the same and must not be found. Held-out genes may be of class U or N in the run, whose gene set collection
+knows the term; nothing here looks at the class.
+
+The data are not part of the repository: ``GENEPLEXUS_DATA`` names their folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installed")
+
+import numpy as np
+import pandas as pd
+
+from tests.geneplexus_bench import config_of, run_configs
+
+TOP = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("GENEPLEXUS_DATA") or TOP.parent / "shared" / "geneplexus_data").absolute()
+SETS, SEED = 5, 20261120
+
+pytestmark = pytest.mark.skipif(
+    not (DATA / "GSC__Human__GO__STRING.json").is_file(),
+    reason=f"no real GenePlexus data in {DATA}; name their folder in GENEPLEXUS_DATA",
+)
+
+
+def auroc(positive, negative):
+    """The chance that a positive stands above a negative; ties count half."""
+    ranks = pd.Series([*positive, *negative]).rank().to_numpy()[: len(positive)]
+    return (ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
+
+
+def held_out_aurocs(gene_sets, folder, rng):
+    """Hold out a third of each set, run on the rest, and rank the held-out genes among all others."""
+    configs, held_out = [], []
+    for number, genes in enumerate(gene_sets):
+        shuffled = rng.permutation(sorted(genes)).tolist()
+        held_out.append(set(shuffled[: len(genes) // 3]))
+        keys = {
+            "file_loc": str(DATA),
+            "geneset": shuffled[len(genes) // 3 :],
+            "gsc_trn": "GO",
+            "gsc_res": "GO",
+        }
+        configs.append(config_of(folder / f"set_{number}", **keys))
+    scores = []
+    for saved, genes, hidden in zip(run_configs(configs), gene_sets, held_out, strict=True):
+        table = pd.read_csv(saved / "df_probs.tsv", sep="\t", dtype={"Entrez": str})
+        of_set, of_hidden = table["Entrez"].isin(genes), table["Entrez"].isin(hidden)
+        assert of_hidden.sum() == len(hidden)
+        assert not (table.loc[of_hidden, "Class-Label"] == "P").any()
+        scores.append(auroc(table.loc[of_hidden, "Probability"], table.loc[~of_set, "Probability"]))
+    return scores
+
+
+def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(tmp_path, capsys):
+    terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
+    network = (DATA / "NodeOrder__Human__STRING.txt").read_text().split()
+    rng = np.random.default_rng(SEED)
+    fitting = [term for term in terms["Term_Order"] if 30 <= len(terms[term]["Genes"]) <= 120]
+    chosen = rng.choice(fitting, SETS, replace=False).tolist()
+    of_terms = [set(terms[term]["Genes"]) & set(network) for term in chosen]
+    of_chance = [set(rng.choice(network, len(genes), replace=False).tolist()) for genes in of_terms]
+    found = held_out_aurocs(of_terms, tmp_path / "terms", rng)
+    guessed = held_out_aurocs(of_chance, tmp_path / "random", rng)
+    with capsys.disabled():
+        print("\nheld-out AUROC")
+        for term, genes, score in zip(chosen, of_terms, found, strict=True):
+            print(f"  {term} {terms[term]['Name']} ({len(genes)} genes): {score:.3f}")
+        print(f"  mean of terms: {np.mean(found):.3f}")
+        print(f"  random sets: {', '.join(f'{score:.3f}' for score in guessed)}; mean {np.mean(guessed):.3f}")
+    assert np.mean(found) >= 0.75
+    assert 0.4 <= np.mean(guessed) <= 0.6
