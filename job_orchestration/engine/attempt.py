@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from job_orchestration.engine import loading, sweep
 from job_orchestration.engine.page import Page, Verdict
@@ -51,9 +51,14 @@ def settle_in(host: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
     atexit._clear()  # noqa: SLF001  # what the host's imports registered is the host's to run
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    # The host's streams remember whether its files could seek; these are for the pipe.
+    sys.stdout = _stream(1)
+    sys.stderr = _stream(2)
     logging.basicConfig(format=_FORMAT, level=logging.INFO, stream=sys.stderr, force=True)
+
+
+def _stream(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def leave(code: int) -> None:

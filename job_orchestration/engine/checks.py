@@ -111,6 +111,15 @@ def _wait(host: Host, reply: str) -> str:
     if late:
         return f"its validate() took longer than {SILENCE_LIMIT:.0f} s and was stopped"
     code = int(message["code"])
+    last = _last_line(os.path.join(os.path.dirname(reply), "log"))
     if code < 0:
-        return f"its validate() crashed ({signal.Signals(-code).name})"
-    return f"its validate() ended the process with exit code {code}"
+        return f"its validate() crashed ({signal.Signals(-code).name}){last}"
+    return f"its validate() ended the process with exit code {code}{last}"
+
+
+def _last_line(log: str) -> str:
+    """What the child said last, as the end of a sentence."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = file.read()[-10_000:].split("\n")
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f", and said last: {said[:200]}" if said else ""

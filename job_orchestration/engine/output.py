@@ -69,7 +69,7 @@ class Output:
 
     def _write(self, data: bytes) -> None:
         if self._dropped:
-            notice = f"[job_orchestration] {self._dropped} bytes could not be written here.\n".encode()
+            notice = b"[job_orchestration] %d bytes could not be written here.\n" % self._dropped
             if not self._try(notice):
                 self._dropped += len(data)
                 return

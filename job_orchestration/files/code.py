@@ -203,14 +203,17 @@ class CodeStore:
             ) from None
 
     def _commit(self, tree: WorkTree, index: Path, lock: int) -> str:
-        """Make a commit of the head and what differs from it. What is gone goes first: it may be in the way."""
+        """Make a commit of the head and what differs from it. What is gone goes first, being in the way.
+
+        A status does not list what it cannot look at, as below a link to itself; adding the link replaces it.
+        """
         date = self._git("log", "-1", "--format=%ct", "--end-of-options", tree.head)
         place = {"GIT_WORK_TREE": str(tree.top), "GIT_INDEX_FILE": str(index), **_signature(date)}
         call = functools.partial(self._git, folder=tree.top, environment=place, lock=lock)
         there = [path for path in tree.dirty if _is_there(tree.top, path)]
         call("read-tree", "--end-of-options", tree.head)
         call("update-index", "-z", "--force-remove", "--stdin", feed=_lines(tree.dirty))
-        call("update-index", "-z", "--add", "--remove", "--stdin", feed=_lines(there))
+        call("update-index", "-z", "--add", "--remove", "--replace", "--stdin", feed=_lines(there))
         return call("commit-tree", "-p", tree.head, "-m", "The work tree as it was found", call("write-tree"))
 
     def _keep(self, commit: str) -> None:

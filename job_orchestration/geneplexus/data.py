@@ -30,6 +30,10 @@ VERSION_FILE = "DATA_VERSION.json"
 """Where a data folder may say what it is; GenePlexus itself neither writes nor reads it."""
 
 
+_NAMED = 3
+"""How many examples a sentence gives."""
+
+
 class DataError(Exception):
     """The data cannot be used; the message is a sentence of what and one of what to do."""
 
@@ -175,11 +179,12 @@ def _first_edge(path: Path, net_type: str) -> Iterator[str]:
     if not fields:
         yield f"{path.name} has no edges. Fetch the data again."
         return
-    columns = 2 if net_type == "BioGRID" else 3
-    if len(fields) != columns or (columns == 3 and not _is_number(fields[2])):  # noqa: PLR2004  as said
+    weighted = net_type != "BioGRID"
+    columns = 3 if weighted else 2
+    if len(fields) != columns or (weighted and not _is_number(fields[2])):
         yield (
             f"{path.name} begins with {len(fields)} columns that are no edge; {net_type} has {columns}: two "
-            f"Entrez ids{' and a weight' if columns > 2 else ''}, without a header. Fetch the data again."  # noqa: PLR2004
+            f"Entrez ids{' and a weight' if weighted else ''}, without a header. Fetch the data again."
         )
 
 
@@ -309,4 +314,5 @@ def _terms(folder: Path, choice: Choice, species: str, collection: str, *, compa
 
 
 def _few(names: list[str]) -> str:
-    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "none at all"  # noqa: PLR2004
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (", ".join(names[:_NAMED]) + more) or "none at all"

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import geneplexus
-import pandas as pd
 import threadpoolctl
 from sklearn.linear_model import LogisticRegression
 
@@ -46,7 +45,7 @@ def new_model(folder: Path, choice: Choice, genes: dict[str, Any]) -> Any:
     Args:
         folder: the data, verified: GenePlexus would make a folder that is not there.
         choice: the network, species and collections.
-        genes: what `LoadGeneset` saved: ``entrez``, ``negatives``, ``table``, ``unnamed``.
+        genes: what `LoadGeneset` saved: ``entrez``, ``negatives``, ``unnamed``.
     """
     arguments = choice.as_json()  # lists of our own: GenePlexus changes those that it is given
     model = geneplexus.GenePlexus(
@@ -55,8 +54,6 @@ def new_model(folder: Path, choice: Choice, genes: dict[str, Any]) -> Any:
     unnamed = set(genes["unnamed"])
     model.load_genes([one for one in genes["entrez"] if one not in unnamed])
     model.convert_ids.extend(one for one in genes["entrez"] if one in unnamed)
-    # GenePlexus's own table forgets the genes of ambiguous names; ours has a row for each.
-    model.df_convert_out = pd.DataFrame(genes["table"])
     if genes["negatives"]:
         model.load_negatives([one for one in genes["negatives"] if one not in unnamed])
         model.convert_ids_negatives.extend(one for one in genes["negatives"] if one in unnamed)

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration import PermanentError
 from job_orchestration.geneplexus.geneset import GenesetError, parse_genes
 from job_orchestration.geneplexus.settings import Reader
 
@@ -20,7 +21,7 @@ _LARGEST = 16 * 1024 * 1024
 """Bytes; every gene of every species is less."""
 
 
-class InputError(Exception):
+class InputError(PermanentError):
     """Something that a config names cannot be used; the message says what and what to do."""
 
 

@@ -35,7 +35,7 @@ KNOWN_KEYS: Final = (
 )
 OLD_PATH_TO_TASKS: Final = "pathToModuleCode"
 
-_STEP = re.compile(r"\[([0-9]+)\]|[^.\[\]]+")
+_STEP = re.compile(r"\[([0-9]{1,9})\]|[^.\[\]]+")
 
 FaultOf: TypeAlias = "Callable[[str], Fault | None]"
 

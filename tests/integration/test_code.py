@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -181,6 +182,7 @@ def test_a_workspace_inside_the_work_tree_is_no_dirt(repo):
     (workspace / "ConfigSources").mkdir(parents=True)
     (workspace / "ConfigSources" / "a.yaml").write_text("1")
     (repo / "my workspace 1").write_text("not the workspace")
+    (repo / "exp" / "Tasks.pyc").write_text("1")
     assert look(repo / "exp", workspace).dirty == ("my workspace 1",)
 
 
@@ -484,6 +486,7 @@ def test_a_shallow_clone_is_pinned_as_far_as_it_goes(repo, workspace, store, tmp
     (store._repository / "shallow.lock").touch()  # what a kill in an earlier fetch leaves
     tree = look(tmp_path / "shallow", workspace)
     assert store.pin(tree) == sh(repo, "rev-parse", "HEAD")
+    sh(store._repository, "fsck", "--full", "--strict")
     shutil.rmtree(tmp_path / "shallow")
     assert content(store.snapshot(tree.head)) == content(repo)
     commit(repo, "third")
@@ -559,6 +562,12 @@ def test_a_capture_started_from_inside_the_work_tree_is_the_same(repo, workspace
     monkeypatch.chdir(repo / "exp")
     snapshot = store.snapshot(store.capture(look(Path(), workspace)))
     assert "new.py" in content(snapshot)
+
+
+def test_a_folder_that_became_a_link_to_itself_is_captured(repo, workspace, store):
+    shutil.rmtree(repo / "exp")
+    (repo / "exp").symlink_to("exp")
+    assert content(store.snapshot(store.capture(look(repo, workspace)))) == content(repo)
 
 
 NAMES = st.sampled_from(["a", "a/x", "a/y z", "b", "b/é", "c/d/e", "c/d", "-n", ":(top)q", "w\nl"])
@@ -686,6 +695,45 @@ def test_a_persons_own_filters_leave_the_repository_alone_too(repo, workspace, s
     assert not mark.exists()
 
 
+def test_a_submodules_own_configuration_is_not_executed(repo, workspace, tmp_path):
+    mark = tmp_path / "mark"
+    (repo / ".gitattributes").write_text("*.py filter=evil\n")
+    commit(repo)
+    sh(tmp_path, "clone", "-q", str(repo), "inner")
+    sh(repo, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(tmp_path / "inner"), "sub")
+    commit(repo)
+    sh(repo / "sub", "config", "filter.evil.clean", f"touch {mark}; cat")
+    os.utime(repo / "sub" / "exp" / "Tasks.py", (1, 1))
+    look(repo, workspace)
+    assert not mark.exists()
+    sh(repo, "status")
+    assert mark.exists(), "the trap is no trap"
+
+
+def test_a_partial_clone_fetches_nothing(repo, workspace, tmp_path):
+    (repo / ".gitattributes").write_text("* text\n")
+    commit(repo)
+    sh(repo, "config", "uploadpack.allowFilter", "true")
+    sh(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", repo.as_uri(), "partial")
+    partial, mark = tmp_path / "partial", tmp_path / "mark"
+    sh(partial, "config", "remote.origin.uploadpack", f"touch {mark}; git-upload-pack")
+    sh(partial, "read-tree", "HEAD")
+    with contextlib.suppress(CodeError):  # git may or may not do without the attributes that are not there
+        look(partial, workspace)
+    assert not mark.exists()
+    sh(partial, "ls-files", ":(exclude,attr:filter)")
+    assert mark.exists(), "the trap is no trap"
+
+
+def test_a_persons_configuration_does_not_change_what_is_captured(repo, workspace, store, monkeypatch):
+    for name, value in (("COUNT", "1"), ("KEY_0", "core.fileMode"), ("VALUE_0", "false")):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    sh(repo, "config", "--global", "core.fileMode", "false")
+    (repo / "run.sh").write_text("1")
+    (repo / "run.sh").chmod(0o755)
+    assert content(store.snapshot(store.capture(look(repo, workspace)))) == content(repo)
+
+
 def test_settings_of_a_command_come_after_those_of_the_environment(repo, monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "a.b")
@@ -755,6 +803,26 @@ def test_who_comes_second_takes_what_the_first_one_made(repo, workspace, store, 
     assert not firsts
     assert (store.snapshot(tree.head) / "exp" / "Tasks.py").exists()
     assert sorted(os.listdir(workspace / "Misc")) == ["code.git", "snapshots"]
+
+
+def test_the_store_is_written_by_one_process_at_a_time(repo, workspace, store, monkeypatch):
+    keep, locked = store._keep, []
+
+    def kept(commit):
+        other = os.open(store._repository, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            locked.append(commit)
+        finally:
+            os.close(other)
+        keep(commit)
+
+    monkeypatch.setattr(store, "_keep", kept)
+    (repo / "new.py").write_text("1")
+    tree = look(repo, workspace)
+    captured = store.capture(tree)
+    assert locked == [tree.head, captured]
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import yaml
 pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installed")
 
 import geneplexus
+import numpy as np
 import pandas as pd
 
 from demo.make_data import make_data
 from job_orchestration import PermanentError
-from job_orchestration.geneplexus import guest
+from job_orchestration.geneplexus import guest, reports
 from tests.geneplexus_bench import config_of, run_configs, run_task
 
 TOP = Path(__file__).resolve().parents[2]
@@ -75,6 +76,23 @@ def test_every_json_file_is_strict(finished):
     assert len(files) >= 4
     for path in files:
         json.loads(path.read_text(), parse_constant=no_constant)
+
+
+def test_numbers_that_json_cannot_say_become_null():
+    value = {1: [float("nan"), np.float64("inf"), np.int64(3)], "a": (np.array([0.5]), None, True, "x")}
+    assert reports.strict(value) == {"1": [None, None, 3], "a": [[0.5], None, True, "x"]}
+
+
+def test_a_network_without_weights_and_of_one_gene_is_run_and_drawn(own_data, config, tmp_path):
+    for path in list(own_data.glob("*STRING*")):
+        path.rename(own_data / path.name.replace("STRING", "BioGRID"))
+    edges = own_data / "Edgelist__Human__BioGRID.edg"
+    edges.write_text("".join("\t".join(line.split()[:2]) + "\n" for line in edges.read_text().splitlines()))
+    keys = config | {"file_loc": str(own_data), "net_type": "BioGRID", "scale": True, "num_nodes": 1}
+    folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
+    graph = json.loads((folder / "graph.json").read_text())
+    assert (len(graph["nodes"]), graph["links"]) == (1, [])
+    assert (folder / "isolated_genes.txt").read_text().split() == [graph["nodes"][0]["id"]]
 
 
 def test_run_json_tells_what_the_figures_depend_on(finished, data):

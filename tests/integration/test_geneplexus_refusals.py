@@ -68,6 +68,8 @@ def test_the_environment_gives_the_data_folder_where_the_config_does_not(config,
     keys = config_of(tmp_path, genesetFile=config["genesetFile"])
     monkeypatch.delenv("DATA_PATH", raising=False)
     assert "file_loc is missing" in problems_of(keys)[0]
+    with pytest.raises(PermanentError, match="file_loc is missing"):
+        run_task(keys, "load")
     monkeypatch.setenv("DATA_PATH", config["file_loc"])
     assert problems_of(keys) == []
 

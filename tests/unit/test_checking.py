@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from job_orchestration.model.config import Isolation, Settings
 from job_orchestration.model.problem import Severity
 from job_orchestration.model.task import TaskSpec
-from job_orchestration.rules import checking, reading, slips
-from job_orchestration.rules.checking import parse_duration, parse_size, read_and_check, settings_of
+from job_orchestration.rules import checking, reading
+from job_orchestration.rules.checking import read_and_check, settings_of
 
 GOOD = """\
 githubRepository: https://example.org/you/project.git
@@ -284,44 +284,6 @@ def test_thousands_of_problems_are_cut_short():
     assert found.problems[-1].what == "there are 4950 more problems"
 
 
-# -- slips ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("slip", "meant"),
-    [
-        ("outputdir", "outputDir"), ("output_dir", "outputDir"), ("ouputDir", "outputDir"),
-        ("task", "tasks"), ("maxAttempt", "maxAttempts"), ("max_attempts", "maxAttempts"),
-        ("time_out", "timeout"), ("Seed", "seed"), ("pathToTask", "pathToTasks"),
-        ("githubRepositry", "githubRepository"), ("memorylimit", "memoryLimit"),
-        ("overwriteOutputfine", "overwriteOutputFine"),
-        ("unsafe_ignoreDirtyCheck", "UNSAFE_ignoreDirtyCheck"), ("callbackURL", "callbackUrl"),
-        ("priorty", "priority"), ("taks", "tasks"), ("retrydelay", "retryDelay"),
-    ],
-)  # fmt: skip
-def test_a_slip_is_pointed_out(slip, meant):
-    assert slips.slip_for(slip, checking.KNOWN_KEYS, ()) == meant
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "x", "y", "id", "ids", "k", "key2", "keys", "seeds", "seed2", "name2", "names", "node", "nodes",
-        "tag", "lags", "mask", "masks", "input", "output", "outputs", "batchSize", "epochs", "modelType",
-        "method", "methods", "where", "then", "need", "feeds", "sweeps", "geneset", "genesetFile",
-        "file_loc", "net_type", "features", "sp_trn", "gsc_trn", "num_nodes", "random_state", "after2",
-        "optimisationMethod", "baseOutputDir", "params", "numberTrials", "repeatNumber", "configCreated",
-        "outputFormat", "limit", "time", "delay", "attempts", "paths", "jobs", "type",
-    ],
-)  # fmt: skip
-def test_a_parameter_of_the_tasks_is_no_slip(key):
-    assert slips.slip_for(key, checking.KNOWN_KEYS, ()) is None
-
-
-def test_a_key_that_is_there_was_not_misspelt():
-    assert slips.slip_for("output_dir", checking.KNOWN_KEYS, {"outputDir"}) is None
-
-
 def test_a_slip_is_a_warning_and_the_key_passes_through():
     found = checked(LEAST + "maxAttempt:\n  5\n")
     assert found.config.values["maxAttempt"] == 5
@@ -331,69 +293,6 @@ def test_a_slip_is_a_warning_and_the_key_passes_through():
         "a.yaml:3:1: warning: maxAttempt: this is no known key and goes to the tasks as it is. "
         "Did you mean 'maxAttempts'?"
     )
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
-def test_a_distance_is_symmetric_and_zero_only_between_equals(one, other):
-    assert slips.distance(one, other) == slips.distance(other, one)
-    assert (slips.distance(one, other) == 0) == (one == other)
-
-
-# -- times and sizes --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (0, 0.0), (90, 90.0), (0.5, 0.5), ("30s", 30.0), ("5m", 300.0), ("4h", 14_400.0), ("1d", 86_400.0),
-        ("1.5h", 5_400.0), ("5 m", 300.0), ("0s", 0.0), (315_360_000, 315_360_000.0),
-    ],
-)  # fmt: skip
-def test_a_time_is_a_number_or_a_text_with_a_unit(value, seconds):
-    assert parse_duration(value) == seconds
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        True,
-        False,
-        None,
-        -1,
-        "-5m",
-        "5",
-        "5 min",
-        "m",
-        "",
-        "5M",
-        "1h30m",
-        [],
-        {},
-        10**400,
-        1e300,
-        "9" * 400 + "d",
-        "٣s",
-    ],
-)
-def test_anything_else_is_no_time(value):
-    assert parse_duration(value) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "size"),
-    [(1, 1), ("8G", 8 * 10**9), ("500M", 5 * 10**8), ("1.5K", 1500), ("2T", 2 * 10**12), ("8Gi", 8 * 2**30),
-     ("8 GB", 8 * 10**9), ("64KiB", 65_536)],
-)  # fmt: skip
-def test_a_size_is_a_number_or_a_text_with_a_unit(value, size):
-    assert parse_size(value) == size
-
-
-@pytest.mark.parametrize(
-    "value", [True, None, 0, -1, 1.5, "8", "8X", "0G", "8g", "", [], {}, 10**400, "9" * 400 + "T", "-1G"]
-)
-def test_anything_else_is_no_size(value):
-    assert parse_size(value) is None
 
 
 # -- laws -------------------------------------------------------------------------------------------------

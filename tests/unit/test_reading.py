@@ -55,62 +55,6 @@ def test_the_copy_without_libyaml_really_has_none():
     assert issubclass(PURE_WRITING._Writer, yaml.SafeDumper)
 
 
-# -- scalars ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-3", 0.001), ("1E5", 100000.0), (".5", 0.5), ("5.", 5.0), ("-1.5e+3", -1500.0), ("+7", 7),
-        ("010", 10), ("0o17", 15), ("0x1F", 31), ("-0", 0), ("12_000", "12_000"), ("1:30", "1:30"),
-        ("no", "no"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("y", "y"), ("=", "="),
-        ("true", True), ("True", True), ("TRUE", True), ("false", False), ("tRUE", "tRUE"),
-        ("~", None), ("null", None), ("Null", None), ("NULL", None), ("", None), ("nULL", "nULL"),
-        ("2026-11-20", "2026-11-20"), ("2026-13-45", "2026-13-45"), ("2026-11-20 05:15", "2026-11-20 05:15"),
-        ("'1'", "1"), ('"no"', "no"), ("''", ""), ("0b1", "0b1"), ("1.2.3", "1.2.3"), ("e5", "e5"),
-        ("0o8", "0o8"), ("٣", "٣"), ("inf", "inf"), ("nan", "nan"),
-    ],
-)  # fmt: skip
-def test_scalars_are_those_of_yaml_1_2(reader, text, value):
-    read = values(reader, f"a: {text}\n")["a"]
-    assert read == value
-    assert type(read) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        (".inf", "a.yaml:1:4: a: .inf is no number that JSON could keep. Put it in quotes if it is a text."),
-        (
-            "-.INF",
-            "a.yaml:1:4: a: -.INF is no number that JSON could keep. Put it in quotes if it is a text.",
-        ),
-        (".NaN", "a.yaml:1:4: a: .NaN is no number that JSON could keep. Put it in quotes if it is a text."),
-        ("1e999", "a.yaml:1:4: a: the number '1e999' is too large. Put it in quotes if it is a text."),
-        (
-            "9" * 4301,
-            (
-                "a.yaml:1:4: a: the number '99999999999999999999…' has too many digits. "
-                "Put it in quotes if it is a text."
-            ),
-        ),
-        (
-            "0x" + "f" * 4000,
-            (
-                "a.yaml:1:4: a: the number '0xffffffffffffffffff…' has too many digits. "
-                "Put it in quotes if it is a text."
-            ),
-        ),
-    ],
-)
-def test_a_number_that_json_cannot_say_is_refused(reader, text, complaint):
-    assert complaints(reader, f"a: {text}") == [complaint]
-
-
-def test_a_number_of_4300_digits_is_read(reader):
-    assert values(reader, "a: " + "9" * 4300)["a"] == 10**4300 - 1
-
-
 # -- structure --------------------------------------------------------------------------------------------
 
 
@@ -125,6 +69,21 @@ def test_every_value_knows_its_line_and_column(reader):
     assert (method.line, method.column, method.value) == (4, 13, "Y")
 
 
+def test_an_unquoted_scalar_has_its_meaning_and_a_quoted_one_is_a_text(reader):
+    assert values(reader, "a: 1e-3\nb: '1e-3'\nc:\nd: \"\"\n") == {
+        "a": 0.001,
+        "b": "1e-3",
+        "c": None,
+        "d": "",
+    }
+
+
+def test_a_number_that_json_cannot_say_is_refused_with_its_place(reader):
+    assert complaints(reader, "a: [1, 1e999]") == [
+        "a.yaml:1:8: a[1]: the number '1e999' is too large. Put it in quotes if it is a text."
+    ]
+
+
 def test_keys_are_texts_as_written(reader):
     assert values(reader, "1: a\nno: b\n~: c\n? x\n: d\n") == {"1": "a", "no": "b", "~": "c", "x": "d"}
 
@@ -133,6 +92,16 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(reader):
     root, problems = reader.read(b"\xef\xbb\xbfa: 1\n", "a.yaml")
     assert not problems
     assert root.value["a"][0].column == 1
+
+
+def test_a_byte_order_mark_is_counted_in_no_place_and_is_no_content(reader):
+    assert complaints(reader, b"\xef\xbb\xbfa\0: 1")[0].startswith("a.yaml:1:2: the character U+0000")
+    assert complaints(reader, b"\xef\xbb\xbf")[0].startswith("a.yaml: the file is empty")
+
+
+@pytest.mark.parametrize("escape", [r"\ud800", r"\ud83d\ude00", r"\U00110000"])
+def test_an_escape_that_is_no_character_is_refused(reader, escape):
+    assert len(complaints(reader, f'a: "{escape}"\n')) == 1
 
 
 def test_windows_and_old_mac_line_ends_are_read(reader):

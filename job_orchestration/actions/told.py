@@ -1,0 +1,70 @@
+"""What a go of `ready` did, as plain data and as lines for a person.
+
+The data crosses from one process to another: `up` hears in it what its `watch` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from job_orchestration.files import journal
+from job_orchestration.model.problem import Problem, Severity, escaped
+from job_orchestration.rules import lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from job_orchestration.actions.ready import Report
+    from job_orchestration.files.workspace import Workspace
+
+
+def report_as_json(workspace: Workspace, report: Report) -> dict[str, Any]:
+    """What ``ready --json`` shows."""
+    return {
+        "queued": [
+            {
+                "file": q.file,
+                "run": q.run,
+                "token": q.token,
+                "commit": _commit(workspace, q.run),
+                "warnings": problems_as_json(q.warnings),
+            }
+            for q in report.queued
+        ],
+        "refused": [
+            {"file": file, "problems": problems_as_json(problems)}
+            for file, problems in report.refused.items()
+        ],
+        "unsettled": list(report.unsettled),
+        "notes": list(report.notes),
+    }
+
+
+def problems_as_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Findings as JSON can say them."""
+    return [{**asdict(p), "severity": str(p.severity)} for p in problems]
+
+
+def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+    """What `report_as_json` gave, a line for each thing that happened."""
+    for note in told["notes"]:
+        yield escaped(note)
+    for queued in told["queued"]:
+        yield from lines_of_problems(queued["warnings"])
+        commit = f" (commit {queued['commit'][:12]})" if queued["commit"] else ""
+        yield f"{escaped(queued['file'])}: queued as {escaped(queued['run'])}{commit}"
+    for refused in told["refused"]:
+        yield from lines_of_problems(refused["problems"])
+
+
+def lines_of_problems(problems: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Findings as a person reads them."""
+    for problem in problems:
+        yield str(Problem(**{**problem, "severity": Severity(problem["severity"])}))
+
+
+def _commit(workspace: Workspace, run: str) -> str | None:
+    entries, _ = journal.read_file(workspace.run_folder(run), 0)
+    code = lifecycle.fold({0: entries}).code
+    return code.commit if code else None

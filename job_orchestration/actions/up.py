@@ -1,0 +1,160 @@
+"""`up`: `watch` and some workers in one command.
+
+They are processes of their own, because each ends what is left of its own descendants. This one only starts
+and hears them, and shows what they do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.actions import told
+from job_orchestration.actions.status import overview
+from job_orchestration.actions.work import Worked, arguments
+from job_orchestration.engine.pool import Pool
+from job_orchestration.files.history import History
+from job_orchestration.model.run import Place
+from job_orchestration.rules.naming import TokenName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from job_orchestration.actions.status import Overview
+    from job_orchestration.files.history import RunRecord
+    from job_orchestration.files.workspace import Workspace
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at the workspace; one that takes long is made more rarely."""
+_SHARE: Final = 10
+"""The part of the time that looking may take: one in so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a live view shows at one moment."""
+
+    overview: Overview
+    workers: int
+    """How many worker processes of ours live."""
+    stopping: bool
+
+
+def up(
+    workspace: Workspace,
+    say: Callable[[str], None],
+    show: Callable[[Frame], None],
+    *,
+    workers: int = 1,
+    until_idle: bool = False,
+) -> Worked:
+    """Ready what is dropped and work it off, until a signal says to stop.
+
+    Args:
+        workspace: with all its folders in place.
+        say: gets a line for each thing that happens.
+        show: gets the state of the workspace, about once a second and once at the end.
+        workers: how many.
+        until_idle: end when nothing is left to be readied, nothing waits and nothing runs; what was refused
+            does not count.
+    """
+    supervisor = _Supervisor(workspace, say, show)
+    with Pool(supervisor.hear) as pool:
+        pool.start("watch", "watch", "--json", "--workspace", workspace.root)
+        for number in range(1, workers + 1):
+            pool.start(f"worker {number}", *arguments(workspace, until_idle=False))
+        while pool.turn(supervisor.pause()):
+            looked = supervisor.looks(pool)
+            idle = looked and until_idle and supervisor.is_idle()
+            if not pool.stopping and (idle or pool.codes("")):  # or one could not go on, and said why
+                pool.stop()
+        supervisor.looks(pool, now=True)
+        trouble = not until_idle and not pool.interrupted
+        return Worked(supervisor.saw_failures(), pool.interrupted, trouble=trouble)
+
+
+class _Supervisor:
+    """What `up` knows besides its processes."""
+
+    def __init__(
+        self, workspace: Workspace, say: Callable[[str], None], show: Callable[[Frame], None]
+    ) -> None:
+        self._workspace = workspace
+        self._say = say
+        self._show = show
+        self._history = History(workspace)
+        self._records: Sequence[RunRecord] = ()
+        self._next = 0.0
+        self._failed_before: frozenset[tuple[str, str]] | None = None
+        self._refused: dict[str, tuple[int, int]] = {}
+        """The names of refused drops, and their inodes and times when that was said."""
+
+    def hear(self, label: str, line: str) -> None:
+        """Take a line that one of the processes printed."""
+        data = _parsed(line) if label == "watch" else None
+        if data is None:
+            self._say(f"{label}: {line}")
+            return
+        for refused in data["refused"]:
+            self._refused[refused["file"]] = _identity(os.path.join(self._workspace.sources, refused["file"]))
+        for sentence in told.lines_of(data):
+            self._say(sentence)
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return max(self._next - time.monotonic(), 0.0)
+
+    def looks(self, pool: Pool, *, now: bool = False) -> bool:
+        """Look at the workspace if it is time, and have it shown."""
+        started = time.monotonic()
+        if started < self._next and not now:
+            return False
+        self._records = self._history.records()
+        self._show(Frame(overview(self._records, datetime.now(UTC)), pool.living("worker"), pool.stopping))
+        if self._failed_before is None:
+            self._failed_before = self._failed()
+        ended = time.monotonic()
+        self._next = ended + max(LOOK_EVERY, _SHARE * (ended - started))
+        return True
+
+    def _failed(self) -> frozenset[tuple[str, str]]:
+        failed = (r for r in self._records if r.place is Place.FAILED and r.state is not None)
+        return frozenset((r.path, r.state.ended_at or "") for r in failed if r.state is not None)
+
+    def saw_failures(self) -> bool:
+        """Whether runs gave up since the first look."""
+        return bool(self._failed() - (self._failed_before or frozenset()))
+
+    def is_idle(self) -> bool:
+        """Whether, by the last look, nothing is left to do."""
+        return not any(self._is_work(record) for record in self._records)
+
+    def _is_work(self, record: RunRecord) -> bool:
+        if record.place is Place.SOURCES:
+            known = self._refused.get(os.path.basename(record.path))
+            return known is None or known != _identity(record.path)
+        unfit = record.run is None and record.error is not None
+        if unfit or record.place in {Place.COMPLETED, Place.FAILED}:
+            return False
+        name = TokenName.parse(os.path.basename(record.path))
+        return name is None or not name.held
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) and "refused" in data else None
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_ctime_ns

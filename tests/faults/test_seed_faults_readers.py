@@ -1,0 +1,183 @@
+"""Faults of the first Job Orchestration's reports, packages and manual, each caught by a test here."""
+
+import ast
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LIMIT, ROOT, eventually
+from tests.faults.looking import events, tree
+
+READING = (
+    ["status"],
+    ["status", "--json"],
+    ["show", "a"],
+    ["show", "a", "--json"],
+    ["logs", "a"],
+    ["-action", "progressReport"],
+)
+STAYING = {"work", "watch", "up", "newWorker", "runWorker", "serve"}
+
+
+# -- reports ----------------------------------------------------------------------------------------------
+
+
+def test_b_jo_28_reports_write_nothing_and_end_at_once(workspace, drop, cli, start, tmp_path):
+    gate = tmp_path / "gate"
+    for name, tasks in (("a", ["Quick"]), ("b", ["Waits"]), ("c", ["Quick"])):
+        drop(name, {"gate": str(gate)}, tasks=tasks)
+        cli("ready")
+    worker = start("work")
+    eventually(lambda: events(workspace, "runs/b", "task_started"))
+    worker.send_signal(signal.SIGKILL)
+    worker.wait(timeout=LIMIT)
+    drop("d")
+    drop("e", "broken: [")
+    (workspace / "Output" / "runs" / "c" / "status.yaml").unlink()
+    before = tree(workspace)
+    for command in READING:
+        cli(*command, limit=30)
+    assert tree(workspace) == before
+    counts = json.loads(cli("status", "--json").stdout)["counts"]
+    assert counts == {"sources": 2, "to_run": 1, "running": 0, "interrupted": 1, "completed": 1, "failed": 0}
+
+
+def test_b_jo_28_a_running_run_is_in_the_report(workspace, drop, cli, start, tmp_path):
+    drop("a", {"gate": str(tmp_path / "gate")}, tasks=["Quick", "Waits"])
+    cli("ready")
+    start("work")
+    eventually(lambda: len(events(workspace, "runs/a", "task_started")) == 2)
+    (entry,) = json.loads(cli("status", "--json").stdout)["runs"]
+    assert (entry["place"], entry["task"], entry["task_count"]) == ("running", "waits", 2)
+
+
+# -- packaging --------------------------------------------------------------------------------------------
+
+
+def imported(folder, *, but=()):
+    """The distributions that the sources in a folder import, wherever the import stands."""
+    modules = set()
+    for path in folder.rglob("*.py"):
+        if any(path.is_relative_to(folder / name) for name in but):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules.add(node.module.partition(".")[0])
+    distributions = packages_distributions()
+    foreign = modules - set(sys.stdlib_module_names) - {"job_orchestration", "__future__"}
+    return {plain(distributions.get(module, [module])[0]) for module in foreign}
+
+
+def plain(requirement):
+    """The name in a requirement, as PyPI compares names."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+def test_b_jo_30_the_declared_dependencies_are_those_that_are_imported():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {plain(r) for r in project["dependencies"]}
+    package = ROOT / "job_orchestration"
+    extras = {name: {plain(r) for r in found} for name, found in project["optional-dependencies"].items()}
+    guests = [name for name in extras if (package / name).is_dir()]
+    assert imported(package, but=guests) == core
+    for name in guests:
+        assert imported(package / name) - core == extras[name]
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["-action", "readyConfigs"], ["-action", "newWorker"], ["logs", "a"], []]
+)
+def test_b_jo_30_without_a_workspace_there_is_one_clear_sentence(cli, command):
+    done = cli(*command, check=4, env={"JOB_ORCHESTRATION_WORKSPACE": ""}, limit=30)
+    assert "JOB_ORCHESTRATION_WORKSPACE" in done.stderr
+    assert "--workspace" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_b_jo_30_no_action_makes_the_folders_and_asks_nothing(tmp_path, cli):
+    fresh = tmp_path / "fresh"
+    done = cli("--workspace", str(fresh), limit=30)
+    assert {p.name for p in fresh.iterdir() if p.is_dir()} >= {
+        "ConfigSources",
+        "ConfigsToRun",
+        "Output",
+        "Misc",
+    }
+    assert "ConfigSources" in done.stdout
+
+
+# -- documentation ----------------------------------------------------------------------------------------
+
+
+def documented():
+    """The commands in README.md that call the product, in order; without prompts and comments."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        return []
+    found = []
+    for block in re.findall(
+        r"^```(?:sh|bash|shell|console)\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL
+    ):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            while words and re.fullmatch(r"\w+=.*", words[0]):
+                words = words[1:]
+            if words[:1] == ["job-orchestration"]:
+                found.append(words[1:])
+            elif words[1:3] == ["-m", "job_orchestration"]:
+                found.append(words[3:])
+    return found
+
+
+def test_b_jo_31_every_command_of_the_readme_runs(workspace, drop, environment, tmp_path, cli):
+    commands = documented()
+    if not commands:
+        pytest.skip("README.md has no commands yet")
+    for name in ("a", "b"):
+        drop(name)
+    cli("ready")
+    for words in commands:
+        run_documented(words, workspace, environment, tmp_path, drop)
+
+
+def run_documented(words, workspace, environment, folder, drop):
+    """Run a documented command to its end; one that stays is stopped politely once it is at work."""
+    verb = next((w for w in words if not w.startswith("-")), "")
+    stays = verb in STAYING and not any("until-idle" in w for w in words)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "job_orchestration", *words],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if stays:
+        sign = drop("sign") if verb == "watch" else None
+        beats = workspace / "Misc" / "workers"
+        at_work = (lambda: not sign.exists()) if sign else (lambda: any(beats.iterdir()))
+        eventually(lambda: at_work() or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=LIMIT)
+    assert "Traceback" not in errors, words
+    assert process.returncode in ({0, 130} if stays else {0, 1, 3}), (words, errors)
+
+
+def test_b_jo_31_the_readme_names_the_folders_as_they_are_called():
+    readme = Path(ROOT / "README.md")
+    if not readme.exists():
+        pytest.skip("there is no README.md yet")
+    text = readme.read_text()
+    for folder in ("ConfigSources", "Output/", "Completed"):
+        assert folder in text
