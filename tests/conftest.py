@@ -67,7 +67,7 @@ TASKS = """
 """The ``Tasks.py`` of a repository when a test asks for none of its own."""
 
 
-def git(folder: Path, *arguments: str) -> str:
+def run_git(folder: Path, *arguments: str) -> str:
     """The output of a git command in a repository of a test."""
     who = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
     done = subprocess.run(
@@ -80,7 +80,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def eventually(condition: Callable[[], object], seconds: float = LIMIT, what: str = "") -> object:
+def wait_until(condition: Callable[[], object], seconds: float = LIMIT, what: str = "") -> object:
     """The first true value of a condition; fails when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -88,6 +88,18 @@ def eventually(condition: Callable[[], object], seconds: float = LIMIT, what: st
             pytest.fail(f"not within {seconds:g} s: {what or condition}")
         time.sleep(0.02)
     return found
+
+
+@pytest.fixture
+def git() -> Callable[..., str]:
+    """Runs git in a folder: ``git(folder, "commit", "--message=x")``."""
+    return run_git
+
+
+@pytest.fixture
+def eventually() -> Callable[..., object]:
+    """Waits for a condition: ``eventually(lambda: path.exists())``."""
+    return wait_until
 
 
 @pytest.fixture
@@ -104,9 +116,9 @@ def repository(tmp_path: Path) -> Callable[..., Path]:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "Tasks.py").write_text(textwrap.dedent(tasks))
-        git(folder, "init", "--quiet", "--initial-branch=main")
-        git(folder, "add", ".")
-        git(folder, "commit", "--quiet", "--message=tasks")
+        run_git(folder, "init", "--quiet", "--initial-branch=main")
+        run_git(folder, "add", ".")
+        run_git(folder, "commit", "--quiet", "--message=tasks")
         return folder
 
     return make

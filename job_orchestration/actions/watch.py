@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions.check import Check
 from job_orchestration.actions.ready import Report, ready_drops
-from job_orchestration.engine.queue import FolderEvents, Wake
+from job_orchestration.engine.arrivals import Arrivals
+from job_orchestration.engine.queue import Wake
 from job_orchestration.files.intake import Settling
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ class Watch:
         signal.set_wakeup_fd(self._wake.signal_end, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        events = FolderEvents(self.workspace, [self.workspace.sources], self._wake.ring)
-        events.start()
+        arrivals = Arrivals(self.workspace, self._wake.ring)
+        arrivals.start()
         check = Check(self.workspace)
         try:
             while not self._stops:
                 self._wake.clear()
-                self._rest(self._look(events, check))
+                self._rest(self._look(arrivals, check))
         finally:
-            events.stop()
+            arrivals.stop()
             check.close()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -125,14 +126,12 @@ class Watch:
         if not self._stops:
             select.select([self._wake.descriptor], [], [], seconds)
 
-    def _look(self, events: FolderEvents, check: Check) -> float:
+    def _look(self, arrivals: Arrivals, check: Check) -> float:
         """Ready what there is; returns the seconds after which to look again."""
-        while events.seen:
-            path, whole = events.seen.popleft()
-            if whole:
-                self._settling.whole(os.path.basename(path))
         self._skipped.clear()
         try:
+            while arrivals.whole:
+                self._settling.whole(arrivals.whole.popleft())
             names = set(os.listdir(self.workspace.sources))
             self._settling.keep_only(names)
             self._refusals.keep_only(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from job_orchestration.model.problem import escaped
@@ -177,12 +178,13 @@ class PlainView:
         pass
 
     def say(self, line: str) -> None:
-        """Print a line."""
-        print(line, flush=True)
+        """Print a line; nobody needs to listen."""
+        with suppress(OSError):
+            print(line, flush=True)
 
     def show(self, frame: Frame) -> None:
         """Print how many runs are where, when that has changed."""
         line = counts_line(frame.overview.counts)
         if line != self._last:
-            print(line, flush=True)
+            self.say(line)
         self._last = line

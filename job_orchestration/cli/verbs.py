@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.cli import render
@@ -45,11 +46,14 @@ def _print_json(value: Any, indent: int | None = 2) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    """Print what happens; a worker whose listener has gone, or whose log's disk is full, works on."""
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 def _complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _code(worked: Worked) -> int:
@@ -139,7 +143,7 @@ def watch(arguments: Namespace) -> int:
     def tell(report: Report) -> None:
         data = told.report_as_json(workspace, report)
         if arguments.json:
-            _print_json(data, indent=None)
+            _say(json.dumps(data))
         else:
             for line in told.lines_of(data):
                 _say(line)

@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -93,7 +94,7 @@ class TaskContext:
     @property
     def should_stop(self) -> bool:
         """Whether the run was asked to end soon."""
-        return self._of.page.stop
+        return self._of.page.stop is not None
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the task is: two numbers in shared memory, so call it as often as you like."""
@@ -148,7 +149,7 @@ class Attempt:
     def go_on(self) -> Verdict:
         """Run the tasks without a checkpoint, in order, until one fails or somebody says stop."""
         while (index := self.state.current) is not None:
-            if self.page.stop:
+            if self.page.stop is not None:
                 return Verdict.STOPPED
             if not self._run_task(index):
                 return Verdict.FAILED
@@ -191,7 +192,10 @@ class Attempt:
         if isinstance(error, OSError) and error.errno in _DISK:
             raise error  # the disk's trouble is not the task's: the attempt ends uncounted
         traceback.print_exception(error)
-        outcome = Outcome.INTERRUPTED if self.page.stop else Outcome.ERROR
+        outcome = Outcome.OOM if isinstance(error, MemoryError) else Outcome.ERROR
+        outcome = (
+            self.page.stop or outcome
+        )  # what a task raises when it is told to stop is no fault of its own
         delay = error.delay if isinstance(error, TemporaryError) else None
         self.write(
             TaskFailed(
@@ -223,7 +227,9 @@ def run(order: Message, lock: int, journal_file: int, page: Page) -> int:
     writer = journal.Writer(
         journal_file, journal.path_of(order["folder"], order["attempt"]), order["written"]
     )
-    signal.signal(signal.SIGTERM, lambda *_: setattr(page, "stop", True))
+    signal.signal(signal.SIGTERM, lambda *_: _told_to_stop(page))
+    if order.get("stall_timeout"):
+        threading.Thread(target=_beat, args=(page, order["stall_timeout"]), daemon=True).start()
     try:
         page.verdict = Attempt(order, lock, writer, page).go_on()
     except ClaimLostError as error:
@@ -233,6 +239,19 @@ def run(order: Message, lock: int, journal_file: int, page: Page) -> int:
         page.verdict = Verdict.DISK
         log.error("This attempt ends, and will go on when it can write again: %s", error)  # noqa: TRY400
     return 0 if page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
+
+
+def _told_to_stop(page: Page) -> None:
+    """Take a SIGTERM that did not come from the host for the polite request that it is."""
+    if page.stop is None:
+        page.stop = Outcome.INTERRUPTED
+
+
+def _beat(page: Page, stall_timeout: float) -> None:
+    """Show that the interpreter runs, for as long as it does."""
+    while True:
+        page.beat = time.monotonic()
+        time.sleep(min(stall_timeout / 5, 1.0))
 
 
 def _seed(seed: int) -> None:

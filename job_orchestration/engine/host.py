@@ -21,54 +21,19 @@ import select
 import signal
 import socket
 import sys
-import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.engine import attempt, loading, messages, sweep, validation
-from job_orchestration.engine.output import Output
 from job_orchestration.engine.page import Page
+from job_orchestration.engine.supervision import Child
 from job_orchestration.model.run import Outcome
 
 if TYPE_CHECKING:
     from job_orchestration.engine.messages import Message
 
-_DUMP_TIME: Final = 0.3
-"""Seconds that a child gets to write its stack down before it is killed."""
-_LOOK_AGAIN: Final = 0.05
-"""Seconds between two looks at a child where the system has no descriptor for it."""
 _SPAWNED: Final = (200, 201, 202)
 """Where a spawned child finds the lock, the journal and the page."""
-
-
-class Child:
-    """The child of the moment, and what its host owes it."""
-
-    def __init__(self, order: Message, descriptors: list[int]) -> None:
-        self.order = order
-        self.descriptors = descriptors
-        self.pid = 0
-        self.pidfd = -1
-        self.deadline: float | None = None
-        self.stopped: Outcome | None = None
-        self.dumped = False
-        self.output = Output(order["log"], order.get("log_limit") or 0)
-
-    def task_deadline(self, page: Page) -> float | None:
-        """When the running task's time is over, on the monotonic clock."""
-        running = page.task
-        limits = self.order.get("timeouts") or []
-        if running is None or running[0] >= len(limits) or limits[running[0]] is None:
-            return None
-        return running[1] + float(limits[running[0]])
-
-    def close(self) -> None:
-        """Let go of what was held for it."""
-        self.output.close()
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
 
 
 class Host:
@@ -94,39 +59,29 @@ class Host:
             if self.worker.fileno() in ready and not self._obey():
                 return
             if child is not None and self.child is child:
-                if child.pidfd in ready or (child.pidfd < 0 and _is_over(child.pid)):
+                if child.is_over(ready):
                     self._ended(child)
                 else:
-                    self._press(child)
+                    child.press()
 
     def _wait(self) -> set[int]:
         poll = select.poll()
         poll.register(self.worker, select.POLLIN)
-        timeout: float | None = None
-        if self.child is not None:
-            poll.register(self.child.output.descriptor, select.POLLIN)
-            limits = [t for t in (self.child.deadline, self.child.task_deadline(self.page)) if t is not None]
-            if self.child.pidfd >= 0:
-                poll.register(self.child.pidfd, select.POLLIN)
-            else:
-                limits.append(time.monotonic() + _LOOK_AGAIN)
-            timeout = min(limits) - time.monotonic() if limits else None
-            if timeout is None and self.child.order.get("timeouts"):
-                timeout = 1.0  # the next task's limit begins when it does, and nobody tells us
-        return {fd for fd, _ in poll.poll(None if timeout is None else max(timeout, 0) * 1000 + 1)}
+        seconds = None if self.child is None else self.child.register(poll)
+        return {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000 + 1)}
 
     def _obey(self) -> bool:
         received = messages.receive(self.worker)
         if received is None:
             if self.child is not None:
-                self._kill(self.child)
+                self.child.kill()
             sweep.kill_descendants()
             return False
         message, descriptors = received
         if message["op"] == "begin":
-            self._begin(Child(message, descriptors))
+            self._begin(Child(message, descriptors, self.page))
         elif message["op"] == "stop" and self.child is not None:
-            self._stop(self.child, Outcome(message["outcome"]), float(message["grace"]))
+            self.child.stop(Outcome(message["outcome"]), float(message["grace"]))
         return True
 
     # -- a child's life -----------------------------------------------------------------------------------
@@ -139,9 +94,7 @@ class Host:
                 "The imports left threads behind, which do not survive a fork: this run gets a fresh"
                 " interpreter. (OMP_NUM_THREADS=1 keeps NumPy from starting threads when it is imported.)"
             )
-        child.pid = self._spawn(child) if spawn else self._fork(child)
-        child.pidfd = os.pidfd_open(child.pid) if hasattr(os, "pidfd_open") else -1
-        child.output.started()
+        child.started(self._spawn(child) if spawn else self._fork(child))
         self.child = child
 
     def _fork(self, child: Child) -> int:
@@ -181,48 +134,13 @@ class Host:
         environment = {**os.environ, **child.order["environment"]}
         return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setpgroup=0)
 
-    def _stop(self, child: Child, outcome: Outcome, grace: float) -> None:
-        """Ask the child to end; a shutdown asks the child alone, and lets its programs finish."""
-        if child.stopped is None:
-            child.stopped = outcome
-        self.page.stop = True
-        deadline = time.monotonic() + grace
-        child.deadline = deadline if child.deadline is None else min(deadline, child.deadline)
-        with contextlib.suppress(ProcessLookupError):
-            if outcome is Outcome.INTERRUPTED:
-                os.kill(child.pid, signal.SIGTERM)
-            else:
-                os.killpg(child.pid, signal.SIGTERM)
-
-    def _press(self, child: Child) -> None:
-        """See whether the time of the task, or of a stop, is over."""
-        now = time.monotonic()
-        limit = child.task_deadline(self.page)
-        if child.stopped is None and limit is not None and now >= limit:
-            child.output.say("The task's timeout is over: it is stopped.")
-            self._stop(child, Outcome.TIMEOUT, 3.0)
-        if child.deadline is None or now < child.deadline:
-            return
-        if child.dumped:
-            self._kill(child)
-        else:
-            child.dumped = True
-            child.deadline = now + _DUMP_TIME
-            child.output.say("It did not end in time. Where it was:")
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGUSR1)
-
-    def _kill(self, child: Child) -> None:
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(child.pid, signal.SIGKILL)
-
     def _ended(self, child: Child) -> None:
         _, status = os.waitpid(child.pid, 0)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
         left = sweep.kill_descendants(self.spare)
         child.output.drain()
+        exceeded = child.memory.was_exceeded()
         child.close()
         self.child = None
         messages.send(
@@ -232,14 +150,10 @@ class Host:
                 "code": os.waitstatus_to_exitcode(status),
                 "verdict": int(self.page.verdict),
                 "stopped": child.stopped,
+                "oom": exceeded,
                 "left": left,
             },
         )
-
-
-def _is_over(pid: int) -> bool:
-    """Whether a child has ended, where no descriptor tells; it stays to be reaped."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def run_order(order: Message, descriptors: list[int], page: Page) -> int:

@@ -2,16 +2,19 @@
 
 The log is written by the host and not by the child, so that a full disk, or a limit, never makes a `print`
 of the user's task fail. What cannot be written is dropped and counted, and the log says so when it can
-again.
+again. A log that outgrows its limit keeps its beginning and its end: the beginning tells how it was
+started, the end how it ended.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import Final
 
 _CHUNK: Final = 1 << 16
+_NOTICE: Final = re.compile(rb"\[job_orchestration\] (\d+) bytes were left out here")
 
 
 class Output:
@@ -25,11 +28,15 @@ class Output:
     def __init__(self, path: str, limit: int = 0) -> None:
         self.descriptor, self.write_end = os.pipe()
         os.set_blocking(self.descriptor, False)
+        self.ended = False
+        """Whether nobody can write into the pipe any more."""
         self._log = -1
+        self._size = 0
         with suppress(OSError):
             self._log = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
+                path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
             )
+            self._size = os.fstat(self._log).st_size
         self._limit = limit
         self._dropped = 0
 
@@ -51,13 +58,14 @@ class Output:
         self.write_end = -1
 
     def drain(self) -> None:
-        """Move what is in the pipe to the log; never waits, for a left-over process may hold the pipe for ever."""
+        """Move what is in the pipe to the log; never wait for its end, which a left-over process may hold."""
         while True:
             try:
                 data = os.read(self.descriptor, _CHUNK)
             except BlockingIOError:
                 return
             if not data:
+                self.ended = True
                 return
             self._write(data)
             if len(data) < _CHUNK:
@@ -67,24 +75,47 @@ class Output:
         """A line of the host's own."""
         self._write(f"[job_orchestration] {sentence}\n".encode())
 
-    def _write(self, data: bytes) -> None:
-        if self._dropped:
-            notice = b"[job_orchestration] %d bytes could not be written here.\n" % self._dropped
-            if not self._try(notice):
-                self._dropped += len(data)
-                return
-            self._dropped = 0
-        if not self._try(data):
-            self._dropped += len(data)
-
-    def _try(self, data: bytes) -> bool:
-        try:
-            return os.write(self._log, data) == len(data)
-        except OSError:
-            return False
-
     def close(self) -> None:
         """Give the descriptors back."""
         for descriptor in (self.descriptor, self.write_end, self._log):
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def _write(self, data: bytes) -> None:
+        if self._dropped:
+            notice = b"[job_orchestration] %d bytes could not be written here.\n" % self._dropped
+            if not self._append(notice):
+                self._dropped += len(data)
+                return
+            self._dropped = 0
+        if not self._append(data):
+            self._dropped += len(data)
+
+    def _append(self, data: bytes) -> bool:
+        try:
+            if self._limit and self._size + len(data) > self._limit:
+                self._leave_out_the_middle()
+            written = os.write(self._log, data)
+        except OSError:
+            return False
+        self._size += written
+        return written == len(data)
+
+    def _leave_out_the_middle(self) -> None:
+        """Keep the first half of the limit and the last quarter, with a line between them that says so."""
+        head, tail = self._limit // 2, self._limit // 4
+        if self._size <= head + tail:
+            return
+        between = os.pread(self._log, 200, head)
+        found = _NOTICE.search(between)
+        before = int(found[1]) if found else 0
+        end = os.pread(self._log, tail, self._size - tail)
+        left_out = before + self._size - head - len(end) - (len(_notice(before)) if found else 0)
+        os.ftruncate(self._log, head)
+        self._size = head
+        for part in (_notice(left_out), end):
+            self._size += os.write(self._log, part)
+
+
+def _notice(count: int) -> bytes:
+    return b"\n[job_orchestration] %d bytes were left out here (logLimit).\n" % count

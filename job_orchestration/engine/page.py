@@ -13,10 +13,13 @@ import struct
 from enum import IntEnum
 from typing import Final
 
+from job_orchestration.model.run import Outcome
+
 _SIZE: Final = 4096
 _INT: Final = struct.Struct("=q")
 _FLOAT: Final = struct.Struct("=d")
-_STOP, _VERDICT, _TASK, _STARTED, _DONE, _TOTAL = range(0, 48, 8)
+_STOP, _VERDICT, _TASK, _STARTED, _DONE, _TOTAL, _BEAT = range(0, 56, 8)
+_REASONS: Final = tuple(Outcome)
 
 
 class Verdict(IntEnum):
@@ -58,17 +61,18 @@ class Page:
 
     def reset(self) -> None:
         """Make it ready for another child."""
-        self._map[:48] = bytes(48)
+        self._map[:56] = bytes(56)
         _INT.pack_into(self._map, _TASK, -1)
 
     @property
-    def stop(self) -> bool:
-        """Whether the child was asked to end soon."""
-        return bool(_INT.unpack_from(self._map, _STOP)[0])
+    def stop(self) -> Outcome | None:
+        """Why the child was asked to end soon; `None` while it was not."""
+        number = int(_INT.unpack_from(self._map, _STOP)[0])
+        return None if number == 0 else _REASONS[number - 1]
 
     @stop.setter
-    def stop(self, value: bool) -> None:
-        _INT.pack_into(self._map, _STOP, value)
+    def stop(self, why: Outcome) -> None:
+        _INT.pack_into(self._map, _STOP, _REASONS.index(why) + 1)
 
     @property
     def verdict(self) -> Verdict:
@@ -101,6 +105,15 @@ class Page:
     def progress(self) -> tuple[float, float]:
         """What the task last said of its progress: done and total."""
         return float(_FLOAT.unpack_from(self._map, _DONE)[0]), float(_FLOAT.unpack_from(self._map, _TOTAL)[0])
+
+    @property
+    def beat(self) -> float:
+        """A number that changes as long as the child's interpreter runs."""
+        return float(_FLOAT.unpack_from(self._map, _BEAT)[0])
+
+    @beat.setter
+    def beat(self, value: float) -> None:
+        _FLOAT.pack_into(self._map, _BEAT, value)
 
     def close(self) -> None:
         """Give the memory and the descriptor back."""

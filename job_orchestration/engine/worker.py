@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import socket
 import string
@@ -16,18 +17,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
-from job_orchestration.engine import sweep
+from job_orchestration.engine import pulse, sweep
 from job_orchestration.engine.hosts import Host, Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
 from job_orchestration.engine.page import Verdict
+from job_orchestration.engine.pulse import Pulse
 from job_orchestration.engine.queue import Queue, Wake
-from job_orchestration.files import beats, durable, intake, journal, store, token, views
-from job_orchestration.files.beats import Beat
+from job_orchestration.files import durable, intake, probe, store, token, views
 from job_orchestration.files.code import CodeStore
 from job_orchestration.files.workspace import VARIABLE
 from job_orchestration.model.errors import ClaimLostError, HostError, OrchestrationError
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.config import Settings
 
-BEAT_EVERY: Final = 2.0
+_LAST_CALL: Final = 30.0
+"""Seconds before the end of a walltime at which no more runs are taken."""
 _PAUSE: Final = 1.0
 """Seconds between two looks at a disk that could not be written."""
 
@@ -59,6 +61,8 @@ class Orders:
 
     until_idle: bool = False
     """End when nothing waits and nothing runs, instead of waiting for more."""
+    seconds: float | None = None
+    """The walltime: be gone by then, handing back what is not finished."""
 
 
 class Worker:
@@ -81,23 +85,35 @@ class Worker:
         """Runs that this worker saw give up."""
         self._hosts = Hosts(workspace)
         self._code = CodeStore(Path(workspace.misc))
+        self._pulse = Pulse(workspace, self.name, self.host_name, os.getpid())
         self._stops = 0
-        self._asked = 0
-        self._beat = Beat(self.name, self.host_name, os.getpid(), journal.now(), "")
-        self._beat_at = 0.0
+        self._over_at = None if orders.seconds is None else time.monotonic() + orders.seconds
         self._wake = Wake()
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether a signal told it to end."""
+        return self._stops > 0
 
     # -- its life -----------------------------------------------------------------------------------------
 
     def work(self) -> int:
-        """Work until told to stop, or until idle; returns how many runs gave up."""
+        """Work until told to stop, or until idle; returns how many runs gave up.
+
+        Raises:
+            WorkspaceError: when the locks of the workspace's file system cannot be trusted.
+        """
+        probe.require_locks(self.workspace)
+        warning = probe.others_may_write(self.workspace)
+        if warning is not None:
+            self.say(warning)
         sweep.become_subreaper()
         signal.set_wakeup_fd(self._wake.signal_end, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         queue = Queue(self.workspace, self._wake)
         try:
-            while not self._stops:
+            while not self._urgency(_LAST_CALL):
                 found = queue.next()
                 if found is not None:
                     self._try(found, queue)
@@ -108,19 +124,28 @@ class Worker:
         finally:
             queue.close()
             self._hosts.close()
-            beats.remove(self.workspace, self.name)
+            self._pulse.end()
         return self.failed
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stops += 1
 
-    def _rest(self, seconds: float) -> None:
-        self._tell(run=None)
-        import select
+    def _urgency(self, grace: float) -> int:
+        """How urgently this worker is to stop: 0 not at all, 1 politely, 2 and more at once.
 
+        Args:
+            grace: seconds that politeness takes, so that a walltime is kept and not overrun by it.
+        """
+        if self._over_at is None or self.orders.seconds is None:
+            return self._stops
+        near = time.monotonic() >= self._over_at - min(grace, self.orders.seconds / 2)
+        return max(self._stops, int(near))
+
+    def _rest(self, seconds: float) -> None:
+        self._pulse.idle()
         poll = select.poll()
         poll.register(self._wake.descriptor, select.POLLIN)
-        poll.poll(min(seconds, BEAT_EVERY) * 1000 + 1)
+        poll.poll(min(seconds, pulse.EVERY) * 1000 + 1)
         self._wake.clear()
 
     def _try(self, found: Token, queue: Queue) -> None:
@@ -136,24 +161,28 @@ class Worker:
             return
         if claim is None:
             return
+        trouble: OSError | None = None
         try:
             self._advance(claim)
         except ClaimLostError as error:
             self.say(str(error))
         except OSError as error:
-            self._pause(error)
+            trouble = error
         finally:
             claim.release()
+        if trouble is not None:
+            self._pause(trouble)
 
     def _pause(self, error: OSError) -> None:
         """Wait until the disk takes a durable write again; what could not be written stays as it was."""
         self.say(f"The workspace cannot be written ({error.strerror or error}). Waiting until it can.")
-        probe = os.path.join(self.workspace.workers, f"{self.name}.probe")
-        while not self._stops:
+        trial = os.path.join(self.workspace.workers, f"{self.name}.trial")
+        while not self._urgency(0):
             self._rest(_PAUSE)
             with suppress(OSError):
-                durable.write_new(probe, b"\0" * 4096)
-                os.unlink(probe)
+                durable.write_new(trial, b"\0" * 4096)
+                os.unlink(trial)
+                self.say("The workspace can be written again.")
                 return
 
     # -- one run ------------------------------------------------------------------------------------------
@@ -164,11 +193,11 @@ class Worker:
             sweep.kill_marked(claim.run, self.workspace.root, VARIABLE)
             store.clear_partial(claim.run_folder)
         settings = checking.settings_of(claim.state.values)
-        self._tell(run=claim.run, attempt=claim.attempt)
+        self._pulse.busy(claim)
         while True:
             match lifecycle.next_step(claim.state, settings, datetime.now(UTC)):
                 case lifecycle.Go(index):
-                    if self._stops:
+                    if self._urgency(settings.grace_time):
                         self._hand_back(claim, "the worker stops", None)
                         return
                     if not self._go(claim, settings, index):
@@ -217,7 +246,6 @@ class Worker:
             return True
         where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
         self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
-        self._asked = 0
         sent = host.begin(self._order(claim, settings), (claim.descriptor, claim.journal.descriptor))
         end = self._watch(claim, host, settings) if sent else None
         if end is None:
@@ -235,7 +263,8 @@ class Worker:
 
     def _order(self, claim: Claim, settings: Settings) -> Message:
         own = [spec.parameters.get("timeout") for spec in specs_of(claim.state.values)]
-        limits = [settings.timeout if limit is None else checking.parse_duration(limit) for limit in own]
+        limits = [None if limit is None else checking.parse_duration(limit) for limit in own]
+        spent = sum(task.duration_s or 0.0 for task in claim.state.tasks)
         return {
             "kind": "attempt",
             "run": claim.run,
@@ -245,6 +274,9 @@ class Worker:
             "written": claim.journal.written,
             "isolation": settings.isolation,
             "timeouts": limits if any(limits) else [],
+            "run_limit": None if settings.timeout is None else max(settings.timeout - spent, 0.0),
+            "stall_timeout": settings.stall_timeout,
+            "memory_limit": settings.memory_limit,
             "log": os.path.join(claim.run_folder, "log.log"),
             "log_limit": settings.log_limit,
             "environment": {sweep.MARK: f"{claim.run}#{claim.attempt}", VARIABLE: self.workspace.root},
@@ -252,19 +284,21 @@ class Worker:
 
     def _watch(self, claim: Claim, host: Host, settings: Settings) -> Message | None:
         """Wait for the end of an attempt's child, passing on what this worker is told meanwhile."""
+        asked = 0
         while True:
-            message = host.wait(BEAT_EVERY, self._wake.descriptor)
+            message = host.wait(pulse.EVERY, self._wake.descriptor)
             if message is None or message["event"] == "end":
                 return message
             self._wake.clear()
-            if self._stops > self._asked:
-                grace = settings.grace_time if self._stops == 1 else 0.0
+            urgency = self._urgency(settings.grace_time)
+            if urgency > asked:
+                asked = urgency
+                grace = settings.grace_time if urgency == 1 else 0.0
                 host.stop(Outcome.INTERRUPTED, grace)
                 self.say(f"{escaped(claim.run)}: asked to stop; it has {grace:g} s")
-                self._asked = self._stops
             if not token.still_ours(claim.path, claim.descriptor):
                 host.stop(Outcome.LOST, 0.0)
-            self._tell_progress(claim, host)
+            self._pulse.busy(claim, host.page)
 
     def _ended(self, claim: Claim, end: Message) -> bool:
         """Take the journal over from the child and write down what it could not say itself."""
@@ -282,50 +316,36 @@ class Worker:
         index = state.current
         if index is None:
             return True
-        outcome, error = _reading_of(end["code"], stopped)
+        outcome, error = _reading_of(end["code"], stopped, oom=end["oom"])
         if state.status is not Status.RUNNING_TASK:
             error = f"{error} before the task began"
-        claim.journal.write(TaskFailed(state.tasks[index].id, outcome, error))
+        task = state.tasks[index]
+        spent = _seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
+        claim.journal.write(TaskFailed(task.id, outcome, error, spent))
         claim.refold()
         return True
 
-    # -- what it says of itself ---------------------------------------------------------------------------
 
-    def _tell(self, *, run: str | None, attempt: int | None = None) -> None:
-        if run != self._beat.run or time.monotonic() - self._beat_at >= BEAT_EVERY:
-            fresh = time.monotonic() - self._beat_at >= BEAT_EVERY / 2
-            self._beat = replace(self._beat, run=run, attempt=attempt, task=None, done=None, total=None)
-            if fresh:  # tasks of milliseconds do not each deserve a file
-                self._write_beat()
-
-    def _tell_progress(self, claim: Claim, host: Host) -> None:
-        if time.monotonic() - self._beat_at < BEAT_EVERY / 2:
-            return
-        running, (done, total) = host.page.task, host.page.progress
-        task = claim.state.tasks[running[0]].id if running else None
-        told = (done, total or None) if done or total else (None, None)
-        self._beat = replace(
-            self._beat, run=claim.run, attempt=claim.attempt, task=task, done=told[0], total=told[1]
-        )
-        self._write_beat()
-
-    def _write_beat(self) -> None:
-        self._beat = replace(self._beat, at=journal.now())
-        self._beat_at = time.monotonic()
-        beats.write(self.workspace, self._beat)
+def _seconds_since(moment: str | None) -> float | None:
+    if moment is None:
+        return None
+    return round(max((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds(), 0.0), 6)
 
 
-def _reading_of(code: int, stopped: Outcome | None) -> tuple[Outcome, str]:
+def _reading_of(code: int, stopped: Outcome | None, *, oom: bool) -> tuple[Outcome, str]:
     """What an exit status means for a child that wrote no end of its task."""
     if stopped is Outcome.TIMEOUT:
-        return Outcome.TIMEOUT, "timeout: the task took longer than it may"
-    if code < 0:
-        with suppress(ValueError):
-            return Outcome.CRASH, signal.Signals(-code).name
-        return Outcome.CRASH, f"signal {-code}"
+        return stopped, "timeout: it took longer than it may and was stopped"
+    if stopped is Outcome.HANG:
+        return stopped, "hang: its interpreter did not run for the stallTimeout and was stopped"
+    if oom and code == -signal.SIGKILL:
+        return Outcome.OOM, "out of memory: the kernel killed it (SIGKILL)"
     if code == 0:
         return Outcome.LOST, "the task ended its process (exit code 0) without finishing"
-    return Outcome.CRASH, f"the task ended its process with exit code {code}"
+    how = f"the task ended its process with exit code {code}" if code > 0 else f"signal {-code}"
+    with suppress(ValueError):
+        how = signal.Signals(-code).name
+    return Outcome.CRASH, how
 
 
 def _note(claim: Claim, text: str) -> None:
@@ -335,5 +355,6 @@ def _note(claim: Claim, text: str) -> None:
 
 
 def print_say(sentence: str) -> None:
-    """Say a sentence on stderr."""
-    print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+    """Say a sentence on stderr; a full disk or a closed terminal does not stop a worker."""
+    with suppress(OSError, ValueError):
+        print(sentence, file=sys.stderr, flush=True)  # noqa: T201

@@ -123,7 +123,8 @@ class History:
                 names = _listed(folder)
                 if place is Place.SOURCES:
                     sources = names
-                workers = _Workers.at_this_moment(self._workspace) if place is Place.RUNNING else None
+                running = place is Place.RUNNING and bool(names)
+                workers = _Workers.at_this_moment(self._workspace) if running else None
                 for name in sorted(names):
                     path = os.path.join(folder, name)
                     if path in seen or name.endswith(PROBLEMS_SUFFIX):

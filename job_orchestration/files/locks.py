@@ -17,12 +17,17 @@ def held_inodes(folder: str) -> frozenset[int] | None:
     Returns:
         `None` where the system does not tell.
     """
+    if not os.path.isdir(folder):  # a workspace of the first Job Orchestration has no Running
+        return frozenset()
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as file:
             lines = file.read().splitlines()
     except OSError:
         return None
-    device = _device(folder)
+    try:
+        device = _device(folder)
+    except OSError:
+        return None
     found: set[int] = set()
     for line in lines:
         _, kind, *rest = line.split()

@@ -40,6 +40,8 @@ _READY, _RUNNING, _FINISHED, _FAILED_TASK = (
     Status.FAILED_TASK,
 )
 _ALIVE: Final = (_READY, _RUNNING, _FINISHED, _FAILED_TASK)
+_LONGEST_DELAY: Final = 10 * 365 * 86_400.0
+"""Seconds; a task may ask for more than the calendar has."""
 
 TRANSITIONS: Final[Mapping[tuple[Status, type[Event]], Status]] = {
     (_READY, Readied): _READY,
@@ -61,6 +63,15 @@ TRANSITIONS: Final[Mapping[tuple[Status, type[Event]], Status]] = {
     (_FINISHED, Completed): Status.COMPLETE,
     (Status.FAILED, Requeued): _READY,
 }
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram: the one in the documentation."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for (source, kind), target in TRANSITIONS.items():
+        labels.setdefault((source.name, target.name), []).append(kind.__name__)
+    arrows = [f"    {a} --> {b}: {', '.join(dict.fromkeys(kinds))}" for (a, b), kinds in labels.items()]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {_READY.name}", *arrows, ""])
 
 
 def fold(journal: Mapping[int, Sequence[Entry]]) -> RunState:
@@ -103,7 +114,7 @@ def step(state: RunState, entry: Entry) -> RunState:  # noqa: PLR0911  # one cas
         return state
     match event:
         case Readied():
-            return replace(_readied(event), readied_at=at)
+            return state if state.readied_at else replace(_readied(event), readied_at=at)
         case Claimed():
             return _claimed(state, event, at, target)
         case TaskStarted() | TaskFinished() | TaskFailed():
@@ -114,6 +125,7 @@ def step(state: RunState, entry: Entry) -> RunState:  # noqa: PLR0911  # one cas
                 state,
                 status=target,
                 tasks=tasks,
+                open=False,  # whoever asked lets go of it: the next claim interrupts nobody
                 interruptions=0,
                 outcome=None,
                 error=None,
@@ -307,7 +319,7 @@ def _after_failure(task: TaskState, settings: Settings, now: datetime, index: in
     if task.failures >= settings.max_attempts:
         tries = "1 try" if task.failures == 1 else f"{task.failures} tries"
         return GiveUp(f"task {task.id} failed after {tries}: {task.error}", outcome)
-    delay = settings.retry_delay if task.delay_s is None else task.delay_s
+    delay = min(settings.retry_delay if task.delay_s is None else task.delay_s, _LONGEST_DELAY)
     if delay > 0 and task.failures and task.ended_at is not None:
         until = datetime.fromisoformat(task.ended_at) + timedelta(seconds=delay)
         if now < until:

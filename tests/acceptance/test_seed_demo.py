@@ -192,7 +192,7 @@ def test_looking_at_an_old_workspace_lists_its_runs_and_changes_nothing(old_work
 
 
 def test_an_old_workspace_takes_new_configs_and_keeps_what_it_has(old_workspace, demo, cli):
-    kept = {k: v for k, v in tree(old_workspace).items() if k.startswith(("Output/", "ConfigsC", "ConfigsF"))}
+    kept = {k: v for k, v in tree(old_workspace).items() if k.startswith(("Output/", "Configs")) and v[-1]}
     (old_workspace / "ConfigSources" / "again.yaml").write_text(
         demo.replace("outputDir: test", "outputDir: again")
     )

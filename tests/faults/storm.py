@@ -109,15 +109,19 @@ class Storm:
             subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=self.log, stderr=self.log)
         )
 
-    def rage(self, *, workers: int, kills: int, pause: float, limit: float) -> None:
-        """Kill members of the worker's families at random until all runs are done; killed workers are replaced."""
+    def rage(self, *, workers: int, kills: int, limit: float) -> None:
+        """Kill members of the workers' families at random until all runs are done; killed workers are replaced.
+
+        The kills are spread over the runs, so that the storm lasts as long as the work does.
+        """
         for _ in range(workers):
             self.start_worker()
         deadline = time.monotonic() + limit
-        while self.completed() < self.runs:
-            assert time.monotonic() < deadline, f"not done in time: {self.completed()} of {self.runs} runs"
-            time.sleep(self.random.uniform(0.2, 1.8) * pause)
-            if sum(self.kills.values()) < kills:
+        while (done := self.completed()) < self.runs:
+            assert time.monotonic() < deadline, f"not done in time: {done} of {self.runs} runs"
+            time.sleep(0.05)
+            struck = sum(self.kills.values())
+            if struck < kills and struck <= kills * 1.1 * done / self.runs + 2:
                 self.strike()
             for n, worker in enumerate(self.workers):
                 if worker.poll() is not None:

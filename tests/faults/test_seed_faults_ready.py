@@ -76,39 +76,56 @@ def test_b_jo_13_retrying_keeps_what_a_failed_run_has(workspace, drop, cli, tmp_
     assert json.loads(cli("status", "--json").stdout)["runs"][0]["commit"] == commit
 
 
-@pytest.mark.parametrize(
-    "folder", ["", ".", "..", "../..", "a/../..", "/", "/tmp", "a/./b", "~", "../Output/old"]
-)
-def test_b_jo_14_no_output_folder_leads_out_of_output(workspace, drop, cli, folder):
+def test_b_jo_14_no_output_folder_leads_out_of_output(workspace, drop, cli, tmp_path):
     old = workspace / "Output" / "old"
     old.mkdir()
     (old / "precious").write_text("years of work")
-    before = tree(workspace / "Output")
-    drop("a", {"outputDir": folder, "overwriteOutputFine": True})
+    (workspace / "Output" / "way").symlink_to(tmp_path)
+    before, places = tree(workspace / "Output"), set(os.listdir(workspace))
+    wrong = [
+        "",
+        ".",
+        "..",
+        "../..",
+        "a/../..",
+        "/",
+        "/tmp",
+        "a/./b",
+        "~",
+        "../Output/old",
+        "way/out",
+        str(old),
+    ]
+    for n, folder in enumerate(wrong):
+        drop(f"r{n}", {"outputDir": folder, "overwriteOutputFine": True})
     done = cli("ready", check=3)
-    assert "outputDir" in done.stdout + done.stderr
+    for n, folder in enumerate(wrong):
+        told = [x for x in (done.stdout + done.stderr).splitlines() if x.startswith(f"r{n}.yaml:")]
+        assert any("outputDir" in line for line in told), (folder, told)
+    assert names(workspace, "ConfigsToRun") == []
     assert tree(workspace / "Output") == before
-    assert sorted(p.name for p in workspace.iterdir() if p.is_dir()) == sorted(
-        ["Completed", "ConfigSources", "ConfigsToRun", "Failed", "Misc", "Output", "Running"]
-    )
+    assert set(os.listdir(workspace)) == places
 
 
-@pytest.mark.parametrize("place", ["ConfigSources", "ConfigsToRun", "Output/runs/a", "Misc"])
-def test_b_jo_15_no_yaml_anywhere_runs_code(workspace, drop, cli, tmp_path, place):
+def test_b_jo_15_no_yaml_anywhere_runs_code(workspace, drop, cli, tmp_path):
     drop("a")
     cli("ready")
     code = f"x: !!python/object/apply:os.mkdir ['{tmp_path}/made']\n"
-    for name in ("bad.yaml", "status.yaml", "results.yaml", "pred_run_times.yaml", "workers.yaml"):
-        (workspace / place / name).write_text(code)
-    (workspace / "workspace.yaml").unlink(missing_ok=True)
-    cli("check", check=None)
-    cli("ready", check=None)
+    places = ["ConfigSources", "ConfigsToRun", "Completed", "Failed", "Output/runs/a", "Output/old", "Misc"]
+    for place in places:
+        (workspace / place).mkdir(exist_ok=True)
+        for name in ("bad.yaml", "status.yaml", "results.yaml", "pred_run_times.yaml", "workers.yaml"):
+            (workspace / place / name).write_text(code)
+    cli("check", check=3)
+    cli("ready", check=3)
     cli("work", "--until-idle")
     cli("status", "--json")
     cli("show", "a", "--json")
     cli("-action", "rereadyFailed", check=None)
+    (workspace / "workspace.yaml").write_text(code)
+    cli("ready", check=None)
     assert not (tmp_path / "made").exists()
-    assert names(workspace, "Completed") == ["a"]
+    assert "a" in names(workspace, "Completed")
 
 
 def test_b_jo_17_validate_and_run_see_the_same_output_folder(workspace, repository, drop, cli):

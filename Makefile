@@ -1,0 +1,50 @@
+# A newcomer's two commands are `make demo` and `make test`. Whatever needs the virtual environment makes it
+# first, and makes it anew when pyproject.toml has changed. Another Python: make test PYTHON=python3.13
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench soak format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## watch GenePlexus experiments run, be killed and go on (GENEPLEXUS_DATA=DIR for real data)
+	$(BIN)/python demo/run.py
+
+test: $(INSTALLED) ## run all quick tests (one of them: make test ARGS="-k name")
+	$(BIN)/python -m pytest -m "not soak and not bench" $(ARGS)
+
+check: $(INSTALLED) ## format, lint, types, floors and sizes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy job_orchestration demo
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+bench: $(INSTALLED) ## measure, and print the figures
+	$(BIN)/python -m pytest -m bench -s $(ARGS)
+
+soak: $(INSTALLED) ## the long form of the fault tests
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+format: $(INSTALLED) ## format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) demo_workspace build dist .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .import_linter_cache job_orchestration.egg-info
+	find job_orchestration demo tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed. Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); this takes a minute or two the first time."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[geneplexus,dev]'
+	@touch $@

@@ -1,0 +1,83 @@
+"""Who comes into ConfigSources, and how: a file that was renamed in is whole at once.
+
+The watching library tells a file that was renamed in from another folder like one that was just begun,
+unless it is asked for all it knows; so it is asked. Events are hints and may be lost: whoever relies on
+them looks at the folder as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watchdog.observers.api import BaseObserver
+
+    from job_orchestration.files.workspace import Workspace
+
+
+class Arrivals(FileSystemEventHandler):
+    """The names that were renamed into ConfigSources, as far as the system tells.
+
+    The workspace itself is watched too, since a folder that is removed and made anew is another one.
+
+    Args:
+        workspace: whose drops they are.
+        ring: called by another thread whenever it is worth looking.
+    """
+
+    def __init__(self, workspace: Workspace, ring: Callable[[], None]) -> None:
+        self._root = workspace.root
+        self._folder = workspace.sources
+        self._ring = ring
+        self._observer = _observer()
+        self.whole: deque[str] = deque(maxlen=100_000)
+        """Names of files that came whole; the oldest are forgotten, and have to be at rest then."""
+
+    def start(self) -> None:
+        """Begin to watch."""
+        with suppress(OSError):  # no watches left on this system: looking alone must do
+            self._observer.schedule(self, self._root)
+            self._observer.schedule(self, self._folder)
+            self._observer.start()
+
+    def stop(self) -> None:
+        """End the watching thread."""
+        if self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Note a file that was renamed in, and whatever else makes a look worth while."""
+        if event.event_type not in {"created", "moved", "closed"}:
+            return
+        moved = event.event_type == "moved"
+        path = os.fsdecode(event.dest_path if moved else event.src_path)  # empty: moved to somewhere else
+        if path == self._folder:
+            with suppress(OSError, KeyError):
+                self._observer.schedule(self, path)
+        elif os.path.dirname(path) == self._folder:
+            if moved:
+                self.whole.append(os.path.basename(path))
+        else:
+            return
+        self._ring()
+
+
+def _observer() -> BaseObserver:
+    logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # it complains when it is stopped between events
+    if sys.platform == "linux":
+        from watchdog.observers.inotify import InotifyObserver
+
+        return InotifyObserver(generate_full_events=True)
+    else:  # noqa: RET505  # mypy knows by this that it is another platform's
+        return Observer()

@@ -1,0 +1,143 @@
+"""A run's memory limit, and how to tell that memory was what a child died of.
+
+Where a control group can be made, the limit covers the child with everything it starts, and the kernel
+counts what it killed for it. Elsewhere the child gets a limit on its own data (RLIMIT_DATA), which makes
+allocations fail with MemoryError; a limit on addresses would also refuse the large reservations that CUDA
+and JAX make and never use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ROOT: Final = "/sys/fs/cgroup"
+
+
+class Memory:
+    """How much memory a child may have; this one may have any amount."""
+
+    def __init__(self) -> None:
+        self._killed_before = _kills_on_this_machine()
+
+    def add(self, pid: int) -> None:
+        """Put the child under the limit."""
+
+    def was_exceeded(self) -> bool:
+        """Whether the kernel has killed for want of memory since the child began."""
+        return _kills_on_this_machine() > self._killed_before
+
+    def close(self) -> None:
+        """Take the limit away; nothing is under it any more."""
+
+
+class Group(Memory):
+    """A control group of its own.
+
+    Args:
+        path: the group's folder, made already.
+        events: the file in it that counts kills.
+    """
+
+    def __init__(self, path: str, events: str) -> None:
+        super().__init__()
+        self._path = path
+        self._events = os.path.join(path, events)
+
+    def add(self, pid: int) -> None:
+        """Put the child under the limit."""
+        with contextlib.suppress(OSError):
+            _write(os.path.join(self._path, "cgroup.procs"), str(pid))
+
+    def was_exceeded(self) -> bool:
+        """Whether the kernel killed anything in this group."""
+        return _counter(self._events, "oom_kill") > 0
+
+    def close(self) -> None:
+        """Remove the group."""
+        with contextlib.suppress(OSError):
+            os.rmdir(self._path)
+
+
+class DataLimit(Memory):
+    """A limit on the data of the child alone."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def add(self, pid: int) -> None:
+        """Put the child under the limit."""
+        if hasattr(resource, "prlimit"):
+            with contextlib.suppress(OSError):
+                resource.prlimit(pid, resource.RLIMIT_DATA, (self._limit, self._limit))
+
+
+def limited(limit: int | None, say: Callable[[str], None]) -> Memory:
+    """The best limit there is on this machine; `say` tells the log which one it is."""
+    if limit is None:
+        return Memory()
+    for make in (_group_v2, _group_v1):
+        with contextlib.suppress(OSError, IndexError):
+            group = make(limit)
+            say(f"memoryLimit: {limit} bytes for the run with everything it starts (control group).")
+            return group
+    say(f"memoryLimit: {limit} bytes for the run's own process (no control group can be made here).")
+    return DataLimit(limit)
+
+
+def _group_v2(limit: int) -> Group:
+    own = next(line[3:].strip() for line in _lines("/proc/self/cgroup") if line.startswith("0::"))
+    parent = os.path.join(_ROOT, own.lstrip("/"))
+    path = os.path.join(parent, f"job_orchestration-{os.getpid()}")
+    if "memory" not in _lines(os.path.join(parent, "cgroup.subtree_control"))[0].split():
+        raise OSError(0, "the memory controller is not handed down here")
+    _make(path, {"memory.max": limit, "memory.swap.max": 0})
+    return Group(path, "memory.events")
+
+
+def _group_v1(limit: int) -> Group:
+    own = next(line.split(":")[2].strip() for line in _lines("/proc/self/cgroup") if ":memory:" in line)
+    path = os.path.join(_ROOT, "memory", own.lstrip("/"), f"job_orchestration-{os.getpid()}")
+    _make(path, {"memory.limit_in_bytes": limit})
+    return Group(path, "memory.oom_control")
+
+
+def _make(path: str, values: dict[str, int]) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+    for number, (name, value) in enumerate(values.items()):
+        try:
+            _write(os.path.join(path, name), str(value))
+        except OSError:
+            if number == 0:  # the limit itself; swap may not be accounted for here
+                os.rmdir(path)
+                raise
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _lines(path: str) -> list[str]:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.readlines()
+
+
+def _counter(path: str, name: str) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return sum(int(line.split()[1]) for line in _lines(path) if line.split()[0] == name)
+    return 0
+
+
+def _kills_on_this_machine() -> int:
+    return _counter("/proc/vmstat", "oom_kill")

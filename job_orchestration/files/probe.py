@@ -1,0 +1,125 @@
+"""Whether the locks of this file system can be trusted, on this host and between hosts.
+
+Everything rests on `flock` refusing a second holder. On a local file system and on NFS version 4 it does.
+An NFS mount with local locks (`nolock`) grants the same lock on two hosts at once; a FUSE or a synchronised
+folder promises nothing. There workers do not start. A trial alone would not tell, for on one host such a
+lock looks like any other; so the kind of the file system is looked at first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.model.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from job_orchestration.files.workspace import Workspace
+
+_LOCAL: Final = frozenset(
+    "ext2 ext3 ext4 xfs btrfs tmpfs ramfs zfs f2fs jfs reiserfs bcachefs overlay apfs hfs ufs".split()  # noqa: SIM905
+)
+_SYNCHRONISED: Final = {
+    ".dropbox": "Dropbox",
+    ".dropbox.cache": "Dropbox",
+    ".stfolder": "Syncthing",
+    ".SyncArchive": "Resilio Sync",
+    ".nextcloudsync.log": "Nextcloud",
+    ".owncloudsync.log": "ownCloud",
+}
+_MOVE: Final = "Move the workspace to a local disk or to an NFS version 4 mount"
+
+
+def require_locks(workspace: Workspace) -> None:
+    """Make sure that a lock here means what a worker takes it for.
+
+    Raises:
+        WorkspaceError: when it may not; the sentence says how to mount, or where to move.
+    """
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            mounts = file.read()
+    except OSError:
+        mounts = ""  # no Linux: the trial has to do
+    device = os.stat(workspace.root).st_dev
+    trouble = fault_of_mount(mounts, f"{os.major(device)}:{os.minor(device)}")
+    if trouble is not None:
+        raise WorkspaceError(f"{workspace.root} {trouble[0]}", trouble[1])
+    service = _synchroniser(workspace.root)
+    if service is not None:
+        what = f"{workspace.root} lies in a folder of {service}, which knows nothing of locks"
+        raise WorkspaceError(what, _MOVE)
+    _try_locks(workspace)
+
+
+def fault_of_mount(mounts: str, device: str) -> tuple[str, str] | None:
+    """What is wrong with the mount of a device, and what to do about it.
+
+    Args:
+        mounts: the text of ``/proc/self/mountinfo`` (proc(5)).
+        device: ``MAJOR:MINOR``.
+
+    Returns:
+        `None` when its locks can be trusted, or nothing is known of it.
+    """
+    kind, options = _mounted(mounts, device)
+    if kind is None or kind in _LOCAL:
+        return None
+    if kind in {"nfs", "nfs4"}:
+        if "nolock" in options or "local_lock=flock" in options or "local_lock=all" in options:
+            what = "is on an NFS mount with local locks, which every host grants to itself"
+            return what, "Mount it with vers=4.2 and without nolock and local_lock"
+        return None
+    what = f"is on a file system of type {kind}, whose locks are not known to work between hosts"
+    return what, _MOVE
+
+
+def _mounted(mounts: str, device: str) -> tuple[str | None, set[str]]:
+    for line in mounts.splitlines():
+        mount, _, source = line.partition(" - ")
+        fields, about = mount.split(), source.split()
+        if len(fields) > 5 and fields[2] == device and len(about) > 2:  # noqa: PLR2004  # as proc(5) counts them
+            return about[0], {*fields[5].split(","), *about[2].split(",")}
+    return None, set()
+
+
+def _synchroniser(root: str) -> str | None:
+    folder = root
+    while True:
+        for name, service in _SYNCHRONISED.items():
+            if os.path.lexists(os.path.join(folder, name)):
+                return service
+        if os.path.dirname(folder) == folder:
+            return None
+        folder = os.path.dirname(folder)
+
+
+def _try_locks(workspace: Workspace) -> None:
+    path = os.path.join(workspace.misc, "VERSION")
+    first = second = -1
+    try:
+        first = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        second = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(first, fcntl.LOCK_SH)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+    except OSError as error:
+        what = f"Files in {workspace.root} cannot be locked: {error.strerror}"
+        raise WorkspaceError(what, _MOVE) from None
+    finally:
+        for descriptor in (first, second):
+            if descriptor >= 0:
+                os.close(descriptor)
+    raise WorkspaceError(f"A lock in {workspace.root} was granted twice", _MOVE)
+
+
+def others_may_write(workspace: Workspace) -> str | None:
+    """A warning, when people other than the owner may put files into the workspace, and so run code."""
+    mode = os.stat(workspace.root).st_mode
+    if not mode & 0o022:
+        return None
+    who = "everybody" if mode & 0o002 else "its group"
+    return f"{who.capitalize()} may write to {workspace.root}, and so run code as you: chmod go-w it."
