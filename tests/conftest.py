@@ -161,7 +161,7 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess
 
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command line in a process of its own and goes on; what still lives at the end is killed."""
+    """Starts the command line in a process group of its own and goes on; it is killed at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -171,6 +171,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
+            process_group=0,
             cwd=tmp_path,
             env=environment | (env or {}),
         )

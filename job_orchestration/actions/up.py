@@ -137,7 +137,7 @@ class _Supervisor:
         if record.place is Place.SOURCES:
             known = self._refused.get(os.path.basename(record.path))
             return known is None or known != _identity(record.path)
-        unfit = record.run is None and record.error is not None
+        unfit = record.error is not None  # a worker has said beside it why it never runs
         if unfit or record.place in {Place.COMPLETED, Place.FAILED}:
             return False
         name = TokenName.parse(os.path.basename(record.path))

@@ -24,7 +24,12 @@ class Worked:
 
 
 def work(
-    workspace: Workspace, say: Callable[[str], None], *, workers: int = 1, until_idle: bool = False
+    workspace: Workspace,
+    say: Callable[[str], None],
+    *,
+    workers: int = 1,
+    until_idle: bool = False,
+    seconds: float | None = None,
 ) -> Worked:
     """Work off what waits, until a signal says to stop.
 
@@ -33,24 +38,26 @@ def work(
         say: gets a sentence for each thing that happens.
         workers: how many; one works in this process, several have one each.
         until_idle: end when nothing waits and nothing runs.
+        seconds: be gone by then, and hand back what is not finished.
+
+    Raises:
+        WorkspaceError: when the locks of the workspace's file system cannot be trusted.
     """
-    return _several(workspace, say, workers, until_idle) if workers > 1 else _one(workspace, say, until_idle)
-
-
-def _one(workspace: Workspace, say: Callable[[str], None], until_idle: bool) -> Worked:  # noqa: FBT001  # passed on as it came
+    if workers > 1:
+        return _several(say, workers, arguments(workspace, until_idle=until_idle, seconds=seconds))
     from job_orchestration.engine.worker import Orders, Worker
 
-    worker = Worker(workspace, Orders(until_idle=until_idle), say)
+    worker = Worker(workspace, Orders(until_idle, seconds), say)
     failed = worker.work()
-    return Worked(failed > 0, interrupted=worker._stops > 0)  # noqa: SLF001  # it has no other name yet
+    return Worked(failed > 0, interrupted=worker.was_stopped)
 
 
-def _several(workspace: Workspace, say: Callable[[str], None], workers: int, until_idle: bool) -> Worked:  # noqa: FBT001  # passed on as it came
+def _several(say: Callable[[str], None], workers: int, words: list[str]) -> Worked:
     from job_orchestration.engine.pool import Pool
 
     with Pool(lambda label, line: say(f"{label}: {line}")) as pool:
         for number in range(1, workers + 1):
-            pool.start(f"worker {number}", *arguments(workspace, until_idle=until_idle))
+            pool.start(f"worker {number}", *words)
         while pool.turn(1.0):
             pass
         codes = pool.codes("worker")
@@ -58,6 +65,8 @@ def _several(workspace: Workspace, say: Callable[[str], None], workers: int, unt
         return Worked(1 in codes, interrupted=pool.interrupted, trouble=trouble)
 
 
-def arguments(workspace: Workspace, *, until_idle: bool) -> list[str]:
+def arguments(workspace: Workspace, *, until_idle: bool, seconds: float | None = None) -> list[str]:
     """The command line of one worker."""
-    return ["work", "--workspace", workspace.root, *(["--until-idle"] if until_idle else [])]
+    idle = ["--until-idle"] if until_idle else []
+    limit = [] if seconds is None else ["--for", f"{seconds}s"]
+    return ["work", "--workspace", workspace.root, *idle, *limit]

@@ -40,6 +40,17 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _duration(text: str) -> float:
+    import argparse
+
+    from job_orchestration.rules.settings import parse_duration
+
+    seconds = parse_duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 30m or 4h")
+    return seconds
+
+
 _JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
 _RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config's name"})
 _RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "all failed runs when none is named"})
@@ -51,6 +62,10 @@ _WORKERS = Argument(
 )
 _UNTIL_IDLE = Argument(
     ("--until-idle",), {"action": "store_true", "help": "end when nothing waits and nothing runs"}
+)
+_FOR = Argument(
+    ("--for",),
+    {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "be gone after this time, such as 4h"},
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
@@ -74,7 +89,7 @@ ACTIONS: Final = (
         "run a worker, or several",
         "work --workers 2 --until-idle",
         f"{_VERBS}:work",
-        (_WORKERS, _UNTIL_IDLE),
+        (_WORKERS, _UNTIL_IDLE, _FOR),
         ("runWorker", "newWorker"),
     ),
     Action("watch", "ready whatever is dropped, as it is dropped", "watch", f"{_VERBS}:watch", (_JSON,)),

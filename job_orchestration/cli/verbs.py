@@ -130,7 +130,14 @@ def work(arguments: Namespace) -> int:
     from job_orchestration.actions.work import work as work_off
 
     workspace = _prepared(arguments)
-    return _code(work_off(workspace, _say, workers=arguments.workers, until_idle=arguments.until_idle))
+    worked = work_off(
+        workspace,
+        _say,
+        workers=arguments.workers,
+        until_idle=arguments.until_idle,
+        seconds=arguments.seconds,
+    )
+    return _code(worked)
 
 
 def watch(arguments: Namespace) -> int:

@@ -24,7 +24,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.engine import attempt, loading, messages, sweep, validation
+from job_orchestration.engine import attempt, loading, memory, messages, sweep, validation
 from job_orchestration.engine.page import Page
 from job_orchestration.engine.supervision import Child
 from job_orchestration.model.run import Outcome
@@ -49,6 +49,7 @@ class Host:
     def serve(self) -> None:
         """Work until the worker is gone."""
         self.spare = set(sweep._children(os.getpid()))  # noqa: SLF001  # what the imports started is not a run's
+        memory.begin_counting()
         gc.collect()
         gc.freeze()  # forks share the memory of the imports, which a collection would copy
         while True:
@@ -140,7 +141,7 @@ class Host:
             os.killpg(child.pid, signal.SIGKILL)
         left = sweep.kill_descendants(self.spare)
         child.output.drain()
-        exceeded = child.memory.was_exceeded()
+        exceeded = os.WIFSIGNALED(status) and child.memory.was_exceeded()
         child.close()
         self.child = None
         messages.send(

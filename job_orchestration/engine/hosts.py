@@ -56,9 +56,11 @@ class Host:
         except BaseException:
             self.kill()
             raise
-        if ready is None or ready["error"]:
-            code = self.kill()
-            raise HostError(_why(ready, code), "Mend the import, commit, and ready the config anew")
+        if ready is not None and ready["event"] == "ready" and not ready["error"]:
+            return
+        if ready is not None and ready["event"] == "ready":
+            self.close()  # it ends what its imports had started, and goes
+        raise HostError(_why(ready, self.kill()), "Mend the import, commit, and ready the config anew")
 
     @property
     def pid(self) -> int:
@@ -67,6 +69,7 @@ class Host:
 
     def begin(self, order: Message, descriptors: Sequence[int] = ()) -> bool:
         """Have a child forked. Returns whether the host was still there to be asked."""
+        self.page.reset()  # at once: what it said of the last child is not true of this one
         return messages.send(self.socket, {"op": "begin", **order}, descriptors)
 
     def stop(self, outcome: Outcome, grace: float) -> None:
@@ -110,8 +113,9 @@ class Host:
 
     def kill(self) -> int:
         """End a host that does not answer; returns its exit code. Its orphans are the caller's to sweep."""
-        with suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # its session: what the imports started goes too
         code = self._process.wait()
         self.socket.close()
         self._free()
@@ -163,15 +167,24 @@ class Hosts:
         while len(self._warm) >= KEPT:
             self._warm.pop(next(iter(self._warm))).close()
         if host is None:
-            host = Host(self._workspace, plan)
+            try:
+                host = Host(self._workspace, plan)
+            except HostError:
+                self._sweep()
+                raise
         self._warm[plan] = host
         return host
 
     def bury(self, host: Host) -> None:
-        """Forget a host that died, and end what it left: its orphans are this process's children now."""
+        """Forget a host that died, and end what it left."""
         self._warm.pop(host.plan, None)
         host.kill()
-        sweep.kill_descendants(spare={h.pid for h in self._warm.values()})
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """End the orphans of dead hosts, which a worker inherits; others may have children of their own."""
+        if sweep.is_subreaper():
+            sweep.kill_descendants(spare={h.pid for h in self._warm.values()})
 
     def close(self) -> None:
         """End all of them."""

@@ -40,8 +40,9 @@ class Pulse:
     def busy(self, claim: Claim, page: Page | None = None) -> None:
         """A run is held; the page tells which task is at work and how far it says it is."""
         task, done, total = None, None, None
-        if page is not None and page.task is not None:
-            task = claim.state.tasks[page.task[0]].id
+        running = None if page is None else page.task
+        if page is not None and running is not None:
+            task = claim.state.tasks[running[0]].id
             done, total = page.progress
         told = bool(done or total)
         self._show(

@@ -9,6 +9,7 @@ tokens that alone would take hours.
 from __future__ import annotations
 
 import heapq
+import logging
 import os
 import time
 from collections import deque
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
     from job_orchestration.files.workspace import Workspace
+
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
+"""It warns of what it sees while it is being stopped; a watch that fails is made good by the scans."""
 
 SCAN_EVERY: Final = 10.0
 """Seconds between two scans at the least; a scan that takes long is made more rarely."""

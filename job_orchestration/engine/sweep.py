@@ -25,6 +25,7 @@ MARK: Final = "JOB_ORCHESTRATION_RUN"
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_GET_CHILD_SUBREAPER: Final = 37
 
 
 def _prctl(option: int, value: int) -> None:
@@ -35,6 +36,14 @@ def _prctl(option: int, value: int) -> None:
 def become_subreaper() -> None:
     """Inherit the orphans of all descendants from now on. Does nothing where the system has no such thing."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def is_subreaper() -> bool:
+    """Whether this process inherits orphans, so that all of its descendants are its own to end."""
+    found = ctypes.c_int(0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(found), 0, 0, 0)
+    return bool(found.value)
 
 
 def die_with_parent(parent: int) -> None:

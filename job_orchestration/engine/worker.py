@@ -15,6 +15,7 @@ import socket
 import string
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -168,6 +169,9 @@ class Worker:
             self.say(str(error))
         except OSError as error:
             trouble = error
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with one run, the others go on
+            _note(claim, traceback.format_exc())
+            self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
         finally:
             claim.release()
         if trouble is not None:
@@ -206,11 +210,9 @@ class Worker:
                     self._hand_back(claim, reason, until)
                     return
                 case lifecycle.GiveUp(reason, outcome):
-                    claim.journal.write(GaveUp(reason, outcome), sync=True)
-                    claim.refold()
+                    claim.write(GaveUp(reason, outcome), sync=True)
                 case lifecycle.Finish():
-                    claim.journal.write(Completed(), sync=True)
-                    claim.refold()
+                    claim.write(Completed(), sync=True)
                 case lifecycle.FileAway(place):
                     self._file_away(claim, place)
                     return
@@ -219,8 +221,8 @@ class Worker:
 
     def _hand_back(self, claim: Claim, reason: str, until: datetime | None) -> None:
         moment = until.isoformat() if until else None
-        claim.journal.write(HandedBack(reason, moment), sync=True)
-        views.write_status(claim.run_folder, claim.refold())
+        claim.write(HandedBack(reason, moment), sync=True)
+        views.write_status(claim.run_folder, claim.state)
         claim.move(self.workspace.to_run, TokenName(claim.name.stem, not_before=moment))
         self.say(f"{escaped(claim.run)}: handed back: {reason}")
 
@@ -241,8 +243,7 @@ class Worker:
             host = self._hosts.get(self._plan(claim))
         except (HostError, OrchestrationError) as error:
             _note(claim, f"{error.what}\n")
-            claim.journal.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
-            claim.refold()
+            claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
             return True
         where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
         self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
@@ -321,8 +322,7 @@ class Worker:
             error = f"{error} before the task began"
         task = state.tasks[index]
         spent = _seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
-        claim.journal.write(TaskFailed(task.id, outcome, error, spent))
-        claim.refold()
+        claim.write(TaskFailed(task.id, outcome, error, spent))
         return True
 
 

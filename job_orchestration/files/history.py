@@ -3,7 +3,8 @@
 Tokens move while we look, and a look at five folders is five looks. They are taken in the direction of
 life, so that a run which moves on is met again further on, and the later look counts. Whatever moves the
 other way (handed back, or asked to go on) is caught by a second look, which reads only names that the first
-one did not see. A drop that is gone by then was readied in the meantime, and was met as a run.
+one did not see. A drop that is gone by then was readied in the meantime, and was met as a run; so was one
+that is still there while its intent says so.
 
 Who works on a run: its token in Running is locked by its holder for as long as that lives. On this host the
 kernel tells (`files.locks`). Of another host only the worker's beat is known: a young one means that it
@@ -13,6 +14,7 @@ counts as running, held by nobody that we know of.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from contextlib import suppress
@@ -26,7 +28,7 @@ from job_orchestration.rules import lifecycle, naming
 from job_orchestration.rules.naming import PROBLEMS_SUFFIX, TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from job_orchestration.files.beats import Beat
     from job_orchestration.files.workspace import Workspace
@@ -133,14 +135,25 @@ class History:
                     if record is not None:
                         seen.add(path)
                         found[path if record.former else record.run or path] = record
-        self._forget(seen)
-        return [
-            r for r in found.values() if r.place is not Place.SOURCES or os.path.basename(r.path) in sources
-        ]
+        self._known = {path: known for path, known in self._known.items() if path in seen}
+        readied = self._readied(found.values(), sources)
+        return [r for r in found.values() if r.path not in readied]
 
-    def _forget(self, seen: set[str]) -> None:
-        for path in self._known.keys() - seen:
-            del self._known[path]
+    def _readied(self, found: Collection[RunRecord], sources: set[str]) -> set[str]:
+        """The drops that were met once more, as runs; they have gone, or are about to."""
+        drops = [r for r in found if r.place is Place.SOURCES]
+        if not drops:
+            return set()
+        runs = {r.run for r in found}
+        configs = {r.config for r in found if r.run is not None}
+        removed = {name for name, run in _intended(self._workspace) if run in runs}
+        return {
+            r.path
+            for r in drops
+            if (name := os.path.basename(r.path)) not in sources
+            or name in removed
+            or (r.config in configs and not os.path.lexists(r.path))
+        }
 
     def _record(
         self, place: Place, path: str, workers: _Workers | None, names: Iterable[str]
@@ -196,6 +209,18 @@ def _placed(record: RunRecord, name: TokenName, inode: int, workers: _Workers) -
     beat = workers.beats.get(held_by or "")
     mine = beat is not None and (beat.run, beat.attempt) == (record.run, name.generation)
     return replace(record, place=place, held_by=held_by, beat=beat if mine else None)
+
+
+def _intended(workspace: Workspace) -> set[tuple[str, str]]:
+    """The drops that somebody is queueing at this moment, or was when it died, each with its run."""
+    found: set[tuple[str, str]] = set()
+    for name in _listed(workspace.opening):
+        if name.endswith(".json"):
+            with suppress(OSError, ValueError, TypeError, KeyError):
+                with open(os.path.join(workspace.opening, name), "rb") as file:
+                    intents = json.load(file)
+                found |= {(i["source"], i["run"]) for i in intents}
+    return found
 
 
 def _listed(folder: str) -> set[str]:

@@ -17,8 +17,6 @@ def held_inodes(folder: str) -> frozenset[int] | None:
     Returns:
         `None` where the system does not tell.
     """
-    if not os.path.isdir(folder):  # a workspace of the first Job Orchestration has no Running
-        return frozenset()
     try:
         with open("/proc/locks", encoding="ascii", errors="replace") as file:
             lines = file.read().splitlines()

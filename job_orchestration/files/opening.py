@@ -156,7 +156,8 @@ def _parsed(data: bytes) -> list[Mapping[str, object]]:
         found = json.loads(data)
     except ValueError:
         return []
-    return [i for i in found if isinstance(i, dict)] if isinstance(found, list) else []
+    entries = found if isinstance(found, list) else []
+    return [i for i in entries if isinstance(i, dict) and {"run", "source", "identity"} <= i.keys()]
 
 
 def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
@@ -167,13 +168,19 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
         durable.sync_folder(workspace.sources)
         return f"{source} was queued as {run} before; finished what was left of that"
     folder = workspace.run_folder(run)
-    for name in MADE:
+    for name in (*MADE, *_half_made_views(folder)):
         with suppress(FileNotFoundError, NotADirectoryError):
             durable.unlink(os.path.join(folder, name))
     for name in (journal.folder_of(folder), folder):
         with suppress(OSError):  # not there, or somebody put something into it
             os.rmdir(name)
     return f"{source} was not queued when an earlier ready was cut short; it is readied anew"
+
+
+def _half_made_views(folder: str) -> list[str]:
+    with suppress(OSError):
+        return [name for name in os.listdir(folder) if name.startswith("status.yaml.tmp")]
+    return []
 
 
 def is_opened(workspace: Workspace, run: str) -> bool:
@@ -189,8 +196,12 @@ def is_opened(workspace: Workspace, run: str) -> bool:
 
 def run_of(found: token.Token) -> str | None:
     """The run that a token names in its first line."""
-    with suppress(OSError), open(found.path, "rb") as file:
-        return token.run_named_in(file.read(4096))
+    with suppress(OSError):
+        descriptor = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return token.run_named_in(os.read(descriptor, 4096))
+        finally:
+            os.close(descriptor)
     return None
 
 

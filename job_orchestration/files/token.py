@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,7 @@ from job_orchestration.rules.naming import TokenName, numbered
 
 if TYPE_CHECKING:
     from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.event import Event
     from job_orchestration.model.run import RunState
 
 HEADER: Final = "job_orchestration run: "
@@ -142,6 +144,10 @@ class Claim:
         if not still_ours(self.path, self.descriptor):
             raise ClaimLostError(f"Attempt {self.attempt} at {self.run} was taken over by another worker")
 
+    def write(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event to the journal; the state follows."""
+        self.state = lifecycle.step(self.state, self.journal.write(event, sync=sync))
+
     def refold(self) -> RunState:
         """The journal as it is now, read again after another process wrote to it."""
         self.state = lifecycle.fold(journal.read(self.run_folder))
@@ -202,6 +208,7 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         return None
     writer: journal.Writer | None = None
     try:
+        _finish_move(workspace, token, descriptor)
         run, written = inspect(workspace, descriptor)
         folder = workspace.run_folder(run)
         writer = _new_attempt(folder, token.name.generation)
@@ -223,6 +230,28 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         raise
 
 
+def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:
+    """Finish a move out of Running that a crash cut in two: its link was the commit, so the old name goes."""
+    status = os.fstat(descriptor)
+    if status.st_nlink == 1:
+        return
+    targets = (workspace.to_run, workspace.completed, workspace.failed)
+    if not any(_is_inode(found.path, status) for folder in targets for found in scan(folder)):
+        return
+    for found in scan(workspace.running):
+        if _is_inode(found.path, status):
+            durable.unlink(found.path)
+            durable.sync_folder(workspace.running)
+    if token.folder == workspace.running:
+        raise ClaimLostError("The token has moved on already")
+
+
+def _is_inode(path: str, status: os.stat_result) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.lstat(path), status)
+    return False
+
+
 def _take(source: str, target: str, descriptor: int) -> None:
     try:
         durable.rename(source, target)
@@ -233,14 +262,19 @@ def _take(source: str, target: str, descriptor: int) -> None:
 
 
 def lock(path: str) -> int | None:
-    """The locked descriptor of a token, or `None` when it is held, gone, or not a plain file."""
+    """The locked descriptor of a token, or `None` when it is held or gone.
+
+    Raises:
+        UnfitTokenError: no plain file has this name.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         return None
     except OSError as error:
         raise UnfitTokenError(f"It cannot be opened: {error.strerror}", "Move it away, or mend it") from None
     try:
+        _insist_on_plain_file(descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if still_ours(path, descriptor):
             return descriptor
@@ -251,6 +285,11 @@ def lock(path: str) -> int | None:
         raise
     os.close(descriptor)
     return None
+
+
+def _insist_on_plain_file(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise UnfitTokenError("It is no plain file", "Move it away")
 
 
 def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal]:

@@ -13,7 +13,7 @@ from job_orchestration.model.run import Place
 from job_orchestration.rules import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from importlib.abc import Traversable
 
     from job_orchestration.model.problem import Problem
@@ -23,6 +23,9 @@ FORMAT: Final = 1
 """The format of workspaces that this release writes; ``Misc/VERSION`` names a workspace's own."""
 
 VARIABLE: Final = "JOB_ORCHESTRATION_WORKSPACE"
+
+DEFAULTS: Final = "workspace.yaml"
+"""The file with what holds for every config of the workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,26 +156,34 @@ def prepare(root: str) -> Workspace:
 
 
 def furnish(workspace: Workspace) -> list[str]:
-    """Copy the template's files into a workspace that lacks them; returns the names of those made."""
+    """Copy the template's files into a workspace that lacks them; returns the names of those made.
+
+    A folder that holds other things too, a repository for instance, gets the defaults alone: a README and
+    examples would be taken for files of its own there, and for uncommitted ones.
+    """
     made: list[str] = []
 
-    def copy(source: Traversable, folder: str) -> None:
-        for item in source.iterdir():
+    def copy(items: Iterable[Traversable], folder: str) -> None:
+        for item in items:
             target = os.path.join(folder, item.name)
             if item.is_dir():
                 durable.make_folder(target)
-                copy(item, target)
+                copy(item.iterdir(), target)
             elif not os.path.lexists(target):
                 durable.write_view(target, item.read_bytes())
                 made.append(os.path.relpath(target, workspace.root))
 
-    copy(resources.files("job_orchestration") / "workspace_template", workspace.root)
+    template = list((resources.files("job_orchestration") / "workspace_template").iterdir())
+    paths = (*workspace.folders.values(), workspace.output, workspace.misc)
+    own = {*map(os.path.basename, paths), *(item.name for item in template)}
+    shared = not own.issuperset(os.listdir(workspace.root))
+    copy([item for item in template if not shared or item.name == DEFAULTS], workspace.root)
     return sorted(made)
 
 
 def defaults(workspace: Workspace) -> tuple[dict[str, Json], list[Problem]]:
     """What ``workspace.yaml`` gives to every config; an absent or empty file gives nothing."""
-    path = os.path.join(workspace.root, "workspace.yaml")
+    path = os.path.join(workspace.root, DEFAULTS)
     try:
         with open(path, "rb") as file:
             data = file.read(reading.MAX_BYTES + 1)
@@ -180,7 +191,7 @@ def defaults(workspace: Workspace) -> tuple[dict[str, Json], list[Problem]]:
         return {}, []
     if all(not line.strip() or line.lstrip().startswith(b"#") for line in data.splitlines()):
         return {}, []
-    root, problems = reading.read(data, "workspace.yaml")
+    root, problems = reading.read(data, DEFAULTS)
     if root is None:
         return {}, problems
     values = reading.plain(root)

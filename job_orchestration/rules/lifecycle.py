@@ -6,6 +6,7 @@ of the moment is void; so the fold of any events, in any order, is some state, a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
@@ -69,8 +70,9 @@ def diagram() -> str:
     """The table as a Mermaid state diagram: the one in the documentation."""
     labels: dict[tuple[str, str], list[str]] = {}
     for (source, kind), target in TRANSITIONS.items():
-        labels.setdefault((source.name, target.name), []).append(kind.__name__)
-    arrows = [f"    {a} --> {b}: {', '.join(dict.fromkeys(kinds))}" for (a, b), kinds in labels.items()]
+        event = re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+        labels.setdefault((source.name, target.name), []).append(event)
+    arrows = [f"    {a} --> {b}: {', '.join(kinds)}" for (a, b), kinds in labels.items()]
     return "\n".join(["stateDiagram-v2", f"    [*] --> {_READY.name}", *arrows, ""])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIMIT, eventually, git
+from tests.conftest import LIMIT, run_git, wait_until
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 DEMO = FIXTURES / "seed_demo"
@@ -84,9 +84,9 @@ def demo(tmp_path):
     repository = tmp_path / "demo"
     repository.mkdir()
     shutil.copy(DEMO / "Tasks.py", repository)
-    git(repository, "init", "--quiet")
-    git(repository, "add", ".")
-    git(repository, "commit", "--quiet", "--message=demo")
+    run_git(repository, "init", "--quiet")
+    run_git(repository, "add", ".")
+    run_git(repository, "commit", "--quiet", "--message=demo")
     return (DEMO / "test.yaml").read_text().replace("<locationOfTaskFile>", str(repository))
 
 
@@ -132,7 +132,7 @@ def test_the_demo_runs_unchanged_from_the_dropped_file_to_the_result(workspace, 
     cli("-action", "readyConfigs")
     assert (workspace / "ConfigsToRun" / "test.yaml").exists()
     worker = start("-action", "newWorker")
-    eventually((workspace / "Completed" / "test.yaml").exists)
+    wait_until((workspace / "Completed" / "test.yaml").exists)
     run = workspace / "Output" / "test"
     log = (run / "log.log").read_text()
     assert log.count("Hello World!") == 3

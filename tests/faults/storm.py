@@ -1,12 +1,13 @@
 """A storm: many runs, several workers, and kills at random, told afterwards by what really happened.
 
-The tasks write down, outside the workspace and with one `write` each, that they begin, that they still run, and that they
-end. `Storm.findings` compares that, and the raw lines of all journals, with what was promised; it uses nothing of the
-product's own reading, so that a fold which hides a double cannot hide it here.
+The tasks write down, outside the workspace and with one `write` each, that they begin, that they still run,
+and that they end. `Storm.findings` compares that, and the raw lines of all journals, with what was promised;
+it uses nothing of the product's own reading, so that a fold which hides a double cannot hide it here.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -76,7 +77,8 @@ class Storm:
         repository = self.folder / "repository"
         repository.mkdir()
         (repository / "Tasks.py").write_text(TASKS)
-        for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"]):
+        commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"]
+        for command in (["init", "-q"], ["add", "."], commit):
             subprocess.run(["git", *command], cwd=repository, check=True, timeout=60)
         self.command("init")
         for n in range(self.runs):
@@ -99,7 +101,12 @@ class Storm:
         """One command of the product, to its end."""
         subprocess.run(
             [sys.executable, "-m", "job_orchestration", *words],
-            env=self.environment, cwd=self.folder, check=True, timeout=300, stdout=self.log, stderr=self.log,
+            env=self.environment,
+            cwd=self.folder,
+            check=True,
+            timeout=300,
+            stdout=self.log,
+            stderr=self.log,
         )
 
     def start_worker(self) -> None:
@@ -110,7 +117,7 @@ class Storm:
         )
 
     def rage(self, *, workers: int, kills: int, limit: float) -> None:
-        """Kill members of the workers' families at random until all runs are done; killed workers are replaced.
+        """Kill members of the workers' families at random until all runs are done; replace killed workers.
 
         The kills are spread over the runs, so that the storm lasts as long as the work does.
         """
@@ -191,7 +198,8 @@ class Storm:
                             finished[event["task"]] += 1
                         elif event["event"] == "task_started" and finished[event["task"]]:
                             started_after.append(event["task"])
-            wrong += [f"r{n}: {t} finished {finished[t]} times" for t in ("one", "two", "three") if finished[t] != 1]
+            tasks = ("one", "two", "three")
+            wrong += [f"r{n}: {t} finished {finished[t]} times" for t in tasks if finished[t] != 1]
             wrong += [f"r{n}: {t} started again after it had finished" for t in started_after]
         return wrong
 
@@ -204,7 +212,7 @@ class Storm:
         wrong = []
         for run, executions in seen.items():
             spans = sorted((min(t), max(t), who) for who, t in executions.items())
-            for (_, end, first), (start, _, second) in zip(spans, spans[1:], strict=False):
+            for (_, end, first), (start, _, second) in itertools.pairwise(spans):
                 if start < end:
                     wrong.append(f"{run}: {first} and {second} overlap by {(end - start) / 1e6:.1f} ms")
         return wrong

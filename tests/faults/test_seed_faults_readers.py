@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIMIT, ROOT, eventually
+from tests.conftest import LIMIT, ROOT, wait_until
 from tests.faults.looking import events, tree
 
 READING = (
@@ -36,7 +35,7 @@ def test_b_jo_28_reports_write_nothing_and_end_at_once(workspace, drop, cli, sta
         drop(name, {"gate": str(gate)}, tasks=tasks)
         cli("ready")
     worker = start("work")
-    eventually(lambda: events(workspace, "runs/b", "task_started"))
+    wait_until(lambda: events(workspace, "runs/b", "task_started"))
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=LIMIT)
     drop("d")
@@ -54,7 +53,7 @@ def test_b_jo_28_a_running_run_is_in_the_report(workspace, drop, cli, start, tmp
     drop("a", {"gate": str(tmp_path / "gate")}, tasks=["Quick", "Waits"])
     cli("ready")
     start("work")
-    eventually(lambda: len(events(workspace, "runs/a", "task_started")) == 2)
+    wait_until(lambda: len(events(workspace, "runs/a", "task_started")) == 2)
     (entry,) = json.loads(cli("status", "--json").stdout)["runs"]
     assert (entry["place"], entry["task"], entry["task_count"]) == ("running", "waits", 2)
 
@@ -139,7 +138,7 @@ def documented():
     return found
 
 
-def test_b_jo_31_every_command_of_the_readme_runs(workspace, drop, environment, tmp_path, cli):
+def test_b_jo_31_every_command_of_the_readme_runs(workspace, drop, cli, start):
     commands = documented()
     if not commands:
         pytest.skip("README.md has no commands yet")
@@ -147,31 +146,23 @@ def test_b_jo_31_every_command_of_the_readme_runs(workspace, drop, environment, 
         drop(name)
     cli("ready")
     for words in commands:
-        run_documented(words, workspace, environment, tmp_path, drop)
+        run_documented(words, workspace, start, drop)
 
 
-def run_documented(words, workspace, environment, folder, drop):
+def run_documented(words, workspace, start, drop):
     """Run a documented command to its end; one that stays is stopped politely once it is at work."""
     verb = next((w for w in words if not w.startswith("-")), "")
     stays = verb in STAYING and not any("until-idle" in w for w in words)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "job_orchestration", *words],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(*words)
     if stays:
         sign = drop("sign") if verb == "watch" else None
         beats = workspace / "Misc" / "workers"
         at_work = (lambda: not sign.exists()) if sign else (lambda: any(beats.iterdir()))
-        eventually(lambda: at_work() or process.poll() is not None)
+        wait_until(lambda: at_work() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=LIMIT)
-    assert "Traceback" not in errors, words
-    assert process.returncode in ({0, 130} if stays else {0, 1, 3}), (words, errors)
+    printed, _ = process.communicate(timeout=LIMIT)
+    assert "Traceback" not in printed, words
+    assert process.returncode in ({0, 130} if stays else {0, 1, 3}), (words, printed)
 
 
 def test_b_jo_31_the_readme_names_the_folders_as_they_are_called():

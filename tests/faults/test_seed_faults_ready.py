@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import LIMIT, eventually, git
+from tests.conftest import LIMIT, run_git, wait_until
 from tests.faults.looking import events, names, tree
 
 ONE = """
@@ -33,7 +33,7 @@ def test_b_jo_02_readying_while_workers_run_is_safe(workspace, drop, cli, start)
             drop(name := f"r{batch}_{n}")
             wanted.append(name)
         cli("ready")
-    eventually(lambda: len(names(workspace, "Completed")) == len(wanted))
+    wait_until(lambda: len(names(workspace, "Completed")) == len(wanted))
     assert all(worker.poll() is None for worker in workers)
     assert names(workspace, "Completed") == sorted(wanted)
     for name in wanted:
@@ -47,7 +47,7 @@ def test_b_jo_02_a_config_that_is_still_being_written_is_not_taken(workspace, dr
         file.write(whole[: whole.index("tasks")])
         file.flush()
         ready = start("ready")
-        eventually(lambda: ready.poll() is not None)
+        wait_until(lambda: ready.poll() is not None)
         assert names(workspace, "ConfigsToRun") == []
         assert not (workspace / "ConfigSources" / "a.yaml.problems.txt").exists()
         file.write(whole[whole.index("tasks") :])
@@ -63,7 +63,7 @@ def test_b_jo_13_retrying_keeps_what_a_failed_run_has(workspace, drop, cli, tmp_
     run = workspace / "Output" / "runs" / "a"
     (run / "model.bin").write_text("dear to somebody")
     commit = events(workspace, "runs/a", "readied")[0]["code"]["commit"]
-    git(tmp_path / "repository", "commit", "--allow-empty", "--quiet", "--message=later")
+    run_git(tmp_path / "repository", "commit", "--allow-empty", "--quiet", "--message=later")
     mended.touch()
     cli("-action", "rereadyFailed")
     assert names(workspace, "ConfigsToRun") == ["a"]
@@ -253,12 +253,12 @@ def test_b_jo_22_what_was_readied_is_what_runs(workspace, repository, drop, cli,
     assert "You have uncommitted changes" in done.stdout + done.stderr
     (folder / "helper.py").unlink()
     cli("ready", env=env)
-    commit = git(folder, "rev-parse", "HEAD")
+    commit = run_git(folder, "rev-parse", "HEAD")
     source = (folder / "Tasks.py").read_text()
     (folder / "Tasks.py").write_text(source.replace("as it was readied", "edited"))
-    git(folder, "commit", "--quiet", "--all", "--amend", "--message=edited")
-    git(folder, "reflog", "expire", "--expire=now", "--all")
-    git(folder, "gc", "--quiet", "--prune=now")
+    run_git(folder, "commit", "--quiet", "--all", "--amend", "--message=edited")
+    run_git(folder, "reflog", "expire", "--expire=now", "--all")
+    run_git(folder, "gc", "--quiet", "--prune=now")
     shutil.rmtree(folder)
     cli("work", "--until-idle", env=env)
     (event,) = events(workspace, "a", "task_finished")

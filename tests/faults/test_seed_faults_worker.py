@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-from tests.conftest import LIMIT, TASKS, eventually
+from tests.conftest import LIMIT, TASKS, wait_until
 from tests.faults.looking import events, names
 
 NOTES = """
@@ -126,7 +126,7 @@ def test_b_jo_06_a_killed_worker_is_no_failed_try(workspace, drop, cli, start, t
     cli("ready")
     for attempt in (1, 2, 3):
         worker = start("work", env={"PYTHONOPTIMIZE": "1"})
-        eventually(
+        wait_until(
             lambda n=attempt: (
                 sum(e.get("task") == "waits" for e in events(workspace, "runs/a", "task_started")) == n
             )
@@ -145,15 +145,15 @@ def test_b_jo_07_dead_workers_are_not_counted_and_a_report_ends(workspace, drop,
     drop("a", {"gate": str(tmp_path / "gate")}, tasks=["Waits"])
     cli("ready")
     worker = start("work")
-    eventually(lambda: events(workspace, "runs/a", "task_started"))
-    eventually(lambda: json.loads(cli("status", "--json").stdout)["counts"]["running"] == 1)
+    wait_until(lambda: events(workspace, "runs/a", "task_started"))
+    wait_until(lambda: json.loads(cli("status", "--json").stdout)["counts"]["running"] == 1)
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=LIMIT)
 
     def told():
         return json.loads(cli("status", "--json", limit=30).stdout)
 
-    found = eventually(lambda: (now := told())["counts"]["interrupted"] == 1 and now)
+    found = wait_until(lambda: (now := told())["counts"]["interrupted"] == 1 and now)
     assert found["counts"]["running"] == 0
     assert found["runs"][0]["held_by"] is None
     cli("-action", "progressReport", limit=30)
@@ -164,15 +164,15 @@ def test_b_jo_08_a_worker_that_has_nothing_to_do_rests(workspace, drop, cli, sta
     drop("a", {"gate": str(gate)}, tasks=["Waits"])
     cli("ready")
     holder = start("work", "--until-idle")
-    eventually(lambda: events(workspace, "runs/a", "task_started"))
+    wait_until(lambda: events(workspace, "runs/a", "task_started"))
     idle = start("work", "--until-idle")
     beats = workspace / "Misc" / "workers"
-    eventually(
+    wait_until(
         lambda: any(f".{idle.pid}." in name for name in os.listdir(beats)), what="the idle worker's beat"
     )
     before, beat = cpu_of(idle.pid), next(p for p in beats.iterdir() if f".{idle.pid}." in p.name)
     first = beat.stat().st_mtime
-    eventually(lambda: beat.stat().st_mtime - first >= 4, what="two more beats")
+    wait_until(lambda: beat.stat().st_mtime - first >= 4, what="two more beats")
     spent = cpu_of(idle.pid) - before
     gate.touch()
     assert ended(holder)[0] == 0
@@ -184,11 +184,11 @@ def test_b_jo_08_a_worker_that_has_nothing_to_do_rests(workspace, drop, cli, sta
 
 def test_b_jo_09_a_worker_stays_and_takes_what_comes_later(workspace, drop, cli, start):
     worker = start("work")
-    eventually(lambda: os.listdir(workspace / "Misc" / "workers"))
+    wait_until(lambda: os.listdir(workspace / "Misc" / "workers"))
     for name in ("first", "second"):
         drop(name)
         cli("ready")
-        eventually(lambda n=name: n in names(workspace, "Completed"))
+        wait_until(lambda n=name: n in names(workspace, "Completed"))
         assert worker.poll() is None
 
 

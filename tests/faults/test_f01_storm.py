@@ -52,10 +52,10 @@ def mutated(folder: Path, file: str, old: str, new: str) -> Path:
 
 
 def sleeping_host_outlives_its_worker(storm: Storm) -> bool:
-    """Kill a worker while its host sleeps: whether a second worker starts the run before the first child is gone."""
+    """Kill a worker while its host sleeps: whether a second one starts the run before the child is gone."""
     storm.prepare()
     storm.start_worker()
-    wait_for(lambda: storm.events.read_bytes(), "no task began")
+    wait_for(storm.events.read_bytes, "no task began")
     first = members(storm.workers[0].pid)
     os.kill(first["host"][0], signal.SIGSTOP)
     storm.workers[0].kill()

@@ -1,0 +1,333 @@
+"""What a child is while it runs tasks: one worker runs them all, and each test looks at what one of them saw."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.integration.arena import Arena, eventually, is_gone
+
+TASKS = r"""
+    import atexit
+    import ctypes
+    import os
+    import random
+    import signal
+    import subprocess
+    import sys
+    import threading
+    from pathlib import Path
+
+    import numpy
+
+    from job_orchestration import PermanentError, TaskBase, TemporaryError
+
+    HOST = os.getpid()
+    atexit.register(lambda: os.write(2, b"the host's own handler\n"))
+
+
+    class Base(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def note(self, name, text):
+            Path(self.config["notes"], name).write_text(f"{text}\n")
+
+
+    def descriptors():
+        found = {}
+        for number in map(int, os.listdir("/proc/self/fd")):
+            try:
+                target = os.readlink(f"/proc/self/fd/{number}")
+            except OSError:
+                continue
+            if number > 2:
+                found[target] = os.get_inheritable(number)
+        return found
+
+
+    class Descriptors(Base):
+        def run(self):
+            look = ["sh", "-c", "readlink /proc/$$/fd/* || true"]
+            told = subprocess.run(look, close_fds=False, check=True, stdout=subprocess.PIPE, text=True).stdout
+            return {"own": descriptors(), "program": told.splitlines()}
+
+
+    class Group(Base):
+        def run(self):
+            kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+            masks = subprocess.run(["grep", "Sig", "/proc/self/status"], check=True, stdout=subprocess.PIPE, text=True)
+            return {
+                "leader": os.getpgrp() == os.getpid(),
+                "is_host": os.getpid() == HOST,
+                "parent_is_host": os.getppid() == HOST,
+                "session_is_host": os.getsid(0) == HOST,
+                "handlers": [getattr(signal.getsignal(k), "name", "own") for k in kinds],
+                "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+                "program": dict(line.split() for line in masks.stdout.replace(":", "").splitlines() if "/" not in line),
+                "stdin": os.read(0, 10).decode(),
+                "folder": os.getcwd(),
+                "hash_seed": sys.flags.hash_randomization,
+            }
+
+
+    class Stopped(Base):
+        def run(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return self.context.should_stop
+
+
+    class AtExit(Base):
+        def run(self):
+            atexit.register(lambda: os.write(2, b"the task's own handler\n"))
+            threading.Thread(target=threading.Event().wait).start()  # nobody ever ends this one
+            sys.stdout.write("written and never flushed")
+
+
+    class Draws(Base):
+        def run(self):
+            drawn = [random.random(), float(numpy.random.random()), random.getrandbits(60)]
+            self.note(f"{self.context.run}.{self.config['id']}.{self.context.attempt}", drawn)
+            if self.config.get("fails") and not Path(self.config["notes"], "failed").exists():
+                self.note("failed", "once")
+                raise TemporaryError("once", delay=0)
+            return drawn
+
+
+    class Prints(Base):
+        def run(self):
+            print("from Python")
+            sys.stderr.write("from stderr\n")
+            ctypes.CDLL(None).puts(b"from C")
+            ctypes.CDLL(None).fflush(None)
+            os.system("echo from a shell")
+            subprocess.run(["echo", "from a program"], check=True)
+            os.write(1, b"from a descriptor\n")
+            self.context.log.info("from the log")
+            print("caf\udce9 from a strange name")
+
+
+    class Closes(Base):
+        def run(self):
+            print("before", flush=True)
+            os.close(1)
+            sys.stderr.write("after\n")
+            return "went on"
+
+
+    class Rubbish(Base):
+        def run(self):
+            os.write(1, bytes(range(256)) + b"\n")
+            os.write(2, b"\xff\xfe\x00 the end of the rubbish\n")
+
+
+    class LongLine(Base):
+        def run(self):
+            print("x" * 5_000_000)
+            print("the end of the line")
+
+
+    class Daemons(Base):
+        def run(self):
+            one = subprocess.Popen(["setsid", "sleep", "1000"])
+            forked = os.fork()
+            if not forked:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                self.note("daemon", os.getpid())
+                signal.pause()
+            os.waitpid(forked, 0)
+            while not Path(self.config["notes"], "daemon").exists():
+                pass
+            return one.pid
+
+
+    class Swallows(Base):
+        def run(self):
+            children = [os.fork() for _ in range(3)]
+            if 0 in children:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                signal.pause()
+            return children
+
+
+    class Permanent(Base):
+        def run(self):
+            raise PermanentError("there is no such gene")
+
+
+    class Unsayable(Base):
+        def run(self):
+            return {"x": float("nan")}
+
+
+    class Lies(Base):
+        def run(self):
+            sys.stdout = sys.stderr = None
+            os.environ.clear()
+            random.seed(1)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.chdir("/")
+            return "lied"
+
+"""
+
+SPAWNED = ("isolated", "threaded")
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory):
+    arena = Arena(tmp_path_factory.mktemp("attempts"), TASKS)
+    plain = ("Descriptors", "Group", "Stopped", "AtExit", "Prints", "Closes", "Rubbish", "LongLine")
+    for method in (*plain, "Daemons", "Swallows"):
+        arena.drop(method.lower(), method)
+    arena.drop("permanent", "Permanent")
+    arena.drop("unsayable", "Unsayable")
+    arena.drop("lies", "Lies", "Group")
+    arena.drop("draws1", "Draws")
+    arena.drop("draws2", "Draws")
+    arena.drop("seeded1", "Draws", seed=5)
+    arena.drop("seeded2", "Draws", seed=5)
+    arena.drop("again", "Draws", seed=5, fails=True)
+    arena.drop("isolated", "Draws", "Descriptors", "Group", "Prints", "AtExit", seed=5, isolation="spawn")
+    threads = arena.make_repository("threads", TASKS + "\n    threading.Thread(target=signal.pause, daemon=True).start()\n")
+    arena.drop("threaded", "Draws", "Descriptors", "Group", seed=5, pathToTasks=str(threads))
+    report = arena.ready()
+    assert not report.refused, report.refused
+    arena.said = arena.work(OMP_NUM_THREADS="1")
+    yield arena
+    arena.close()
+
+
+def test_all_of_them_end_as_they_should(arena):
+    assert arena.names("Failed") == ["permanent", "unsayable"]
+    assert arena.names("Running") == arena.names("ConfigsToRun") == []
+    assert len(arena.names("Completed")) == 18
+
+
+# -- descriptors and signals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", ["descriptors", *SPAWNED])
+def test_programs_of_a_task_inherit_neither_lock_nor_journal_nor_socket(arena, run):
+    found = arena.results(run)["descriptors"]
+    held = [target for target in found["own"] if re.search(r"Running|journal|memfd", target)]
+    assert len(held) == 3, "the child itself has the lock, the journal and the page"
+    assert not any(found["own"].values()), "all of its descriptors are closed on exec"
+    assert not any("socket" in target for target in found["own"]), "the host's socket is the host's"
+    inherited = [target for target in found["program"] if re.search(r"Running|journal|socket|memfd", target)]
+    assert inherited == []
+
+
+@pytest.mark.parametrize("run", ["group", *SPAWNED])
+def test_a_child_is_a_process_group_of_its_own_with_fresh_signals(arena, run):
+    found = arena.results(run)["group"]
+    assert found["leader"]
+    assert found["interrupt"], "Ctrl-C from a task's own library is KeyboardInterrupt"
+    assert found["handlers"][2:] == ["SIG_DFL"] * 2
+    assert found["stdin"] == ""
+    assert "/snapshots/" in found["folder"]
+    ignored, blocked = (int(found["program"][name], 16) for name in ("SigIgn", "SigBlk"))
+    for number in (1, 2, 15, 17):
+        assert not ignored & (1 << (number - 1)), f"programs of a task get signal {number}"
+    assert blocked == 0
+    if run == "group":
+        assert (found["parent_is_host"], found["session_is_host"]) == (True, True)
+
+
+def test_a_child_is_a_fork_of_the_host_or_a_fresh_interpreter_as_its_config_says(arena):
+    assert arena.results("group")["group"]["is_host"] is False
+    for run in SPAWNED:
+        assert arena.results(run)["group"]["is_host"] is True, "it has imported the tasks itself"
+
+
+def test_threads_of_the_imports_make_it_a_fresh_interpreter_and_the_log_says_so(arena):
+    assert "left threads behind" in arena.log("threaded")
+    for run in ("group", "isolated"):
+        assert "left threads behind" not in arena.log(run)
+
+
+def test_a_sigterm_is_a_polite_request_that_a_task_may_see(arena):
+    assert arena.results("stopped") == {"stopped": True}
+
+
+@pytest.mark.parametrize("run", ["atexit", "isolated"])
+def test_a_child_runs_its_own_exit_handlers_and_waits_for_no_thread(arena, run):
+    log = arena.log(run)
+    assert "the task's own handler" in log
+    assert "written and never flushed" in log
+    if run == "atexit":
+        assert "the host's own handler" not in log, "what the imports registered is the host's to run"
+
+
+# -- random numbers -------------------------------------------------------------------------------------------
+
+
+def test_runs_without_a_seed_do_not_repeat_each_other(arena):
+    assert arena.results("draws1") != arena.results("draws2")
+
+
+def test_runs_of_the_same_seed_draw_the_same_numbers_forked_or_spawned(arena):
+    wanted = arena.results("seeded1")["draws"]
+    for run in ("seeded2", *SPAWNED):
+        assert arena.results(run)["draws"] == wanted
+
+
+def test_a_second_try_draws_the_numbers_of_the_first(arena):
+    assert [e["delay_s"] for e in arena.events("again", "task_failed")] == [0]
+    assert arena.results("again") == arena.results("seeded1")
+
+
+# -- output ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run", ["prints", "isolated"])
+def test_everything_that_a_task_prints_is_in_the_log_whatever_printed_it(arena, run):
+    log = arena.log(run)
+    sources = ("Python", "stderr", "C", "a shell", "a program", "a descriptor", "the log")
+    for source in sources:
+        assert f"from {source}\n" in log
+    assert "caf\\udce9 from a strange name" in log
+
+
+def test_a_task_that_closes_its_output_goes_on(arena):
+    assert arena.results("closes") == {"closes": "went on"}
+    assert "before\n" in arena.log("closes")
+    assert "after\n" in arena.log("closes")
+
+
+def test_binary_rubbish_and_endless_lines_reach_the_log_as_they_are(arena):
+    rubbish = (arena.output("rubbish") / "log.log").read_bytes()
+    assert bytes(range(256)) in rubbish
+    assert b"the end of the rubbish" in rubbish
+    assert "x" * 5_000_000 + "\nthe end of the line\n" in arena.log("longline")
+
+
+# -- ends -----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_task_leaves_behind_neither_holds_its_run_nor_outlives_it(arena):
+    left = [arena.results("daemons")["daemons"], int(arena.note("daemon")), *arena.results("swallows")["swallows"]]
+    assert "daemons" in arena.names("Completed")
+    assert all(is_gone(pid) for pid in left)
+
+
+def test_nothing_of_the_workspace_lives_on_after_the_worker(arena):
+    eventually(lambda: not arena.alive())
+
+
+def test_a_permanent_error_and_an_unsayable_result_are_not_tried_again(arena):
+    for run, words in {"permanent": "there is no such gene", "unsayable": "NaN"}.items():
+        (failure,) = arena.events(run, "task_failed")
+        assert failure["permanent"]
+        assert words in failure["error"]
+        (end,) = arena.events(run, "gave_up")
+        assert words in end["reason"]
+
+
+def test_a_task_that_spoils_its_process_spoils_only_its_own_run(arena):
+    assert arena.results("lies")["lies"] == "lied"
+    later = [e["at"] for run in SPAWNED for e in arena.events(run, "task_started")]
+    assert max(later) > arena.events("lies", "completed")[0]["at"]
