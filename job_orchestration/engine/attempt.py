@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from job_orchestration.engine import loading, sweep
 from job_orchestration.engine.page import Page, Verdict
-from job_orchestration.files import journal, store, views
+from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
 from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
 from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
@@ -47,15 +47,30 @@ def settle_in(host: int) -> None:
     sweep.die_with_parent(host)
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
+    for number in (signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # SIGTERM stays ignored until there is a task
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
     atexit._clear()  # noqa: SLF001  # what the host's imports registered is the host's to run
     # The host's streams remember whether its files could seek; these are for the pipe.
     sys.stdout = _stream(1)
     sys.stderr = _stream(2)
-    logging.basicConfig(format=_FORMAT, level=logging.INFO, stream=sys.stderr, force=True)
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at the moment, so that it can be set up before the fork."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute there, the same to its readers
+        return sys.stderr
+
+
+def prepare_logging() -> None:
+    """Have everything that is logged printed, in the format of the first Job Orchestration."""
+    logging.basicConfig(format=_FORMAT, level=logging.INFO, handlers=[_ToStderr()], force=True)
 
 
 def _stream(descriptor: int) -> TextIO:
@@ -123,7 +138,9 @@ class TaskContext:
 class Attempt:
     """The child's view of the run it works for."""
 
-    def __init__(self, order: Message, lock: int, writer: journal.Writer, page: Page) -> None:
+    def __init__(
+        self, order: Message, lock: int, writer: journal.Writer, page: Page, state: RunState
+    ) -> None:
         self.run_name: str = order["run"]
         self.folder: str = order["folder"]
         self.number: int = order["attempt"]
@@ -131,7 +148,7 @@ class Attempt:
         self.lock = lock
         self.writer = writer
         self.page = page
-        self.state: RunState = lifecycle.fold(journal.read(self.folder))
+        self.state = state
         self.values: dict[str, Json] = {**self.state.values, "outputDir": self.folder}
 
     def finished(self, task_id: str) -> TaskState:
@@ -159,7 +176,6 @@ class Attempt:
         task = self.state.tasks[index]
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1))
-        views.write_status(self.folder, self.state)
         started = time.monotonic()
         self.page.begin_task(index, started)
         log.info("Running task with id: %s", task.id)
@@ -221,7 +237,12 @@ def describe(error: BaseException) -> str:
     return (f"{name}: {text}" if text else name)[:2000]
 
 
-def run(order: Message, lock: int, journal_file: int, page: Page) -> int:
+def state_of(order: Message) -> RunState:
+    """The fold of the run's journal. A host asks for it before it forks: what is warm there costs less."""
+    return lifecycle.fold(journal.read(order["folder"]))
+
+
+def run(order: Message, lock: int, journal_file: int, page: Page, state: RunState) -> int:
     """The whole life of an attempt's child; returns its exit code."""
     os.environ.update(order["environment"])
     writer = journal.Writer(
@@ -231,7 +252,7 @@ def run(order: Message, lock: int, journal_file: int, page: Page) -> int:
     if order.get("stall_timeout"):
         threading.Thread(target=_beat, args=(page, order["stall_timeout"]), daemon=True).start()
     try:
-        page.verdict = Attempt(order, lock, writer, page).go_on()
+        page.verdict = Attempt(order, lock, writer, page, state).go_on()
     except ClaimLostError as error:
         page.verdict = Verdict.LOST
         log.error("%s", error)  # noqa: TRY400  # no fault of the program, so no traceback

@@ -31,6 +31,7 @@ from job_orchestration.model.run import Outcome
 
 if TYPE_CHECKING:
     from job_orchestration.engine.messages import Message
+    from job_orchestration.model.run import RunState
 
 _SPAWNED: Final = (200, 201, 202)
 """Where a spawned child finds the lock, the journal and the page."""
@@ -50,6 +51,7 @@ class Host:
         """Work until the worker is gone."""
         self.spare = set(sweep._children(os.getpid()))  # noqa: SLF001  # what the imports started is not a run's
         memory.begin_counting()
+        attempt.prepare_logging()
         gc.collect()
         gc.freeze()  # forks share the memory of the imports, which a collection would copy
         while True:
@@ -102,6 +104,7 @@ class Host:
         sys.stdout.flush()
         sys.stderr.flush()
         host = os.getpid()
+        state = attempt.state_of(child.order) if child.order["kind"] == "attempt" else None
         pid = os.fork()
         if pid:
             with contextlib.suppress(OSError):
@@ -112,7 +115,7 @@ class Host:
             self.worker.close()  # a descriptor in flight would keep the lock until both ends are closed
             child.output.become_stdio()
             attempt.settle_in(host)
-            code = run_order(child.order, child.descriptors, self.page)
+            code = run_order(child.order, child.descriptors, self.page, state)
         except BaseException:  # noqa: BLE001  # nothing may unwind into the host's frames
             traceback.print_exc()
         finally:
@@ -157,11 +160,12 @@ class Host:
         )
 
 
-def run_order(order: Message, descriptors: list[int], page: Page) -> int:
+def run_order(order: Message, descriptors: list[int], page: Page, state: RunState | None) -> int:
     """Do in a child what the worker, or `ready`, asked for; returns the exit code."""
     if order["kind"] == "validate":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return validation.answer(order)
-    return attempt.run(order, descriptors[0], descriptors[1], page)
+    return attempt.run(order, descriptors[0], descriptors[1], page, state or attempt.state_of(order))
 
 
 def bootstrap(function: str) -> str:
@@ -220,7 +224,8 @@ def spawned() -> None:
     try:
         attempt.settle_in(request["host"])
         loading.load(loading.CodePlan.from_message(request["plan"]))
-        code = run_order(request["order"], descriptors, page)
+        attempt.prepare_logging()
+        code = run_order(request["order"], descriptors, page, None)
     except BaseException:  # noqa: BLE001  # said in the log; the worker sees that nothing was done
         traceback.print_exc()
     finally:

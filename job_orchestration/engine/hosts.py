@@ -132,8 +132,16 @@ def _why(ready: Message | None, code: int) -> str:
         return f"The process that imports the tasks {how}"
     if ready["event"] == "nothing":
         return f"The imports of the tasks took longer than {IMPORT_LIMIT:.0f} s"
-    lines = str(ready["error"]).strip().splitlines()
-    return f"The tasks cannot be imported: {lines[-1]}\n{ready['error']}".rstrip()
+    traceback = str(ready["error"]).encode("utf-8", "backslashreplace").decode()
+    return f"The tasks cannot be imported: {_exception_in(traceback)}\n{traceback}".rstrip()
+
+
+def _exception_in(traceback: str) -> str:
+    """The first line of what was raised: the first that is not indented, after the last frame."""
+    lines = traceback.strip().splitlines()
+    frames = [n for n, line in enumerate(lines) if line.startswith("  File ")]
+    told = (line for line in lines[max(frames, default=0) :] if not line.startswith(" "))
+    return next(told, lines[-1])[:500]
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:

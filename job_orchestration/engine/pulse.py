@@ -37,15 +37,19 @@ class Pulse:
         """Nothing is being run."""
         self._show(replace(self._beat, run=None, attempt=None, task=None, done=None, total=None))
 
-    def busy(self, claim: Claim, page: Page | None = None) -> None:
-        """A run is held; the page tells which task is at work and how far it says it is."""
+    def busy(self, claim: Claim, page: Page | None = None) -> bool:
+        """A run is held; the page tells which task is at work and how far it says it is.
+
+        Returns:
+            Whether it was time for a beat: then it is for other views too.
+        """
         task, done, total = None, None, None
         running = None if page is None else page.task
         if page is not None and running is not None:
             task = claim.state.tasks[running[0]].id
             done, total = page.progress
         told = bool(done or total)
-        self._show(
+        return self._show(
             replace(
                 self._beat,
                 run=claim.run,
@@ -60,9 +64,11 @@ class Pulse:
         """The worker ends in order."""
         beats.remove(self._workspace, self._beat.worker)
 
-    def _show(self, beat: Beat) -> None:
+    def _show(self, beat: Beat) -> bool:
         self._beat = beat
-        if time.monotonic() - self._at >= EVERY:
-            self._at = time.monotonic()
-            self._beat = replace(beat, at=journal.now())
-            beats.write(self._workspace, self._beat)
+        if time.monotonic() - self._at < EVERY:
+            return False
+        self._at = time.monotonic()
+        self._beat = replace(beat, at=journal.now())
+        beats.write(self._workspace, self._beat)
+        return True

@@ -299,7 +299,8 @@ class Worker:
                 self.say(f"{escaped(claim.run)}: asked to stop; it has {grace:g} s")
             if not token.still_ours(claim.path, claim.descriptor):
                 host.stop(Outcome.LOST, 0.0)
-            self._pulse.busy(claim, host.page)
+            if self._pulse.busy(claim, host.page):
+                views.write_status(claim.run_folder, claim.refold())
 
     def _ended(self, claim: Claim, end: Message) -> bool:
         """Take the journal over from the child and write down what it could not say itself."""

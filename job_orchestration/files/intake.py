@@ -44,6 +44,8 @@ _KINDS: Final = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_NO_PLACE: Final = frozenset({errno.ENAMETOOLONG, errno.EISDIR})
+"""Why there can be no file of problems beside a config."""
 _OTHERS_LEASES: Final = ("nfs", "cifs", "smb", "ceph", "fuse", "9p")
 """File systems whose server may refuse a lease for reasons of its own."""
 
@@ -197,16 +199,25 @@ class Settling:
 
 
 def write_problems(folder: Path, filename: str, problems: Iterable[Problem]) -> None:
-    """Say beside a config what is wrong with it; a file that says so already is left as it is."""
+    """Say beside a config what is wrong with it; a file that says so already is left as it is.
+
+    Where the config's name is so long that no file can lie beside it, or a folder has that file's name, nothing
+    is written: whoever readies is told anyway, and the other files of the same go matter more.
+    """
     path = folder / f"{filename}{PROBLEMS_SUFFIX}"
     text = "".join(f"{problem}\n" for problem in problems).encode()
-    if _content(path) != text:
+    if _content(path) == text:
+        return
+    try:
         durable.write_view(str(path), text)
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
 
 
 def clear_problems(folder: Path, filename: str) -> None:
     """Take away what `write_problems` wrote, if it did."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, IsADirectoryError):
         durable.unlink(str(folder / f"{filename}{PROBLEMS_SUFFIX}"))
 
 

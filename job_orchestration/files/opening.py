@@ -189,20 +189,9 @@ def is_opened(workspace: Workspace, run: str) -> bool:
     for _ in range(2):  # a claim makes its journal file before it takes the token away
         if any(n > 0 for n in journal.attempts(folder)):
             return True
-        if any(run_of(found) == run for found in token.scan(workspace.to_run)):
+        if any(token.run_of(found.path) == run for found in token.scan(workspace.to_run)):
             return True
     return False
-
-
-def run_of(found: token.Token) -> str | None:
-    """The run that a token names in its first line."""
-    with suppress(OSError):
-        descriptor = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            return token.run_named_in(os.read(descriptor, 4096))
-        finally:
-            os.close(descriptor)
-    return None
 
 
 def is_run(folder: str) -> bool:

@@ -9,6 +9,10 @@ process that shares the descriptor dies, and nobody ever has to decide whether a
 3. create the attempt's journal file exclusively; its number is the attempt's, and the fence
 4. rename the token to ``Running/STEM~gNUMBER~WORKER.yaml``, and look at the inode once more
 
+A copy of a token would be a second lock on the same run; so nobody claims a run that another token in
+Running names. That is looked at before the rename and after it, so that of two who claim two copies at the
+same moment at least one sees the other.
+
 A holder whose token has another name than the one it gave it has lost the run.
 """
 
@@ -90,6 +94,17 @@ def run_named_in(data: bytes) -> str | None:
         return None
     with suppress(UnicodeDecodeError):
         return first[len(start) :].decode("utf-8") or None
+    return None
+
+
+def run_of(path: str) -> str | None:
+    """The run that the file at `path` names in its first line, whatever kind of file it is."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return run_named_in(os.read(descriptor, 4096))
+        finally:
+            os.close(descriptor)
     return None
 
 
@@ -211,10 +226,12 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         _finish_move(workspace, token, descriptor)
         run, written = inspect(workspace, descriptor)
         folder = workspace.run_folder(run)
+        others = _refuse_copy(workspace, run, descriptor)
         writer = _new_attempt(folder, token.name.generation)
         attempt = journal.attempt_of(writer.path)
         target = os.path.join(workspace.running, str(TokenName(token.name.stem, attempt, worker)))
         _take(token.path, target, descriptor)
+        _refuse_copy(workspace, run, descriptor, others)
         durable.sync_folder(workspace.running)
         durable.sync_folder(journal.folder_of(folder))
         counts = lifecycle.fold(written).counts
@@ -244,6 +261,22 @@ def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:
             durable.sync_folder(workspace.running)
     if token.folder == workspace.running:
         raise ClaimLostError("The token has moved on already")
+
+
+def _refuse_copy(
+    workspace: Workspace, run: str, descriptor: int, seen: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Make sure that Running holds no other token of a run; returns the names that were there."""
+    status = os.fstat(descriptor)
+    names = frozenset(os.listdir(workspace.running))
+    for name in names - seen:
+        path = os.path.join(workspace.running, name)
+        if run_of(path) == run and not _is_inode(path, status):
+            raise UnfitTokenError(
+                f"It is a copy: the run {run} is in Running already, as {name}",
+                "Remove this file; to have the run once more, ready it with another outputDir",
+            )
+    return names
 
 
 def _is_inode(path: str, status: os.stat_result) -> bool:

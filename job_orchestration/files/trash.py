@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from job_orchestration.files import durable, journal, token
-from job_orchestration.files.opening import enclosed_run, run_of
+from job_orchestration.files.opening import enclosed_run
 from job_orchestration.model.run import Place, Status
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import Fault, numbered
@@ -52,4 +52,4 @@ def put_away(workspace: Workspace, run: str) -> Fault | None:
 
 def _tokens(workspace: Workspace, run: str) -> list[token.Token]:
     ended = (Place.COMPLETED, Place.FAILED)
-    return [t for place in ended for t in token.scan(workspace.folders[place]) if run_of(t) == run]
+    return [t for place in ended for t in token.scan(workspace.folders[place]) if token.run_of(t.path) == run]

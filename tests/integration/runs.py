@@ -1,0 +1,69 @@
+"""Runs that are queued without any code to run: enough for tests of tokens, claims and openings."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from job_orchestration.files import intake, opening, token
+from job_orchestration.files.workspace import Workspace
+from job_orchestration.model.event import Readied
+from job_orchestration.rules.naming import TokenName
+from job_orchestration.rules.writing import to_yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASKS = [{"id": "one", "method": "a:B"}, {"id": "two", "method": "a:B"}]
+
+
+def opening_of(workspace: Workspace, name: str, run: str | None = None, stem: str | None = None) -> opening.Opening:
+    """What `ready` makes of a config; the config is dropped when it is not there."""
+    sources = _path(workspace.sources)
+    if not (sources / f"{name}.yaml").exists():
+        (sources / f"{name}.yaml").write_text("dropped\n")
+    drop = intake.take_in(sources, f"{name}.yaml", settled=lambda _: True)
+    assert isinstance(drop, intake.Drop)
+    run = run or f"runs/{name}"
+    values = {"outputDir": run, "tasks": TASKS}
+    data = to_yaml(values, comment=f"{token.HEADER}{run}")  # type: ignore[arg-type]  # plain JSON
+    readied = Readied(name, hashlib.sha256(data).hexdigest(), values, 7)  # type: ignore[arg-type]  # the same
+    return opening.Opening(drop, run, stem or name, data, b"{}\n", readied)
+
+
+def queue(workspace: Workspace, *names: str) -> list[token.Token]:
+    """Queue runs; returns their tokens in the order of the names."""
+    with opening.only_one(workspace):
+        opening.open_runs(workspace, [opening_of(workspace, name) for name in names])
+    found = {t.name.stem: t for t in token.scan(workspace.to_run)}
+    return [found[name] for name in names]
+
+
+def claim(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -> token.Claim | None:
+    """Try to claim a token."""
+    return token.claim(workspace, found, worker, "lab")
+
+
+def taken(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -> token.Claim:
+    """Claim a token that must be free."""
+    claimed = claim(workspace, found, worker)
+    assert claimed is not None
+    return claimed
+
+
+def tokens(workspace: Workspace) -> dict[str, list[str]]:
+    """The names in each of the folders of configs that are not empty."""
+    folders = {place.value: _path(folder) for place, folder in workspace.folders.items()}
+    found = {place: sorted(p.name for p in folder.iterdir()) for place, folder in folders.items()}
+    return {place: names for place, names in found.items() if names}
+
+
+def file_away(workspace: Workspace, claimed: token.Claim, folder: str | None = None) -> str:
+    """Move a claimed token where its life ends."""
+    return claimed.move(folder or workspace.completed, TokenName(claimed.name.stem))
+
+
+def _path(folder: str) -> Path:
+    from pathlib import Path
+
+    return Path(folder)

@@ -1,0 +1,98 @@
+"""The template of a workspace says the truth: its defaults are the defaults, its examples are fine."""
+
+import ast
+import re
+import shutil
+import tomllib
+
+import pytest
+
+from job_orchestration.model.config import Settings
+from job_orchestration.rules import reading
+from job_orchestration.rules.checking import read_and_check
+from job_orchestration.rules.settings import RULES, settings_of
+from tests.conftest import ROOT, git
+
+TEMPLATE = ROOT / "job_orchestration" / "workspace_template"
+EXAMPLES = TEMPLATE / "examples"
+
+
+def settings_told():
+    """The lines that show a setting, their comment sign taken away."""
+    lines = (TEMPLATE / "workspace.yaml").read_text().splitlines()
+    return [line[1:] for line in lines if re.match(r"#\w", line)]
+
+
+def test_the_defaults_that_workspace_yaml_shows_are_the_defaults():
+    root, problems = reading.read("\n".join(settings_told()).encode(), "workspace.yaml")
+    assert not problems
+    assert settings_of(reading.plain(root)) == Settings()
+
+
+def test_workspace_yaml_shows_every_setting_once_and_says_what_it_is():
+    assert sorted(line.partition(":")[0] for line in settings_told()) == sorted(RULES)
+    lines = (TEMPLATE / "workspace.yaml").read_text().splitlines()
+    for before, line in zip(lines, lines[1:], strict=False):
+        if re.match(r"#\w", line):
+            assert before.startswith("# "), line
+
+
+@pytest.mark.parametrize("line", settings_told())
+def test_every_shown_default_is_a_value_that_a_config_may_say(line):
+    config = f'outputDir: "a"\ntasks: [{{id: a, method: "m:C"}}]\n{line}\n'
+    checked = read_and_check(config.encode(), "a.yaml", "a", {})
+    assert checked.config is not None, checked.problems
+    assert checked.config.settings == Settings()
+
+
+def test_workspace_yaml_says_nothing_as_it_stands(workspace):
+    from job_orchestration.files import workspace as workspaces
+
+    shutil.copy(TEMPLATE / "workspace.yaml", workspace)
+    assert workspaces.defaults(workspaces.locate(str(workspace))) == ({}, [])
+
+
+@pytest.mark.parametrize("name", ["geneplexus", "own_tasks"])
+def test_an_example_has_no_problem_and_no_slip(name):
+    data = (EXAMPLES / f"{name}.yaml.example").read_bytes()
+    checked = read_and_check(data, f"{name}.yaml", name, {})
+    assert checked.config is not None
+    assert checked.problems == ()
+
+
+def test_the_example_of_own_tasks_runs_from_a_drop_to_its_results(tmp_path, workspace, cli):
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copy(EXAMPLES / "Tasks.py.example", project / "Tasks.py")
+    git(project, "init", "--quiet")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message=example")
+    text = (EXAMPLES / "own_tasks.yaml.example").read_text().replace("/home/you/your-project", str(project))
+    text = text.replace("{date}/{name}_{time}", "pi").replace("100000", "1000")
+    (workspace / "ConfigSources" / "pi.yaml").write_text(text)
+    cli("ready")
+    cli("work", "--until-idle")
+    assert 2.5 < float((workspace / "Output/pi/estimate/pi.json").read_text()) < 3.7
+
+
+def test_nothing_in_the_template_can_be_readied_or_imported_by_accident():
+    inside = [path for path in EXAMPLES.rglob("*") if path.is_file()]
+    assert inside
+    assert all(path.suffix == ".example" for path in inside)
+    ast.parse((EXAMPLES / "Tasks.py.example").read_text())
+
+
+def test_the_template_is_shipped_with_the_package():
+    packaging = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    shipped = {path for pattern in packaging["job_orchestration"] for path in TEMPLATE.parent.glob(pattern)}
+    assert {path for path in TEMPLATE.rglob("*") if path.is_file()} <= shipped
+
+
+def test_a_repository_that_becomes_a_workspace_gets_no_files_that_count_as_uncommitted(repository, cli):
+    top = repository()
+    cli("init", "--workspace", str(top))
+    assert (top / "workspace.yaml").exists()
+    assert not (top / "README.md").exists()
+    config = f'pathToTasks: {top}\noutputDir: "{{name}}"\ntasks: [{{id: a, method: Quick}}]\n'
+    (top / "ConfigSources" / "a.yaml").write_text(config)
+    cli("ready", "--workspace", str(top))
