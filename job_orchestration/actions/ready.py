@@ -32,7 +32,7 @@ _BATCH: Final = 200
 _REST: Final = 2.0
 """Seconds without any change after which a file counts as whole, if nobody has it open for writing."""
 _PATIENCE: Final = 6.0
-"""Seconds that `ready` waits for files that somebody is still writing."""
+"""Seconds without any progress that `ready` waits for files that somebody is still writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ def ready(workspace: Workspace) -> Report:
             more = ready_drops(workspace, check, at_rest)
             report.queued += more.queued
             report.refused.update(more.refused)
+            if len(more.unsettled) < len(report.unsettled):  # a large batch takes longer than the patience
+                deadline = time.monotonic() + _PATIENCE
             report.unsettled = more.unsettled
     finally:
         check.close()

@@ -2,9 +2,9 @@
 
 A process that a task started may leave its group and its session, and may be orphaned on purpose. Two
 things still tell whose it is. A *child subreaper* inherits the orphans of everything below it, so for a
-host (and, when the host was killed, for its worker) whatever is left of a run is a descendant. And every
-program that a task started carries the run's name in its environment, which tells it even when host and
-worker are both gone.
+host (and, when the host was killed, for its worker) whatever is left of a run is a descendant. When host and
+worker are both gone, every program that a task started carries the run's name in its environment, and a
+process that a task forked, without making it a program, still has the run's journal open for writing.
 """
 
 from __future__ import annotations
@@ -54,6 +54,18 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def keep_from_forks(descriptor: int) -> None:
+    """Have the forks of this process close a descriptor: a lock that they shared would last as long as they."""
+    status = os.fstat(descriptor)
+
+    def let_go() -> None:
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), status):  # the number may be another file's by now
+                os.close(descriptor)
+
+    os.register_at_fork(after_in_child=let_go)
 
 
 def kill_descendants(spare: Collection[int] = (), seconds: float = 5.0) -> int:
@@ -133,13 +145,14 @@ def _descendants(spare: Collection[int]) -> list[int]:
     return found
 
 
-def kill_marked(run: str, workspace: str, variable: str, seconds: float = 5.0) -> int:
-    """End every process on this host that carries a run's mark. Called by the new holder of the run.
+def kill_marked(run: str, workspace: str, variable: str, journal: str = "", seconds: float = 5.0) -> int:
+    """End every process on this host that belongs to a run. Called by the new holder of the run.
 
     Args:
         run: the run's name, without an attempt's number.
         workspace: the workspace's folder; another one may have a run of the same name.
         variable: the environment variable that names the workspace.
+        journal: the folder of the run's journal, by which forks are known; not looked at when empty.
         seconds: how long to go on.
 
     Returns:
@@ -148,7 +161,7 @@ def kill_marked(run: str, workspace: str, variable: str, seconds: float = 5.0) -
     marks = (f"{MARK}={run}#".encode(), f"{variable}={workspace}".encode())
     deadline = time.monotonic() + seconds
     killed: set[int] = set()
-    while marked := _marked(*marks):
+    while marked := _marked(*marks, journal):
         killed.update(marked)
         for pid in marked:
             with suppress(ProcessLookupError, PermissionError):
@@ -159,7 +172,7 @@ def kill_marked(run: str, workspace: str, variable: str, seconds: float = 5.0) -
     return len(killed)
 
 
-def _marked(run: bytes, workspace: bytes) -> list[int]:
+def _marked(run: bytes, workspace: bytes, journal: str) -> list[int]:
     found = []
     try:
         names = os.listdir("/proc")
@@ -170,6 +183,20 @@ def _marked(run: bytes, workspace: bytes) -> list[int]:
             continue
         with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
             variables = file.read().split(b"\0")
-            if workspace in variables and any(v.startswith(run) for v in variables):
+            marked = workspace in variables and any(v.startswith(run) for v in variables)
+            if marked or (journal and _writes_into(f"/proc/{name}", journal)):
                 found.append(int(name))
     return found
+
+
+def _writes_into(process: str, folder: str) -> bool:
+    """Whether a process has a file in a folder open for writing; whoever only reads there is left alone."""
+    for number in os.listdir(f"{process}/fd"):
+        with suppress(OSError):
+            if os.path.dirname(os.readlink(f"{process}/fd/{number}")) != folder:
+                continue
+            with open(f"{process}/fdinfo/{number}", encoding="ascii") as file:
+                flags = next(line.split()[1] for line in file if line.startswith("flags:"))
+            if int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:
+                return True
+    return False

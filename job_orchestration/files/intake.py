@@ -201,8 +201,8 @@ class Settling:
 def write_problems(folder: Path, filename: str, problems: Iterable[Problem]) -> None:
     """Say beside a config what is wrong with it; a file that says so already is left as it is.
 
-    Where the config's name is so long that no file can lie beside it, or a folder has that file's name, nothing
-    is written: whoever readies is told anyway, and the other files of the same go matter more.
+    Where the config's name is so long that no file can lie beside it, or a folder has that file's name,
+    nothing is written: whoever readies is told anyway, and the other files of the same go matter more.
     """
     path = folder / f"{filename}{PROBLEMS_SUFFIX}"
     text = "".join(f"{problem}\n" for problem in problems).encode()

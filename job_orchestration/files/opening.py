@@ -123,9 +123,10 @@ def _make(workspace: Workspace, opening: Opening) -> list[str]:
 def _remove_source(workspace: Workspace, filename: str, identity: Sequence[int]) -> None:
     """Remove a source unless somebody put another file in its place since it was read."""
     path = os.path.join(workspace.sources, filename)
+    _, *known = identity  # after a restart the device may have another number, and is the same
     with suppress(FileNotFoundError):
         found = os.lstat(path)
-        if [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns] == list(identity):
+        if [found.st_ino, found.st_size, found.st_mtime_ns] == known:
             durable.unlink(path)
 
 

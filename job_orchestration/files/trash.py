@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import Fault, numbered
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from job_orchestration.files.workspace import Workspace
 
 
@@ -28,28 +31,49 @@ def put_away(workspace: Workspace, run: str) -> Fault | None:
         return Fault(
             f"the run {inside} lies inside Output/{run}", "Choose an outputDir that no other run lies in"
         )
-    state = lifecycle.fold(journal.read(folder))
-    if journal.attempts(folder) and state.status not in {Status.COMPLETE, Status.FAILED}:
-        return Fault(
-            f"the run {run} is still queued or running", "Wait until it has ended, or use another outputDir"
-        )
+    with ExitStack() as locks:
+        tokens = _tokens(workspace, run, Place.COMPLETED, Place.FAILED)
+        for found in tokens:
+            try:
+                descriptor = token.lock(found.path)
+            except token.UnfitTokenError as error:
+                return Fault(f"{found.filename} is in the way: {error.what}", error.todo)
+            if descriptor is None:
+                return Fault(f"somebody is working on the run {run}", "Try again when that has ended")
+            locks.callback(os.close, descriptor)
+        if not _has_ended(workspace, run):
+            return Fault(
+                f"the run {run} is still queued or running",
+                "Wait until it has ended, or use another outputDir",
+            )
+        _move(workspace, folder, tokens)
+    return None
+
+
+def _has_ended(workspace: Workspace, run: str) -> bool:
+    """Whether nobody will go on with a run whose tokens, where it has any, are locked by us.
+
+    Somebody who asks a failed run to go on has its token in Running until the journal says so; therefore
+    Running is looked at first.
+    """
+    if _tokens(workspace, run, Place.RUNNING):
+        return False
+    events = journal.read(workspace.run_folder(run))
+    return not events or lifecycle.fold(events).status in {Status.COMPLETE, Status.FAILED}
+
+
+def _move(workspace: Workspace, folder: str, tokens: Sequence[token.Token]) -> None:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     bin_ = os.path.join(workspace.misc, "trash")
     durable.make_folder(bin_)
     place = os.path.join(bin_, numbered(stamp, lambda name: os.path.lexists(os.path.join(bin_, name))))
     durable.make_folder(place)
-    for found in _tokens(workspace, run):
-        descriptor = token.lock(found.path)
-        if descriptor is None:
-            return Fault(f"somebody is working on the run {run}", "Try again when that has ended")
-        try:
-            durable.move_new(found.path, os.path.join(place, found.filename))
-        finally:
-            os.close(descriptor)
-    durable.rename_folder(folder, os.path.join(place, os.path.basename(run)))
-    return None
+    for found in tokens:
+        durable.move_new(found.path, os.path.join(place, found.filename))
+    durable.rename_folder(folder, os.path.join(place, os.path.basename(folder)))
 
 
-def _tokens(workspace: Workspace, run: str) -> list[token.Token]:
-    ended = (Place.COMPLETED, Place.FAILED)
-    return [t for place in ended for t in token.scan(workspace.folders[place]) if token.run_of(t.path) == run]
+def _tokens(workspace: Workspace, run: str, *places: Place) -> list[token.Token]:
+    return [
+        t for place in places for t in token.scan(workspace.folders[place]) if token.run_of(t.path) == run
+    ]

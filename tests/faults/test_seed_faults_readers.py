@@ -3,12 +3,10 @@
 import ast
 import json
 import re
-import shlex
 import signal
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +21,6 @@ READING = (
     ["logs", "a"],
     ["-action", "progressReport"],
 )
-STAYING = {"work", "watch", "up", "newWorker", "runWorker", "serve"}
 
 
 # -- reports ----------------------------------------------------------------------------------------------
@@ -115,60 +112,10 @@ def test_b_jo_30_no_action_makes_the_folders_and_asks_nothing(tmp_path, cli):
     assert "ConfigSources" in done.stdout
 
 
-# -- documentation ----------------------------------------------------------------------------------------
-
-
-def documented():
-    """The commands in README.md that call the product, in order; without prompts and comments."""
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        return []
-    found = []
-    for block in re.findall(
-        r"^```(?:sh|bash|shell|console)\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL
-    ):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
-            while words and re.fullmatch(r"\w+=.*", words[0]):
-                words = words[1:]
-            if words[:1] == ["job-orchestration"]:
-                found.append(words[1:])
-            elif words[1:3] == ["-m", "job_orchestration"]:
-                found.append(words[3:])
-    return found
-
-
-def test_b_jo_31_every_command_of_the_readme_runs(workspace, drop, cli, start):
-    commands = documented()
-    if not commands:
-        pytest.skip("README.md has no commands yet")
-    for name in ("a", "b"):
-        drop(name)
-    cli("ready")
-    for words in commands:
-        run_documented(words, workspace, start, drop)
-
-
-def run_documented(words, workspace, start, drop):
-    """Run a documented command to its end; one that stays is stopped politely once it is at work."""
-    verb = next((w for w in words if not w.startswith("-")), "")
-    stays = verb in STAYING and not any("until-idle" in w for w in words)
-    process = start(*words)
-    if stays:
-        sign = drop("sign") if verb == "watch" else None
-        beats = workspace / "Misc" / "workers"
-        at_work = (lambda: not sign.exists()) if sign else (lambda: any(beats.iterdir()))
-        wait_until(lambda: at_work() or process.poll() is not None)
-        process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=LIMIT)
-    assert "Traceback" not in printed, words
-    assert process.returncode in ({0, 130} if stays else {0, 1, 3}), (words, printed)
+# -- documentation: that each command runs is shown by tests/acceptance/test_readme.py ----------------------
 
 
 def test_b_jo_31_the_readme_names_the_folders_as_they_are_called():
-    readme = Path(ROOT / "README.md")
-    if not readme.exists():
-        pytest.skip("there is no README.md yet")
-    text = readme.read_text()
+    text = (ROOT / "README.md").read_text()
     for folder in ("ConfigSources", "Output/", "Completed"):
         assert folder in text

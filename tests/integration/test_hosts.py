@@ -270,6 +270,28 @@ def test_programs_are_known_by_the_mark_of_their_run_and_of_their_workspace(tmp_
         process.wait()
 
 
+def test_forks_are_known_by_the_journal_that_they_could_write(tmp_path):
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    path = folder / "000001.jsonl"
+    path.touch()
+    holds = "import sys, time; file = open(sys.argv[1], sys.argv[2]); print(flush=True); time.sleep(1000)"
+    processes = {
+        mode: subprocess.Popen([sys.executable, "-c", holds, str(path), mode], stdout=subprocess.PIPE)
+        for mode in ("a", "r")
+    }
+    for process in processes.values():
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+    with path.open("a"):
+        assert sweep.kill_marked("a", str(tmp_path), "WORKSPACE", str(folder)) == 1, "its caller is spared"
+    assert processes["a"].wait(60) == -signal.SIGKILL
+    assert processes["r"].poll() is None, "somebody who reads the journal is no process of the run"
+    processes["r"].kill()
+    processes["r"].wait()
+
+
 def _environ(pid: int) -> bytes:
     with open(f"/proc/{pid}/environ", "rb") as file:
         return file.read()

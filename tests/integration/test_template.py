@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 import tomllib
+from itertools import pairwise
 
 import pytest
 
@@ -11,7 +12,7 @@ from job_orchestration.model.config import Settings
 from job_orchestration.rules import reading
 from job_orchestration.rules.checking import read_and_check
 from job_orchestration.rules.settings import RULES, settings_of
-from tests.conftest import ROOT, git
+from tests.conftest import ROOT
 
 TEMPLATE = ROOT / "job_orchestration" / "workspace_template"
 EXAMPLES = TEMPLATE / "examples"
@@ -32,7 +33,7 @@ def test_the_defaults_that_workspace_yaml_shows_are_the_defaults():
 def test_workspace_yaml_shows_every_setting_once_and_says_what_it_is():
     assert sorted(line.partition(":")[0] for line in settings_told()) == sorted(RULES)
     lines = (TEMPLATE / "workspace.yaml").read_text().splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         if re.match(r"#\w", line):
             assert before.startswith("# "), line
 
@@ -60,7 +61,7 @@ def test_an_example_has_no_problem_and_no_slip(name):
     assert checked.problems == ()
 
 
-def test_the_example_of_own_tasks_runs_from_a_drop_to_its_results(tmp_path, workspace, cli):
+def test_the_example_of_own_tasks_runs_from_a_drop_to_its_results(tmp_path, workspace, git, cli):
     project = tmp_path / "project"
     project.mkdir()
     shutil.copy(EXAMPLES / "Tasks.py.example", project / "Tasks.py")

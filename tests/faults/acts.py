@@ -1,0 +1,297 @@
+"""Commands of the product as short-lived processes, quick enough to be run by the thousand.
+
+An *act* is one command to its end, or to its death. It runs either as a program of its own, host and all
+(``exec``), or, ten times quicker, as a fork of the test that calls the same command line; there a fork also
+stands in for the host, so that the attempt still has a process of its own (``fork``). Both have the same
+durable operations in the same order, which the tests assert.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.faults import injection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from job_orchestration.engine.loading import CodePlan
+    from job_orchestration.engine.messages import Message
+    from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.run import Outcome
+
+ROOT = Path(__file__).parent.parent.parent
+VARIABLE = "JOB_ORCHESTRATION_WORKSPACE"
+
+TASKS = '''
+"""Tasks of the fault suite: what they do depends on nothing but their config and what they find."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from job_orchestration import TaskBase
+
+
+class Base(TaskBase):
+    def __init__(self, config):
+        self.config = config
+
+
+class Save(Base):
+    """Saves two files and returns something that no other try returns."""
+
+    def run(self):
+        self.context.store.save_json("one.json", {"by": self.context.attempt})
+        self.context.store.save_bytes("deep/two.bin", bytes(range(256)) * 20)
+        return {"nonce": f"{os.getpid()} {time.monotonic_ns()}"}
+
+
+class Use(Base):
+    """Returns what the task before it returned, and something of its own."""
+
+    def run(self):
+        return {"first": self.context.result_of("save"), "nonce": f"{os.getpid()} {time.monotonic_ns()}"}
+
+
+class Fails(Base):
+    def run(self):
+        if not Path(self.config["mended"]).exists():
+            raise ValueError("as it was told to")
+        return {"nonce": "mended"}
+
+
+class Stops(Base):
+    """Asks its worker to end, in its first attempt, and goes on until it is asked to end itself."""
+
+    def run(self):
+        if self.context.attempt == 1:
+            (name,) = os.listdir(Path(os.environ["JOB_ORCHESTRATION_WORKSPACE"], "Running"))
+            os.kill(int(re.search(r"[.]([0-9]+)[.][a-z0-9]{3}[.]yaml$", name)[1]), signal.SIGTERM)
+            while not self.context.should_stop:
+                time.sleep(0.002)
+        return {"nonce": f"{os.getpid()} {time.monotonic_ns()}"}
+'''
+
+
+class Ended(NamedTuple):
+    """How an act ended."""
+
+    code: int
+    """Its exit code; the negative number of a signal."""
+    said: str
+    seconds: float
+
+
+class Stage:
+    """Where the acts take place: one workspace, importable tasks, and perhaps a fault.
+
+    Args:
+        folder: where everything is made.
+        real: whether acts are programs of their own.
+    """
+
+    def __init__(self, folder: Path, *, real: bool = False) -> None:
+        self.folder = folder
+        self.real = real
+        self.workspace = folder / "workspace"
+        self.site = folder / "site"
+        self.site.mkdir(parents=True)
+        (self.site / "fault_tasks.py").write_text(TASKS)
+        (self.site / "sitecustomize.py").write_text(injection.SITE)
+        self.faults = folder / "faults"
+        injection.plan(self.faults)
+        self.slowest = 0.0
+        if not real:
+            _warm_up()
+
+    def act(self, *words: str, faulty: bool = False, limit: float = 5.0) -> Ended:
+        """Run one command to its end; one that takes longer than its limit has hung.
+
+        Args:
+            words: the command and its arguments.
+            faulty: whether it meets the plan in `faults`.
+            limit: seconds; three times as many for a program of its own.
+        """
+        started = time.monotonic()
+        said = self.folder / "said"
+        with said.open("wb") as output:
+            if self.real:
+                code = self._exec(words, output.fileno(), faulty, 3 * limit)
+            else:
+                code = self._fork(words, output.fileno(), faulty, limit)
+        seconds = time.monotonic() - started
+        self.slowest = max(self.slowest, seconds)
+        text = said.read_text(errors="replace")
+        assert "Traceback" not in text, text
+        return Ended(code, text, seconds)
+
+    def _environment(self, *, faulty: bool) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if k != injection.VARIABLE}
+        path = os.pathsep.join(map(str, (self.site, ROOT)))
+        faults = {injection.VARIABLE: str(self.faults)} if faulty else {}
+        return {**kept, **faults, VARIABLE: str(self.workspace), "PYTHONPATH": path}
+
+    def _exec(self, words: Sequence[str], output: int, faulty: bool, limit: float) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "job_orchestration", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=self.folder,
+            start_new_session=True,
+            env=self._environment(faulty=faulty),
+        )
+        try:
+            return process.wait(limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise AssertionError(f"{words} hung for {limit:g} s") from None
+
+    def _fork(self, words: Sequence[str], output: int, faulty: bool, limit: float) -> int:
+        pid = os.fork()
+        if pid == 0:
+            self._play(words, output, faulty)
+        end = os.pidfd_open(pid)
+        try:
+            poll = select.poll()
+            poll.register(end, select.POLLIN)
+            hung = not poll.poll(limit * 1000)
+            if hung:
+                os.kill(pid, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        finally:
+            os.close(end)
+        assert not hung, f"{words} hung for {limit:g} s: {(self.folder / 'said').read_text()}"
+        return code
+
+    def _play(self, words: Sequence[str], output: int, faulty: bool) -> None:
+        """The act, in the fork; never returns."""
+        code = 70
+        try:
+            os.setsid()
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  # lives as long as the process
+            sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+            os.environ.clear()
+            os.environ.update(self._environment(faulty=faulty))
+            sys.path.insert(0, str(self.site))
+            for number in (signal.SIGALRM, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            _without_host()
+            injection.hasten()
+            if faulty:
+                injection.install(str(self.faults))
+            from job_orchestration.cli.main import main
+
+            code = main(words)
+        except BaseException:  # noqa: BLE001  # nothing may unwind into the test
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+
+class ForkedHost:
+    """Stands in for `engine.hosts.Host`: forks the attempt's child from the worker itself.
+
+    What is left out is what other tests are about: the warm imports, the guard over the child, the log.
+    """
+
+    def __init__(self, workspace: Workspace, plan: CodePlan) -> None:
+        from job_orchestration.engine import page
+
+        self.plan = plan
+        self.page = page.Page(page.create())
+        self.pid = self._end = -1
+        self._stopped: str | None = None
+
+    def begin(self, order: Message, descriptors: Sequence[int] = ()) -> bool:
+        self.page.reset()
+        self._stopped = None
+        worker = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._play(order, descriptors, worker)
+        self._end = os.pidfd_open(self.pid)
+        return True
+
+    def _play(self, order: Message, descriptors: Sequence[int], worker: int) -> None:
+        from job_orchestration.engine import attempt, host, loading
+
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            attempt.settle_in(worker)
+            attempt.prepare_logging()
+            loading.load(self.plan)
+            code = host.run_order(order, list(descriptors), self.page, None)
+        except BaseException:  # noqa: BLE001  # nothing may unwind into the worker's frames
+            traceback.print_exc()
+        finally:
+            attempt.leave(code)
+
+    def wait(self, seconds: float | None, wake: int | None = None) -> Message:
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
+        if self._end not in ready:
+            return {"event": "nothing"}
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self._end)
+        code = os.waitstatus_to_exitcode(status)
+        verdict = int(self.page.verdict)
+        return {"event": "end", "code": code, "verdict": verdict, "stopped": self._stopped, "oom": False}
+
+    def stop(self, outcome: Outcome, grace: float) -> None:
+        self.page.stop = outcome
+        self._stopped = outcome
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def is_gone(self) -> bool:
+        return False
+
+    def kill(self) -> None:
+        return None
+
+    def close(self, seconds: float = 0.0) -> None:
+        return None
+
+
+def _warm_up() -> None:
+    """Import, and look up, once for all forks what every command would import and look up for itself."""
+    for module in ("actions.init", "actions.ready", "actions.retry", "actions.told", "actions.work", "cli.verbs"):
+        importlib.import_module(f"job_orchestration.{module}")
+    for module in ("engine.attempt", "engine.host", "engine.worker"):
+        importlib.import_module(f"job_orchestration.{module}")
+    from job_orchestration.files import provenance
+
+    provenance.environment()
+
+
+def _without_host() -> None:
+    """Have this process's workers fork their children themselves, and do without the thread that watches."""
+    from job_orchestration.engine import hosts, queue
+
+    hosts.Host = ForkedHost  # type: ignore[assignment,misc]
+    queue.FolderEvents.start = lambda _self: None  # type: ignore[method-assign]

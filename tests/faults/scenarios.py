@@ -1,0 +1,298 @@
+"""The ways in which a run's life touches the disk, each as a few commands that may meet a fault on the way.
+
+Each names how many durable operations it makes. Who adds one has to say so here, and by that has it failed
+in every way at its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from job_orchestration.files import workspace as workspaces
+from tests.faults import injection, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.faults.acts import Ended, Stage
+
+WORK = ("work", "--until-idle")
+RUN = 'tasks: [{id: save, method: "fault_tasks:Save"}, {id: use, method: "fault_tasks:Use"}]\n'
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is done, and how it is to end whatever happens on the way."""
+
+    name: str
+    prepare: Callable[[Stage], None]
+    acts: tuple[tuple[str, ...], ...]
+    operations: Mapping[str, int]
+    """How often each durable operation is made when all goes well."""
+    ends: Mapping[str, str] = field(default_factory=lambda: {"a": "Completed"})
+    check: Callable[[Stage], list[str]] = lambda _: []
+    """What is to be asked besides."""
+    fails: bool = False
+    """Whether tasks are meant to fail, so that failures in the journal are no findings."""
+
+
+def fresh(stage: Stage) -> None:
+    """An empty workspace."""
+    shutil.rmtree(stage.workspace, ignore_errors=True)
+    for left in stage.folder.glob("mended"):
+        left.unlink()
+    workspaces.prepare(str(stage.workspace))
+
+
+def drop(stage: Stage, name: str, text: str = RUN) -> None:
+    """Put a config into ConfigSources; its run has its name."""
+    path = stage.workspace / "ConfigSources" / f"{name}.yaml"
+    path.write_text(f"outputDir: {name}\n{text}")
+
+
+def dropped(stage: Stage) -> None:
+    """One config, with the problems of an earlier one of its name."""
+    fresh(stage)
+    drop(stage, "a")
+    (stage.workspace / "ConfigSources" / "a.yaml.problems.txt").write_text("mended since\n")
+
+
+def _failing(stage: Stage) -> str:
+    path = stage.folder / "mended"
+    return f'maxAttempts: 2\nmended: "{path}"\n' + RUN.replace(":Use", ":Fails")
+
+
+def _made_once(stage: Stage, text: str, *acts: tuple[str, ...]) -> None:
+    """A workspace after some commands about one config; made by them once, and copied from then on."""
+    kept = stage.folder / f"kept-{hashlib.sha256(repr((text, acts)).encode()).hexdigest()[:8]}"
+    fresh(stage)
+    if kept.exists():
+        shutil.rmtree(stage.workspace)
+        shutil.copytree(kept, stage.workspace)
+        return
+    drop(stage, "a", text)
+    for act in acts:
+        ended = stage.act(*act)
+        assert ended.code in {0, 1}, ended
+    shutil.copytree(stage.workspace, kept)
+
+
+def _to_fail(stage: Stage) -> None:
+    _made_once(stage, _failing(stage), ("ready",))
+
+
+def _failed_and_mended(stage: Stage) -> None:
+    _made_once(stage, _failing(stage), ("ready",), WORK)
+    (stage.folder / "mended").touch()
+
+
+def _to_be_handed_back(stage: Stage) -> None:
+    _made_once(stage, RUN.replace(":Save", ":Stops").replace(":Use", ":Save"), ("ready",))
+
+
+def _done_before(stage: Stage) -> None:
+    _made_once(stage, RUN, ("ready",), WORK)
+    drop(stage, "a", f"overwriteOutputFine: true\n{RUN}")
+
+
+def _old_run_in_trash(stage: Stage) -> list[str]:
+    """The overwritten run must be in the trash, whole, with its token; not twice, and not in pieces."""
+    trash = stage.workspace / "Misc" / "trash"
+    runs = [p for p in trash.glob("*/a") if len(verdict.finished(p)) == 2]
+    tokens = {p.stat().st_ino for p in trash.glob("*/a.yaml")}
+    return [] if len(runs) == len(tokens) == 1 else [f"in the trash: {sorted(trash.glob('*/*'))}"]
+
+
+def _cut_short(stage: Stage, words: tuple[str, ...], name: str, path: str) -> None:
+    """Have a command die just before the operation of a name at a path that ends so.
+
+    Whatever it did before that is known from a first go at the same thing, which is undone.
+    """
+    copy = stage.folder / "untouched"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(stage.workspace, copy)
+    injection.plan(stage.faults)
+    _expect(stage.act(*words, faulty=True), 0)
+    at = next(m.number for m in injection.made(stage.faults) if m.name == name and path in m.path)
+    shutil.rmtree(stage.workspace)
+    copy.rename(stage.workspace)
+    injection.plan(stage.faults, at, "before")
+    _expect(stage.act(*words, faulty=True), -signal.SIGKILL)
+    injection.plan(stage.faults)
+
+
+def _half_opened(stage: Stage) -> None:
+    """Two drops, of which one was linked into ConfigsToRun when `ready` died."""
+    fresh(stage)
+    drop(stage, "a")
+    drop(stage, "b")
+    _cut_short(stage, ("ready",), "link", "/ConfigsToRun/b.yaml")
+    assert verdict.tokens(stage.workspace) == {"a": ["ConfigSources", "ConfigsToRun"], "b": ["ConfigSources"]}
+
+
+def _half_moved(stage: Stage) -> None:
+    """A run that was linked into Completed when its worker died, and is still in Running too."""
+    fresh(stage)
+    drop(stage, "a")
+    _expect(stage.act("ready"), 0)
+    _cut_short(stage, WORK, "unlink", "/Running/a~g000001")
+    assert verdict.tokens(stage.workspace) == {"a": ["Running", "Completed"]}
+
+
+def _nothing(stage: Stage) -> None:
+    shutil.rmtree(stage.workspace, ignore_errors=True)
+    stage.workspace.mkdir()
+
+
+def _expect(ended: Ended, code: int) -> None:
+    assert ended.code == code, ended
+
+
+SCENARIOS = (
+    Scenario(
+        "life",
+        dropped,
+        (("ready",), WORK),
+        {"append": 11, "create": 6, "fsync": 10, "fsync_folder": 14, "link": 2, "rename": 2, "unlink": 5},
+    ),
+    Scenario(
+        "giving up",
+        _to_fail,
+        (WORK,),
+        {"append": 8, "create": 1, "fsync": 4, "fsync_folder": 8, "link": 1, "rename": 2, "unlink": 1},
+        {"a": "Failed"},
+        fails=True,
+    ),
+    Scenario(
+        "retry",
+        _failed_and_mended,
+        (("retry", "a"),),
+        {"append": 2, "create": 1, "fsync": 1, "fsync_folder": 4, "link": 1, "rename": 1, "unlink": 1},
+        fails=True,
+    ),
+    Scenario(
+        "handing back",
+        _to_be_handed_back,
+        (WORK,),
+        {"append": 4, "create": 1, "fsync": 2, "fsync_folder": 4, "link": 1, "rename": 1, "unlink": 1},
+    ),
+    Scenario(
+        "overwriting",
+        _done_before,
+        (("ready",),),
+        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 12, "link": 2, "mkdir": 2, "rename": 1, "unlink": 5},
+        check=_old_run_in_trash,
+    ),
+    Scenario(
+        "recovering an opening",
+        _half_opened,
+        (("ready",),),
+        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 8, "link": 1, "unlink": 11},
+        {"a": "Completed", "b": "Completed"},
+    ),
+    Scenario("recovering a move", _half_moved, (WORK,), {"fsync_folder": 1, "unlink": 1}),
+    Scenario(
+        "making a workspace",
+        _nothing,
+        (("init",),),
+        {"append": 1, "create": 1, "fsync": 1, "fsync_folder": 11, "mkdir": 10, "rename": 1},
+    ),
+)
+
+
+def operations(stage: Stage, scenario: Scenario) -> list[injection.Made]:
+    """What a scenario does to the disk when all goes well."""
+    scenario.prepare(stage)
+    injection.plan(stage.faults)
+    for words in scenario.acts:
+        stage.act(*words, faulty=True)
+    found = injection.made(stage.faults)
+    injection.plan(stage.faults)
+    return found
+
+
+def counted(found: list[injection.Made]) -> dict[str, int]:
+    """The number of operations by their name."""
+    return dict(sorted(Counter(m.name for m in found).items()))
+
+
+def recover(stage: Stage, scenario: Scenario) -> None:
+    """What a person does after a crash: the ordinary commands once more."""
+    if scenario.acts[0] == ("init",):
+        stage.act("init")
+        shutil.rmtree(stage.workspace / "ConfigSources")  # with the examples that are furnished, or not
+        (stage.workspace / "ConfigSources").mkdir()
+        drop(stage, "a")
+    lying = verdict.tokens(stage.workspace)
+    if any("ConfigSources" in places for places in lying.values()) or _names(stage.workspace / "Misc/opening"):
+        stage.act("ready")
+    _work_off(stage)
+    if scenario.acts[0][0] == "retry" and verdict.tokens(stage.workspace) == {"a": ["Failed"]}:
+        stage.act("retry", "a")
+        _work_off(stage)
+
+
+def _work_off(stage: Stage) -> None:
+    places = {place for found in verdict.tokens(stage.workspace).values() for place in found}
+    if places & {"ConfigsToRun", "Running"}:
+        stage.act(*WORK)
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(FileNotFoundError):
+        return [p.name for p in folder.iterdir()]
+    return []
+
+
+def play(stage: Stage, scenario: Scenario, at: int, kind: str) -> list[str]:
+    """Play a scenario with one fault; returns what was promised and does not hold."""
+    scenario.prepare(stage)
+    injection.plan(stage.faults, at, kind)
+    found: list[str] = []
+    for words in scenario.acts:
+        ended = stage.act(*words, faulty=True)
+        if ended.code == -signal.SIGKILL:
+            break
+        found += _of_act(words, ended)
+    if not injection.fired(stage.faults):
+        found.append("the fault was not met")
+    injection.plan(stage.faults)
+    acknowledged = {
+        (run, task): result
+        for run in scenario.ends
+        for task, result in verdict.finished(stage.workspace / "Output" / run).items()
+        if kind in injection.DEATHS
+    }
+    if scenario.name == "overwriting":
+        acknowledged = {}  # the old run's, perhaps; `check` asks for that
+    recover(stage, scenario)
+    found += verdict.findings(stage.workspace, scenario.ends, acknowledged)
+    found += scenario.check(stage)
+    if kind in injection.ERRORS and not scenario.fails:
+        found += _failures(stage, scenario)
+    return found
+
+
+def _of_act(words: tuple[str, ...], ended: Ended) -> list[str]:
+    """A worker never ends because of the disk; other commands say what they met and can be given again."""
+    if words[0] == "work":
+        return [] if ended.code in {0, 1, 130} else [f"the worker ended with {ended.code}: {ended.said}"]
+    if ended.code == 0 or (ended.code == 4 and "The workspace cannot be used" in ended.said):
+        return []
+    return [f"{words[0]} ended with {ended.code}: {ended.said}"]
+
+
+def _failures(stage: Stage, scenario: Scenario) -> list[str]:
+    return [
+        f"{run}: the disk's trouble counts as a failure: {event}"
+        for run in scenario.ends
+        for event in verdict.raw(stage.workspace / "Output" / run)
+        if event["event"] in {"task_failed", "gave_up"}
+    ]

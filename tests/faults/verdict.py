@@ -1,0 +1,127 @@
+"""What was promised of a workspace, asked of its files alone: no reading of the product's own can hide a fault."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+PLACES = ("ConfigSources", "ConfigsToRun", "Running", "Completed", "Failed")
+
+
+def tokens(workspace: Path) -> dict[str, list[str]]:
+    """The places of each config, by its stem."""
+    found: dict[str, list[str]] = {}
+    for place in PLACES:
+        for name in sorted(os.listdir(workspace / place)):
+            if name.endswith(".yaml"):
+                found.setdefault(name.partition("~")[0].removesuffix(".yaml"), []).append(place)
+    return found
+
+
+def raw(run_folder: Path) -> list[dict[str, Any]]:
+    """Every line of a run's journal that ends and parses, stale ones included."""
+    found = []
+    for path in sorted((run_folder / "journal").glob("*.jsonl")):
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                found.append(event)
+    return found
+
+
+def finished(run_folder: Path) -> dict[str, Any]:
+    """What the finished tasks of a run returned."""
+    return {e["task"]: e.get("result") for e in raw(run_folder) if e["event"] == "task_finished"}
+
+
+def findings(
+    workspace: Path, ends: Mapping[str, str], acknowledged: Mapping[tuple[str, str], Any] | None = None
+) -> list[str]:
+    """Everything that was promised and does not hold, after the recovery; empty when all is well.
+
+    Args:
+        workspace: at rest.
+        ends: the place in which each config belongs now, by its stem, which is also its run's name.
+        acknowledged: what tasks had returned when the crash came, by run and task: those never run again.
+    """
+    found: list[str] = []
+    lying = tokens(workspace)
+    for stem in ends.keys() | lying.keys():
+        if lying.get(stem, []) != [ends.get(stem, "nowhere")]:
+            found.append(f"{stem} lies in {lying.get(stem, [])}, not in {ends.get(stem)}")
+    for stem, end in ends.items():
+        found += _of_run(workspace / "Output" / stem, completed=end == "Completed")
+    for (run, task), result in (acknowledged or {}).items():
+        if finished(workspace / "Output" / run).get(task) != result:
+            found.append(f"{run}: the checkpoint of {task} was acknowledged and is gone")
+    return [*found, *_locked(workspace), *_left_over(workspace)]
+
+
+def _of_run(folder: Path, *, completed: bool) -> list[str]:
+    found: list[str] = []
+    try:
+        events = raw(folder)
+        tasks = [t["id"] for t in events[0]["values"]["tasks"]]
+        token = (folder / "config.yaml").read_bytes()
+        json.loads((folder / "provenance.json").read_bytes())
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        return [f"{folder.name}: cannot be read ({error!r})"]
+    if hashlib.sha256(token).hexdigest() != events[0]["digest"]:
+        found.append(f"{folder.name}: config.yaml is not what was readied")
+    times = Counter(e["task"] for e in events if e["event"] == "task_finished")
+    wanted = dict.fromkeys(tasks, 1) if completed else {}
+    if any(times[t] != n for t, n in wanted.items()) or any(n > 1 for n in times.values()):
+        found.append(f"{folder.name}: finished {dict(times)}")
+    ended: set[str] = set()
+    for event in events:
+        if event["event"] == "task_finished":
+            ended.add(event["task"])
+            found += _torn(folder, event.get("outputs", ()))
+        elif event["event"] == "task_started" and event["task"] in ended:
+            found.append(f"{folder.name}: {event['task']} started again after it had finished")
+    return found
+
+
+def _torn(folder: Path, outputs: Iterable[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for output in outputs:
+        try:
+            digest = hashlib.sha256((folder / output["path"]).read_bytes()).hexdigest()
+        except OSError:
+            digest = "nothing"
+        if digest != output["sha256"]:
+            found.append(f"{folder.name}: {output['path']} is not what the checkpoint says")
+    return found
+
+
+def _locked(workspace: Path) -> list[str]:
+    """Claims that outlived their holders."""
+    found = []
+    for place in PLACES[1:]:
+        for path in (workspace / place).iterdir():
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(f"{path.name} is still locked")
+            finally:
+                os.close(descriptor)
+    return found
+
+
+def _left_over(workspace: Path) -> list[str]:
+    """Half-made things that a recovery is to take away."""
+    opening = [f"Misc/opening/{name} is left over" for name in os.listdir(workspace / "Misc" / "opening")]
+    partial = [f"{path} is left over" for path in (workspace / "Output").glob("**/.partial")]
+    return [*opening, *partial]

@@ -1,0 +1,326 @@
+"""Opening runs: cut short after any step, the next `ready` settles it, and each drop becomes exactly one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from job_orchestration.files import durable, journal, opening, trash
+from job_orchestration.files import workspace as workspaces
+from job_orchestration.model.event import Completed, GaveUp
+from job_orchestration.rules import lifecycle
+from tests.integration.arena import PACKAGE, eventually
+from tests.integration.faultline import HOW, Killed, failing, intercepted, operations_of
+from tests.integration.runs import file_away, opening_of, queue, taken, tokens
+
+NAMES = ("a", "b")
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """What is asked of the disk is counted and failed here, and not waited for."""
+    monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes workspaces in which two configs were dropped."""
+    made = iter(range(1000))
+
+    def workspace():
+        found = workspaces.prepare(str(tmp_path / f"workspace{next(made)}"))
+        for name in NAMES:
+            Path(found.sources, f"{name}.yaml").write_text("dropped\n")
+        return found
+
+    return workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return workspaces.prepare(str(tmp_path / "workspace"))
+
+
+def ready(workspace, run: str = "runs/day/{}") -> list[str]:
+    """What `ready` does with drops that are fine: settle, then open what still lies in ConfigSources."""
+    with opening.only_one(workspace):
+        done = opening.recover(workspace)
+        names = sorted(p.stem for p in Path(workspace.sources).glob("*.yaml"))
+        opening.open_runs(workspace, [opening_of(workspace, n, run.format(n)) for n in names])
+    return done
+
+
+def content(workspace) -> dict[str, str]:
+    """Every file below Output and Misc/opening, with its content where that does not hold times."""
+    found = {}
+    for folder in (workspace.output, workspace.opening):
+        for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+            timed = path.suffix == ".jsonl" or path.name == "status.yaml"
+            found[str(path.relative_to(workspace.root))] = "" if timed else path.read_text()
+    return found
+
+
+def operations(make) -> list[str]:
+    """What opening both drops makes, in order."""
+    workspace = make()
+    return operations_of(lambda: ready(workspace))
+
+
+def written(*names: str) -> list[str]:
+    return [f"{step} {name}" for name in names for step in ("create", "append", "fsync")]
+
+
+RUN = ("config.yaml", "provenance.json", "000000.jsonl")
+OPENING = [
+    *written("a.json"), "fsync_folder opening", "mkdir runs", "fsync_folder Output", "mkdir day", "fsync_folder runs",
+    *written(*RUN, "a.yaml"), *written(*RUN, "b.yaml"),
+    "fsync_folder journal", "fsync_folder journal", "fsync_folder a", "fsync_folder b", "fsync_folder day",
+    "link a.yaml", "unlink a.yaml", "link b.yaml", "unlink b.yaml", "fsync_folder ConfigsToRun",
+    "unlink a.yaml", "unlink b.yaml", "fsync_folder ConfigSources", "unlink a.json",
+]  # fmt: skip
+
+
+def test_opening_makes_exactly_the_operations_that_the_fault_tests_know(make):
+    made = operations(make)
+    folders = slice(OPENING.index("fsync_folder journal"), OPENING.index("link a.yaml"))
+    made[folders] = sorted(made[folders], key=OPENING.index)  # in any order, but before the first link
+    assert made == OPENING
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_an_opening_that_is_cut_anywhere_is_settled_and_each_drop_is_one_run(make, how):
+    whole = make()
+    ready(whole)
+    for at in range(1, len(OPENING) + 1):
+        workspace = make()
+        with failing(at, how), pytest.raises((Killed, OSError)):
+            ready(workspace)
+        places = tokens(workspace)
+        for name in NAMES:
+            assert any(f"{name}.yaml" in places.get(place, ()) for place in ("sources", "to_run")), "nothing is lost"
+        ready(workspace)
+        assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}, f"cut {how} operation {at}"
+        assert content(workspace) == content(whole), f"cut {how} operation {at}"
+        assert ready(workspace) == [], "nothing is left to be settled"
+
+
+def test_a_settling_that_is_cut_anywhere_is_settled_by_the_next(make):
+    for first in (14, 30, OPENING.index("link a.yaml") + 1, OPENING.index("unlink b.yaml") + 1):
+        settling = make()
+        with failing(first, "after"), pytest.raises(Killed):
+            ready(settling)
+        steps = len(operations_of(lambda there=settling: ready(there)))
+        for at in range(1, steps + 1, 3):
+            workspace = make()
+            with failing(first, "after"), pytest.raises(Killed):
+                ready(workspace)
+            with failing(at, "before"), pytest.raises(Killed):
+                ready(workspace)
+            ready(workspace)
+            assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
+            assert len(content(workspace)) == 8
+
+
+def test_a_run_that_a_worker_took_and_finished_meanwhile_is_not_readied_again(make):
+    workspace = make()
+    link_of_b = OPENING.index("link b.yaml") + 1
+    with failing(link_of_b, "before"), pytest.raises(Killed):
+        ready(workspace)
+    (a,) = opening.token.scan(workspace.to_run)
+    claimed = taken(workspace, a)
+    claimed.journal.write(Completed(), sync=True)
+    file_away(workspace, claimed)
+    claimed.release()
+    done = ready(workspace)
+    assert tokens(workspace) == {"to_run": ["b.yaml"], "completed": ["a.yaml"]}
+    assert len(done) == 2
+    assert journal.attempts(workspace.run_folder("runs/day/a")) == [0, 1]
+
+
+def test_a_source_that_was_replaced_meanwhile_is_kept(make):
+    workspace = make()
+    with failing(len(OPENING) - 3, "before"), pytest.raises(Killed):
+        ready(workspace)
+    Path(workspace.sources, "a.yaml").write_text("a new one, dropped since\n")
+    with opening.only_one(workspace):
+        opening.recover(workspace)
+    assert tokens(workspace)["sources"] == ["a.yaml"]
+    assert Path(workspace.sources, "a.yaml").read_text() == "a new one, dropped since\n"
+
+
+def test_what_somebody_put_into_a_half_made_folder_stays(make):
+    workspace = make()
+    with failing(20, "after"), pytest.raises(Killed):
+        ready(workspace)
+    mine = Path(workspace.run_folder("runs/day/a"), "mine.txt")
+    mine.write_text("mine\n")
+    with opening.only_one(workspace):
+        opening.recover(workspace)
+    assert [p.name for p in mine.parent.iterdir()] == ["mine.txt"]
+
+
+def test_a_view_that_was_half_written_does_not_stay(make, monkeypatch):
+    workspace = make()
+
+    def die(source, target):
+        raise Killed
+
+    monkeypatch.setattr(os, "rename", die)  # the last step of writing status.yaml
+    with pytest.raises(Killed):
+        ready(workspace)
+    monkeypatch.undo()
+    ready(workspace)
+    assert not [name for name in content(workspace) if ".tmp" in name]
+
+
+@pytest.mark.parametrize(
+    "intent", [b"", b"[{", b"[]", b"{}", b"null", b"[1]", b'[{"run": "x"}]', b"\xff\xfe", b'[{"run": "../x", "source": "s", "identity": []}]']
+)
+def test_an_intent_that_says_nothing_is_taken_away(workspace, intent):
+    Path(workspace.opening, "x.json").write_bytes(intent)
+    ready(workspace)
+    assert os.listdir(workspace.opening) == []
+
+
+def test_only_one_opens_at_a_time(workspace):
+    source = (
+        "import sys\n"
+        "from job_orchestration.files import opening, workspace\n"
+        "with opening.only_one(workspace.locate(sys.argv[1])):\n"
+        "    print('in', flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", source, workspace.root]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    first, second = (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(2)
+    )
+    try:
+        waits = {first: second, second: first}
+        import select
+
+        (ready_end,), _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+        inside = first if ready_end is first.stdout else second
+        outside = waits[inside]
+        eventually(lambda: b"flock" in Path(f"/proc/{outside.pid}/wchan").read_bytes() or _waits(outside.pid))
+        inside.kill()
+        inside.wait()
+        assert outside.stdout is not None
+        assert outside.stdout.readline() == b"in\n", "the lock of one that was killed is free"
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+
+
+def _waits(pid: int) -> bool:
+    """Whether a process waits for a lock, as the kernel lists it."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and f" {pid} " in line for line in lines)
+
+
+# -- the trash ------------------------------------------------------------------------------------------------
+
+
+def ended(workspace, name: str, event=None) -> str:
+    """A run that has ended; returns its name."""
+    (found,) = queue(workspace, name)
+    claimed = taken(workspace, found)
+    claimed.journal.write(event or Completed(), sync=True)
+    folder = workspace.failed if isinstance(event, GaveUp) else workspace.completed
+    file_away(workspace, claimed, folder)
+    claimed.release()
+    return claimed.run
+
+
+@pytest.mark.parametrize("event", [None, GaveUp("enough")])
+def test_a_run_that_has_ended_goes_to_the_trash_whole_and_with_its_token(workspace, event):
+    run = ended(workspace, "a", event)
+    mine = Path(workspace.run_folder(run), "result.txt")
+    mine.write_text("mine\n")
+    assert trash.put_away(workspace, run) is None
+    assert tokens(workspace) == {}
+    assert not mine.parent.exists()
+    (place,) = Path(workspace.misc, "trash").iterdir()
+    assert sorted(p.name for p in place.iterdir()) == ["a", "a.yaml"]
+    assert (place / "a" / "result.txt").read_text() == "mine\n"
+    assert lifecycle.fold(journal.read(str(place / "a"))).attempt == 1
+
+
+def test_a_run_that_waits_or_runs_is_never_put_away(workspace):
+    waiting, running = queue(workspace, "waiting", "running")
+    claimed = taken(workspace, running)
+    for run in ("runs/waiting", "runs/running"):
+        fault = trash.put_away(workspace, run)
+        assert fault is not None
+        assert "queued or running" in fault.what
+    claimed.release()
+    assert tokens(workspace) == {"to_run": ["waiting.yaml"], "running": ["running~g000001~lab.1.abc.yaml"]}
+    assert waiting.path
+
+
+def test_a_run_that_is_just_being_retried_is_not_put_away(workspace):
+    run = ended(workspace, "a", GaveUp("enough"))
+    (found,) = opening.token.scan(workspace.failed)
+    claimed = taken(workspace, found)  # a retry begins with a claim, before the journal says so
+    fault = trash.put_away(workspace, run)
+    assert fault is not None
+    assert Path(workspace.run_folder(run)).is_dir()
+    claimed.release()
+
+
+def test_a_run_with_another_inside_is_not_put_away(workspace):
+    run = ended(workspace, "a")
+    Path(workspace.run_folder(run), "inner", "journal").mkdir(parents=True)
+    fault = trash.put_away(workspace, run)
+    assert fault is not None
+    assert "runs/a/inner" in fault.what
+
+
+def test_two_runs_of_one_name_find_room_in_the_trash(workspace):
+    for _ in range(2):
+        assert trash.put_away(workspace, ended(workspace, "a")) is None
+    places = list(Path(workspace.misc, "trash").iterdir())
+    assert len(places) == 2
+    assert all((place / "a.yaml").exists() for place in places)
+
+
+@pytest.mark.parametrize("how", ["before", "after", "ENOSPC"])
+def test_putting_away_that_is_cut_anywhere_loses_nothing_and_can_be_done_again(make, how):
+    there = make()
+    run = ended(there, "a")
+    steps = len(operations_of(lambda: trash.put_away(there, run)))
+    for at in range(1, steps + 1):
+        workspace = make()
+        ended(workspace, "a")
+        with failing(at, how), pytest.raises((Killed, OSError)):
+            trash.put_away(workspace, run)
+        if os.path.isdir(workspace.run_folder(run)):
+            assert trash.put_away(workspace, run) is None
+        kept = Path(workspace.misc, "trash")
+        assert len(list(kept.glob("*/a/config.yaml"))) == 1
+        assert {p.read_bytes() for p in kept.glob("*/a.yaml")} == {p.read_bytes() for p in kept.glob("*/a/config.yaml")}
+        assert "completed" not in tokens(workspace)
+
+
+def test_the_commit_of_a_run_is_the_link_of_its_token(make):
+    workspace = make()
+    seen = []
+
+    def look(operation, call):
+        found = call()
+        if operation.name == "link":
+            seen.append(sorted(tokens(workspace)["to_run"]))
+        return found
+
+    with intercepted(look):
+        ready(workspace)
+    assert seen == [["a.yaml"], ["a.yaml", "b.yaml"]]
+    provenance = json.loads(Path(workspace.run_folder("runs/day/a"), "provenance.json").read_text())
+    assert provenance == {}
+    assert durable.intercept is None

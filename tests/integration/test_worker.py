@@ -1,0 +1,451 @@
+"""Workers and the deaths around them: what the next one finds, and what none of them leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.arena import Arena, eventually, git, is_gone, mutant
+
+TASKS = r"""
+    import json
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    from job_orchestration import TaskBase
+
+    NOTES = Path(os.environ["JOB_ORCHESTRATION_WORKSPACE"]).parent / "notes"
+    with (NOTES / "imports").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if (NOTES / "broken").exists():
+        exec((NOTES / "broken").read_text())
+
+
+    def note(name, text):
+        NOTES.joinpath(name + ".tmp").write_text(f"{text}\n")
+        NOTES.joinpath(name + ".tmp").rename(NOTES / name)
+
+
+    def wait_for(name):
+        while not (NOTES / name).exists():
+            time.sleep(0.01)
+
+
+    class Base(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+
+    class Quick(Base):
+        def run(self):
+            return os.getpid()
+
+
+    class Gated(Base):
+        def run(self):
+            attempt = self.context.attempt
+            note(f"{self.context.run}.{attempt}", os.getpid())
+            wait_for("gate")
+            return attempt
+
+
+    class Litters(Base):
+        def run(self):
+            if self.context.attempt == 1:
+                two = "import os, time; os.setsid(); os.fork() and os._exit(0); print(os.getpid(), flush=True); time.sleep(1000)"
+                shell = subprocess.Popen(["setsid", "sleep", "1000"])
+                daemon = subprocess.Popen([sys.executable, "-c", two], stdout=subprocess.PIPE, text=True)
+                note("litter", json.dumps([shell.pid, int(daemon.stdout.readline())]))
+                wait_for("never")
+            return "clean"
+
+
+    class Forks(Base):
+        def run(self):
+            if self.context.attempt == 1:
+                if not os.fork():
+                    os.setsid()
+                    if os.fork():
+                        os._exit(0)
+                    note("fork", os.getpid())
+                    signal.pause()
+                wait_for("never")
+            return "clean"
+
+
+    class Tears(Base):
+        def run(self):
+            if self.context.attempt == 1 and not (NOTES / "torn").exists():
+                note("torn", "once")
+                journal = Path(self.config["outputDir"], "journal", "000001.jsonl")
+                with journal.open("ab") as file:
+                    file.write(b'{"seq": 3, "at": "2030-01-01T00:00:00+00:00", "event": "task_fin')
+                os._exit(7)
+            return "mended"
+"""
+
+
+@pytest.fixture
+def arena(tmp_path):
+    arena = Arena(tmp_path, TASKS)
+    yield arena
+    arena.close()
+
+
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    os.kill(pid, number)
+
+
+# -- imports that fail ----------------------------------------------------------------------------------------
+
+BROKEN = {
+    "error": ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+    "exit": ("sys.exit('so long')", "SystemExit: so long"),
+    "crash": ("os.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV"),
+    "strange": (r"raise ValueError('caf\udce9')", "ValueError: caf"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_an_import_that_fails_is_a_failed_try_and_not_a_storm_of_processes(arena, how):
+    source, told = BROKEN[how]
+    arena.queue("a", "Quick", maxAttempts=3)
+    (arena.notes / "broken").write_text(source)
+    (arena.notes / "imports").unlink()
+    said = arena.work()
+    assert arena.names("Failed") == ["a"]
+    failures = arena.events("a", "task_failed")
+    assert [f["task"] for f in failures] == ["quick"] * 3
+    assert all(told in f["error"] for f in failures)
+    assert (arena.notes / "imports").read_text().count("\n") == 3, "one host a try"
+    assert told in arena.log("a")
+    assert "FAILED" in (arena.output("a") / "status.yaml").read_text()
+    assert "a: failed" in said
+
+
+def test_an_import_that_hangs_is_a_failed_try_too(arena, tmp_path):
+    arena.queue("a", "Quick", maxAttempts=1)
+    (arena.notes / "broken").write_text("time.sleep(1000)")
+    impatient = mutant(tmp_path, "engine/hosts.py", "IMPORT_LIMIT: Final = 600.0", "IMPORT_LIMIT: Final = 1.0")
+    arena.work(package=impatient)
+    (failure,) = arena.events("a", "task_failed")
+    assert "took longer than 1 s" in failure["error"]
+    assert arena.names("Failed") == ["a"]
+
+
+def test_an_import_that_is_mended_in_time_costs_tries_and_nothing_else(arena):
+    arena.queue("a", "Quick", maxAttempts=2)
+    once = "\n".join(["(NOTES / 'broken').unlink()", "raise RuntimeError('once')"])
+    (arena.notes / "broken").write_text(once)
+    arena.work()
+    assert arena.names("Completed") == ["a"]
+    assert len(arena.events("a", "task_failed")) == 1
+
+
+# -- deaths ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_worker_and_child_died_goes_on_from_its_checkpoint(arena):
+    arena.queue("a", "Quick", "Gated", maxAttempts=1)
+    worker = arena.start()
+    child = int(arena.note("a.1"))
+    kill(worker.pid)
+    eventually(lambda: is_gone(child), "the child of a dead worker")
+    (arena.notes / "gate").touch()
+    arena.work()
+    assert [e["attempt"] for e in arena.events("a", "claimed")] == [1, 2]
+    assert len([e for e in arena.events("a", "task_started") if e["task"] == "quick"]) == 1
+    assert arena.results("a")["gated"] == 2
+    assert arena.events("a", "task_failed") == []
+
+
+@pytest.mark.parametrize("victims", ["host", "worker", "both"])
+def test_what_a_run_left_behind_is_ended_whoever_was_killed(arena, victims):
+    arena.queue("a", "Litters", maxAttempts=1)
+    worker = arena.start()
+    litter = json.loads(arena.note("litter"))
+    host = arena.host_of(worker)
+    if victims == "host":
+        kill(host)
+        eventually(lambda: arena.names("Completed"), "the same worker goes on")
+        assert all(is_gone(pid) for pid in litter), "gone before the next attempt began"
+    elif victims == "worker":
+        kill(worker.pid)
+        eventually(lambda: all(is_gone(pid) for pid in [*litter, host]), "the host ends everything")
+    else:
+        kill(host, signal.SIGSTOP)
+        kill(worker.pid)
+        kill(host)
+        eventually(lambda: is_gone(host))
+        assert not any(is_gone(pid) for pid in litter), "nobody was left to end them"
+        arena.work()
+        assert all(is_gone(pid) for pid in litter), "the next holder has ended them"
+    if victims != "worker":
+        assert arena.results("a") == {"litters": "clean"}
+        assert arena.events("a", "task_failed") == []
+
+
+@pytest.mark.xfail(reason="a fork keeps the lock until the child has its forks let go of it", strict=True)
+def test_a_fork_that_outlived_everybody_is_ended_by_the_next_holder(arena):
+    arena.queue("a", "Forks", maxAttempts=1)
+    worker = arena.start()
+    fork = int(arena.note("fork"))
+    host = arena.host_of(worker)
+    kill(host, signal.SIGSTOP)
+    kill(worker.pid)
+    kill(host)
+    worker.wait()
+    arena.queue("b", "Quick")
+    arena.start()
+    try:
+        eventually(lambda: arena.names("Completed"))
+        assert arena.names("Completed")[0] == "a", "it was tried first, and is not stuck"
+        assert is_gone(fork)
+    finally:
+        if not is_gone(fork):
+            kill(fork)
+
+
+LOCK_IS_SENT = "(claim.descriptor, claim.journal.descriptor)"
+LOCK_IS_NOT_SENT = "(os.open(claim.path, os.O_RDONLY), claim.journal.descriptor)"
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_run_stays_locked_while_its_host_sleeps_because_the_host_has_the_lock(arena, tmp_path, sent):
+    package = None if sent else mutant(tmp_path, "engine/worker.py", LOCK_IS_SENT, LOCK_IS_NOT_SENT)
+    arena.queue("a", "Gated", maxAttempts=1)
+    worker = arena.start(package=package)
+    child = int(arena.note("a.1"))
+    host = arena.host_of(worker)
+    kill(host, signal.SIGSTOP)
+    kill(worker.pid)
+    worker.wait()
+    arena.queue("b", "Quick")
+    arena.start(package=package)
+    if sent:
+        eventually(lambda: arena.names("Completed") == ["b"], "b: Running was tried before it")
+        assert [e["attempt"] for e in arena.events("a", "claimed")] == [1]
+        assert not is_gone(child)
+        kill(host)
+    else:
+        arena.note("a.2")
+        assert not is_gone(child), "two of them at once: this is what sending the lock prevents"
+    (arena.notes / "gate").touch()
+    eventually(lambda: arena.names("Completed") == ["a", "b"])
+    assert arena.results("a") == {"gated": 2}
+    kill(host, signal.SIGCONT) if not sent else None
+
+
+def test_half_a_line_in_a_journal_is_ended_before_the_next_event(arena):
+    arena.queue("a", "Tears", maxAttempts=2)
+    arena.work()
+    lines = (arena.output("a") / "journal" / "000001.jsonl").read_bytes().split(b"\n")
+    assert lines[2].endswith(b"task_fin")
+    whole = [json.loads(line)["event"] for line in lines[3:] if line]
+    assert whole == ["task_failed", "task_started", "task_finished", "completed"]
+    assert arena.results_of_valid("a") == {"tears": "mended"}
+    (failure,) = [json.loads(line) for line in lines[3:] if b"task_failed" in line]
+    assert failure["error"] == "the task ended its process with exit code 7"
+
+
+# -- the order of things --------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_is_tried_before_those_that_wait(arena):
+    arena.queue("z", "Gated")
+    worker = arena.start()
+    arena.note("z.1")
+    kill(worker.pid)
+    worker.wait()
+    for name in ("a", "b"):
+        arena.drop(name, "Quick")
+    arena.ready()
+    (arena.notes / "gate").touch()
+    arena.work()
+    begun = sorted((e["at"], run) for run in ("z", "a", "b") for e in arena.events(run, "claimed"))
+    assert [run for _, run in begun] == ["z", "z", "a", "b"]
+
+
+def test_a_polite_stop_hands_the_run_back_and_is_no_failed_try(arena):
+    arena.queue("a", "Gated", maxAttempts=1, graceTime=0)
+    worker = arena.start()
+    arena.note("a.1")
+    worker.terminate()
+    arena.ended(worker)
+    assert arena.names("ConfigsToRun") == ["a"]
+    assert arena.events("a")[-1]["event"] == "handed_back"
+    (arena.notes / "gate").touch()
+    arena.work()
+    assert arena.names("Completed") == ["a"]
+
+
+def test_files_that_ready_did_not_put_there_never_run_and_stop_nobody(arena):
+    for name in ("edited", "replaced", "fine", "running"):
+        arena.drop(name, "Quick")
+    arena.ready()
+    to_run = arena.root / "ConfigsToRun"
+    with (to_run / "edited.yaml").open("a") as file:
+        file.write("x: 1\n")
+    (to_run / "new").write_text((to_run / "replaced.yaml").read_text() + "\n")
+    (to_run / "new").rename(to_run / "replaced.yaml")
+    (to_run / "byhand.yaml").write_text("tasks: [{id: a, method: Quick}]\n")
+    (to_run / "folder.yaml").mkdir()
+    os.mkfifo(to_run / "pipe.yaml")
+    (to_run / "link.yaml").symlink_to("fine.yaml")
+    (to_run / "running.yaml").rename(arena.root / "Running" / "running~g000001~lab.1.abc.yaml")
+    with (arena.root / "Running" / "running~g000001~lab.1.abc.yaml").open("a") as file:
+        file.write("x: 1\n")
+    said = arena.work()
+    assert arena.names("Completed") == ["fine"]
+    unfit = ["byhand", "edited", "folder", "link", "pipe", "replaced"]
+    assert arena.names("ConfigsToRun") == unfit
+    for name in unfit:
+        problems = (to_run / f"{name}.yaml.problems.txt").read_text()
+        assert problems.startswith(f"{name}.yaml: ")
+        assert len(problems.split(". ")) >= 2, "what is wrong, and what to do"
+        assert said.count(f"{name}.yaml: ") == 1, "said once"
+    assert arena.names("Running") == ["running"]
+    for name in ("edited", "replaced", "running"):
+        assert len(arena.events(name)) == 1, "nobody claimed it"
+
+
+# -- the code that runs ---------------------------------------------------------------------------------------
+
+
+def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(arena):
+    repository = arena.repository
+    tasks = (repository / "Tasks.py").read_text()
+
+    def says(word: str) -> None:
+        (repository / "word.py").write_text(f"WORD = {word!r}\n")
+        (repository / "Tasks.py").write_text(tasks + f"\n\nfrom word import WORD\n\n\nclass Says(Base):\n    def run(self):\n        import later_{word}\n        return [WORD, later_{word}.WORD, os.getcwd()]\n")
+        (repository / f"later_{word}.py").write_text(f"WORD = 'later ' + {word!r}\n")
+
+    says("first")
+    arena.commit()
+    arena.queue("a", "Says")
+    says("second")
+    arena.queue("b", "Says", UNSAFE_ignoreDirtyCheck=True)
+    arena.commit()
+    git(repository, "commit", "--quiet", "--amend", "--message=amended")
+    git(repository, "update-ref", "HEAD", git(repository, "commit-tree", "HEAD^{tree}", "-m", "rebased"))
+    git(repository, "reflog", "expire", "--expire=now", "--all")
+    git(repository, "gc", "--quiet", "--prune=now")
+    shutil.rmtree(repository)
+    arena.work()
+    for run, word in {"a": "first", "b": "second"}.items():
+        found = arena.results(run)["says"]
+        assert found[:2] == [word, f"later {word}"]
+        assert f"/Misc/snapshots/{arena.events(run, 'readied')[0]['code']['commit']}" in found[2]
+
+
+def test_more_folders_of_tasks_than_hosts_never_meet_in_one_worker(arena):
+    wanted = {}
+    for n in range(4):
+        source = f"from job_orchestration import TaskBase\nimport helper\n\n\nclass Same(TaskBase):\n    def __init__(self, config):\n        pass\n\n    def run(self):\n        return ['{n}', helper.WHO]\n"
+        repository = arena.make_repository(f"code{n}", source)
+        (repository / "helper.py").write_text(f"WHO = 'helper of {n}'\n")
+        arena.commit(repository)
+        for turn in ("first", "second"):
+            arena.drop(f"{turn}{n}", "Same", pathToTasks=str(repository))
+            wanted[f"{turn}{n}"] = {"same": [str(n), f"helper of {n}"]}
+    assert not arena.ready().refused
+    said = arena.work()
+    assert {run: arena.results(run) for run in wanted} == wanted, said
+
+
+EDITABLE = """
+import importlib.machinery
+import importlib.util
+import sys
+
+MAPPING = {{"mapped": {folder!r}}}
+
+
+class Finder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name in MAPPING:
+            return importlib.util.spec_from_file_location(name, MAPPING[name] + "/__init__.py")
+
+
+Finder.__module__ = __name__
+sys.meta_path.append(Finder)
+"""
+
+
+def test_editable_installs_of_the_work_tree_are_those_of_the_commit(arena, monkeypatch):
+    repository = arena.repository
+    for folder in ("src/pathed", "src2/mapped"):
+        (repository / folder).mkdir(parents=True)
+        (repository / folder / "__init__.py").write_text("VALUE = 'committed'\n")
+    imports = "import pathed, mapped\n\n\nclass Both(Base):\n    def run(self):\n        return [pathed.VALUE, mapped.VALUE, pathed.__file__, mapped.__file__]\n"
+    with (repository / "Tasks.py").open("a") as file:
+        file.write(f"\n\n{imports}")
+    arena.commit()
+    site = arena.folder / "site"
+    site.mkdir()
+    (site / "the_finder.py").write_text(EDITABLE.format(folder=str(repository / "src2" / "mapped")))
+    (site / "sitecustomize.py").write_text("import the_finder\n")
+    path = os.pathsep.join([str(site), str(repository / "src")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    arena.queue("a", "Both")
+    for folder in ("src/pathed", "src2/mapped"):
+        (repository / folder / "__init__.py").write_text("VALUE = 'edited'\n")
+    arena.work(PYTHONPATH=os.pathsep.join([path, str(Path(__file__).parents[2])]))
+    *values, one, two = arena.results("a")["both"]
+    assert values == ["committed", "committed"]
+    assert all("/Misc/snapshots/" in file for file in (one, two))
+
+
+def test_a_module_that_still_comes_from_the_work_tree_is_a_problem_before_anything_is_queued(arena):
+    (arena.repository / ".gitignore").write_text("hidden.py\n")
+    (arena.repository / "hidden.py").write_text("VALUE = 1\n")
+    with (arena.repository / "Tasks.py").open("a") as file:
+        file.write(f"\nsys.path.append({str(arena.repository)!r})\nimport hidden\n")
+    arena.commit()
+    arena.drop("a", "Quick")
+    (problem,) = arena.ready().refused["a.yaml"]
+    assert "module hidden comes from the work tree" in str(problem)
+    assert arena.names("ConfigsToRun") == []
+
+
+# -- asking the tasks -----------------------------------------------------------------------------------------
+
+
+def test_a_validate_that_crashes_exits_or_hangs_harms_only_its_own_config(arena, monkeypatch):
+    ends = {
+        "Crashes": ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
+        "Exits": ("os._exit(0)", "ended the process with exit code 0"),
+        "Leaves": ("sys.exit('so long')", "raised SystemExit: so long"),
+        "Interrupts": ("raise KeyboardInterrupt", "raised KeyboardInterrupt"),
+        "Hangs": ("time.sleep(1000)", "took longer than 1 s"),
+        "Deaf": ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)", "took longer than 1 s"),
+        "Closes": ("os.closerange(0, 1000)", "ended the process with exit code"),
+        "Odd": ("return 7", "raised TypeError"),
+        "Text": ("return 'one sentence'", "one sentence"),
+        "Fine": ("return None", None),
+    }
+    with (arena.repository / "Tasks.py").open("a") as file:
+        for name, (source, _) in ends.items():
+            file.write(f"\n\nclass {name}(Quick):\n    def validate(self):\n        {source}\n")
+    arena.commit()
+    monkeypatch.setattr("job_orchestration.engine.checks.SILENCE_LIMIT", 1)
+    for name in ends:
+        arena.drop(name.lower(), name)
+    arena.drop("another", "Quick")
+    report = arena.ready()
+    assert sorted(q.file for q in report.queued) == ["another.yaml", "fine.yaml"]
+    for name, (_, told) in ends.items():
+        if told is not None:
+            (problem,) = report.refused[f"{name.lower()}.yaml"]
+            assert told in str(problem)
