@@ -2,8 +2,9 @@
 
 Events only wake a worker and say what is new; they may be lost (an inotify queue overflows in a burst, a
 network file system tells nothing of other hosts, a folder that was made anew is deaf). So every so often a
-scan of the folder replaces the index. Nobody lists the folder for every claim: with a hundred thousand
-tokens that alone would take hours.
+scan of the folder replaces the index, and while there is work at hand nobody watches at all: every claim
+and every end of every worker would be an event to each of them. Nobody lists the folder for every claim:
+with a hundred thousand tokens that alone would take hours.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 SCAN_EVERY: Final = 10.0
 """Seconds between two scans at the least; a scan that takes long is made more rarely."""
+BUSY_AFTER: Final = 8
+"""Tokens taken one after the other, after which a worker stops watching until it runs out of them."""
 RUNNING_EVERY: Final = 1.0
 """Seconds between two looks at Running: nothing tells that a lock there has become free."""
 
@@ -129,12 +132,22 @@ class Queue:
         self._scan_at = 0.0
         self._running_at = 0.0
         self._interrupted: deque[Token] = deque()
-        self._events = FolderEvents(workspace, (workspace.to_run, workspace.running), wake.ring)
-        self._events.start()
+        self._wake = wake
+        self._streak = 0
+        self._events: FolderEvents | None = None
+        self._watch()
 
     def close(self) -> None:
         """End the watching."""
-        self._events.stop()
+        if self._events is not None:
+            self._events.stop()
+            self._events = None
+
+    def _watch(self) -> None:
+        self._streak = 0
+        self._scan_at = 0.0  # what came before the watching began is found by a scan
+        self._events = FolderEvents(self._workspace, (self._workspace.to_run,), self._wake.ring)
+        self._events.start()
 
     def next(self) -> Token | None:
         """The token to be tried next: Running first, or interrupted runs would starve behind the queue."""
@@ -142,7 +155,7 @@ class Queue:
         now = time.monotonic()
         if now >= self._running_at:
             self._running_at = now + RUNNING_EVERY
-            self._interrupted = deque(token.scan(self._workspace.running))
+            self._interrupted = deque(self._fit(token.scan(self._workspace.running)))
         if self._interrupted:
             return self._interrupted.popleft()
         if now >= self._scan_at:
@@ -153,6 +166,9 @@ class Queue:
             self._known.discard(filename)
             name = TokenName.parse(filename)
             assert name is not None
+            self._streak += 1
+            if self._streak == BUSY_AFTER:
+                self.close()
             return Token(self._workspace.to_run, filename, name, mtime)
         return None
 
@@ -166,7 +182,10 @@ class Queue:
         return not (self._heap or self._delayed or self._fit(token.scan(self._workspace.running)))
 
     def look_again_in(self) -> float:
-        """Seconds after which something may have changed without an event."""
+        """Seconds after which something may have changed without an event; called before a rest."""
+        if self._events is None:
+            self._watch()
+        self._streak = 0
         now = time.monotonic()
         dues = [self._scan_at - now, self._running_at - now]
         moment = datetime.now(UTC)
@@ -178,8 +197,9 @@ class Queue:
 
     def _scan(self) -> None:
         started = time.monotonic()
-        self._events.seen.clear()
-        self._events.renewed = False
+        if self._events is not None:
+            self._events.seen.clear()
+            self._events.renewed = False
         self._heap.clear()
         self._known.clear()
         self._delayed.clear()
@@ -189,6 +209,8 @@ class Queue:
         self._scan_at = time.monotonic() + max(SCAN_EVERY, 100 * taken)
 
     def _take_events(self) -> None:
+        if self._events is None:
+            return
         if self._events.renewed:
             self._scan()
         while self._events.seen:

@@ -57,7 +57,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def keep_from_forks(descriptor: int) -> None:
-    """Have the forks of this process close a descriptor: a lock that they shared would last as long as they."""
+    """Have the forks of this process close a descriptor: a lock that they share lasts as long as they."""
     status = os.fstat(descriptor)
 
     def let_go() -> None:

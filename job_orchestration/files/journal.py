@@ -39,7 +39,8 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "gave_up": events.GaveUp,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
-_FIELDS: Final = {kind: tuple(f.name for f in fields(kind)) for kind in _KINDS.values()}
+_FIELDS: Final = {kind: tuple((f.name, f.default) for f in fields(kind)) for kind in _KINDS.values()}
+_PAGE: Final = 1 << 16
 _FILE: Final = re.compile(r"(\d{6,})\.jsonl")
 
 
@@ -57,9 +58,9 @@ def encode(entry: Entry) -> bytes:
     """One line, its newline included. What is empty is left out."""
     event = entry.event
     line: dict[str, object] = {"seq": entry.seq, "at": entry.at, "event": kind_of(event)}
-    for name in _FIELDS[type(event)]:
+    for name, default in _FIELDS[type(event)]:
         value = getattr(event, name)
-        if value is None or value == () or value is False:
+        if value is default and value in (None, False, ()):  # a task may well have returned False
             continue
         line[name] = value
     return (
@@ -121,11 +122,24 @@ def attempts(run_folder: str) -> list[int]:
     return sorted(int(m[1]) for name in names if (m := _FILE.fullmatch(name)))
 
 
+def whole(path: str) -> bytes:
+    """All bytes of a file, by as few system calls as it takes: this is read for every run."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, _PAGE)
+        while len(data) >= _PAGE and (more := os.read(descriptor, len(data))):
+            data += more
+            if len(more) < _PAGE:
+                break
+        return data
+    finally:
+        os.close(descriptor)
+
+
 def read_file(run_folder: str, attempt: int) -> tuple[list[Entry], bool]:
     """The valid events of one file, and whether its last line is torn."""
     try:
-        with open(path_of(run_folder, attempt), "rb") as file:
-            data = file.read()
+        data = whole(path_of(run_folder, attempt))
     except FileNotFoundError:
         return [], False
     lines = data.split(b"\n")
@@ -194,10 +208,8 @@ def strict_json(value: object) -> Json:
     except TypeError as error:
         raise ValueError(str(error)) from None
     except ValueError as error:
-        circular = "Circular" in str(error)
-        raise ValueError(
-            "it contains itself" if circular else "NaN and infinity cannot be written as JSON"
-        ) from None
+        known = {"Circ": "it contains itself", "Out ": "NaN and infinity cannot be written as JSON"}
+        raise ValueError(known.get(str(error)[:4], f"it holds a number that is too long: {error}")) from None
     if len(text) > limit:
         raise ValueError(f"it is {len(text)} bytes long as JSON, and {limit} are kept")
     kept: Json = json.loads(text)

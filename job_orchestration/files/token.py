@@ -35,7 +35,7 @@ from job_orchestration.rules.naming import TokenName, numbered
 
 if TYPE_CHECKING:
     from job_orchestration.files.workspace import Workspace
-    from job_orchestration.model.event import Event
+    from job_orchestration.model.event import Entry, Event
     from job_orchestration.model.run import RunState
 
 HEADER: Final = "job_orchestration run: "
@@ -132,16 +132,18 @@ class Claim:
         *,
         run: str,
         run_folder: str,
-        state: RunState,
+        earlier: journal.Journal,
+        claimed: Entry,
         writer: journal.Writer,
     ) -> None:
         self.descriptor = descriptor
         self.path = path
         self.run = run
         self.run_folder = run_folder
-        self.state = state
-        self.attempt = state.attempt
+        self.attempt = journal.attempt_of(writer.path)
         self.journal = writer
+        self._earlier = earlier
+        self.state = lifecycle.fold({**earlier, self.attempt: [claimed]})
 
     @property
     def name(self) -> TokenName:
@@ -164,8 +166,9 @@ class Claim:
         self.state = lifecycle.step(self.state, self.journal.write(event, sync=sync))
 
     def refold(self) -> RunState:
-        """The journal as it is now, read again after another process wrote to it."""
-        self.state = lifecycle.fold(journal.read(self.run_folder))
+        """The journal as it is now, this attempt's file read again after another process wrote to it."""
+        own, _ = journal.read_file(self.run_folder, self.attempt)
+        self.state = lifecycle.fold({**self._earlier, self.attempt: own})
         return self.state
 
     def move(self, folder: str, name: TokenName) -> str:
@@ -236,8 +239,9 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         durable.sync_folder(journal.folder_of(folder))
         counts = lifecycle.fold(written).counts
         entry = writer.write(Claimed(attempt, worker, host, os.getpid(), counts))
-        state = lifecycle.fold({**written, attempt: [entry]})
-        return Claim(descriptor, target, run=run, run_folder=folder, state=state, writer=writer)
+        return Claim(
+            descriptor, target, run=run, run_folder=folder, earlier=written, claimed=entry, writer=writer
+        )
     except BaseException as error:
         os.close(descriptor)  # nobody shares it yet, so closing is letting go
         if writer is not None:
@@ -327,7 +331,7 @@ def _insist_on_plain_file(descriptor: int) -> None:
 
 def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal]:
     """Which run a token means, and its journal; the token must be what `ready` froze, byte for byte."""
-    data = os.pread(descriptor, _LIMIT, 0)
+    data = os.pread(descriptor, min(os.fstat(descriptor).st_size + 1, _LIMIT), 0)
     run = run_named_in(data)
     if run is None or not is_inside_output(run):
         raise UnfitTokenError(
@@ -336,8 +340,7 @@ def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal
         )
     folder = workspace.run_folder(run)
     try:
-        with open(os.path.join(folder, "config.yaml"), "rb") as file:
-            frozen = file.read(_LIMIT)
+        frozen = journal.whole(os.path.join(folder, "config.yaml"))
     except FileNotFoundError:
         raise UnfitTokenError(
             f"Its output folder {run} is gone", "Move this file to ConfigSources and ready it anew"

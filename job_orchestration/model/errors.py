@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 
 class OrchestrationError(Exception):
     """An error with a sentence for the user; never shown with a traceback.
@@ -55,8 +57,13 @@ class TemporaryError(Exception):
     Args:
         message: what was in the way.
         delay: seconds to wait before the next try; the config's ``retryDelay`` when not given.
+
+    Raises:
+        ValueError: when the delay is no number of seconds.
     """
 
     def __init__(self, message: object = "", delay: float | None = None) -> None:
         super().__init__(message)
-        self.delay = delay
+        self.delay = None if delay is None else float(delay)
+        if self.delay is not None and not isfinite(self.delay):
+            raise ValueError(f"a delay of {delay} is no number of seconds")

@@ -8,6 +8,7 @@ durable operations in the same order, which the tests assert.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import select
@@ -287,6 +288,8 @@ def _warm_up() -> None:
     from job_orchestration.files import provenance
 
     provenance.environment()
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy every page of the test
 
 
 def _without_host() -> None:

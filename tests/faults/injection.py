@@ -47,6 +47,7 @@ class Made(NamedTuple):
     path: str
     size: int
     """Bytes that an ``append`` was to write."""
+    process: int
 
 
 class Injection:
@@ -92,7 +93,7 @@ class Injection:
                 error = getattr(errno, self.kind)
             fired += bool(error) or (count == self.at and self.kind in DEATHS)
             _STATE.pack_into(self._state, 0, count, fired, until)
-            made = Made(count, operation.name, operation.path, len(operation.data))
+            made = Made(count, operation.name, operation.path, len(operation.data), os.getpid())
             os.write(self._log, json.dumps(made).encode() + b"\n")
         finally:
             fcntl.flock(self._log, fcntl.LOCK_UN)

@@ -17,12 +17,14 @@ PLACES = ("ConfigSources", "ConfigsToRun", "Running", "Completed", "Failed")
 
 
 def tokens(workspace: Path) -> dict[str, list[str]]:
-    """The places of each config, by its stem."""
+    """The places of each config: by the run that its token names, or by its stem when it is not queued yet."""
     found: dict[str, list[str]] = {}
     for place in PLACES:
         for name in sorted(os.listdir(workspace / place)):
             if name.endswith(".yaml"):
-                found.setdefault(name.partition("~")[0].removesuffix(".yaml"), []).append(place)
+                first = (workspace / place / name).read_bytes().partition(b"\n")[0].decode(errors="replace")
+                _, queued, run = first.partition("# job_orchestration run: ")
+                found.setdefault(run if queued else name.removesuffix(".yaml"), []).append(place)
     return found
 
 
@@ -52,7 +54,7 @@ def findings(
 
     Args:
         workspace: at rest.
-        ends: the place in which each config belongs now, by its stem, which is also its run's name.
+        ends: the place in which each run belongs now; its config has the same name.
         acknowledged: what tasks had returned when the crash came, by run and task: those never run again.
     """
     found: list[str] = []

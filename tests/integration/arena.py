@@ -126,7 +126,12 @@ class Arena:
             stdin=subprocess.DEVNULL,
             text=True,
             cwd=self.folder,
-            env={**os.environ, VARIABLE: str(self.root), "PYTHONPATH": str(package or PACKAGE.parent), **environment},
+            env={
+                **os.environ,
+                VARIABLE: str(self.root),
+                "PYTHONPATH": str(package or PACKAGE.parent),
+                **environment,
+            },
         )
         self._started.append(process)
         return process

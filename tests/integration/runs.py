@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 TASKS = [{"id": "one", "method": "a:B"}, {"id": "two", "method": "a:B"}]
 
 
-def opening_of(workspace: Workspace, name: str, run: str | None = None, stem: str | None = None) -> opening.Opening:
+def opening_of(
+    workspace: Workspace, name: str, run: str | None = None, stem: str | None = None
+) -> opening.Opening:
     """What `ready` makes of a config; the config is dropped when it is not there."""
     sources = _path(workspace.sources)
     if not (sources / f"{name}.yaml").exists():

@@ -192,7 +192,9 @@ def arena(tmp_path_factory):
     arena.drop("seeded2", "Draws", seed=5)
     arena.drop("again", "Draws", seed=5, fails=True)
     arena.drop("isolated", "Draws", "Descriptors", "Group", "Prints", "AtExit", seed=5, isolation="spawn")
-    threads = arena.make_repository("threads", TASKS + "\n    threading.Thread(target=signal.pause, daemon=True).start()\n")
+    threads = arena.make_repository(
+        "threads", TASKS + "\n    threading.Thread(target=signal.pause, daemon=True).start()\n"
+    )
     arena.drop("threaded", "Draws", "Descriptors", "Group", seed=5, pathToTasks=str(threads))
     report = arena.ready()
     assert not report.refused, report.refused
@@ -309,7 +311,11 @@ def test_binary_rubbish_and_endless_lines_reach_the_log_as_they_are(arena):
 
 
 def test_what_a_task_leaves_behind_neither_holds_its_run_nor_outlives_it(arena):
-    left = [arena.results("daemons")["daemons"], int(arena.note("daemon")), *arena.results("swallows")["swallows"]]
+    left = [
+        arena.results("daemons")["daemons"],
+        int(arena.note("daemon")),
+        *arena.results("swallows")["swallows"],
+    ]
     assert "daemons" in arena.names("Completed")
     assert all(is_gone(pid) for pid in left)
 

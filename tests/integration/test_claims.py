@@ -346,7 +346,12 @@ def test_a_scan_lists_what_is_named_like_a_token_oldest_first(workspace):
         os.utime(os.path.join(workspace.to_run, f"{name}.yaml"), (n, n))
     for name in ("a.yaml.problems.txt", ".nfs0001", "a.yml", "x~y.yaml", "a~held.yaml"):
         Path(workspace.to_run, name).touch()
-    assert [str(t.name) for t in token.scan(workspace.to_run)] == ["b.yaml", "c.yaml", "a.yaml", "a~held.yaml"]
+    assert [str(t.name) for t in token.scan(workspace.to_run)] == [
+        "b.yaml",
+        "c.yaml",
+        "a.yaml",
+        "a~held.yaml",
+    ]
     assert token.scan(workspace.root + "/nowhere") == []
 
 

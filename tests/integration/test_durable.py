@@ -90,7 +90,9 @@ def test_a_write_that_is_cut_anywhere_leaves_the_old_state_or_the_new(tmp_path, 
             action(folder)
         assert seen(folder) in states(action, folder)
         if how.startswith("E"):
-            assert len(os.listdir("/proc/self/fd")) == descriptors, "a process that lives on keeps nothing open"
+            assert len(os.listdir("/proc/self/fd")) == descriptors, (
+                "a process that lives on keeps nothing open"
+            )
         with suppress(FileNotFoundError):  # a move or a rename that had been made already
             action(folder)
         assert seen(folder) == states(action, folder)[-1], "doing it again ends in the new state"

@@ -71,8 +71,14 @@ HOW = {
 }
 
 
-@pytest.mark.parametrize(("source", "told"), HOW.items(), ids=["error", "exit", "ctrl_c", "os_exit", "segv", "hang", "syntax", "strange", "huge"])
-def test_imports_that_fail_are_one_clear_error_and_leave_nothing(warm, plan, monkeypatch, tmp_path, source, told):
+@pytest.mark.parametrize(
+    ("source", "told"),
+    HOW.items(),
+    ids=["error", "exit", "ctrl_c", "os_exit", "segv", "hang", "syntax", "strange", "huge"],
+)
+def test_imports_that_fail_are_one_clear_error_and_leave_nothing(
+    warm, plan, monkeypatch, tmp_path, source, told
+):
     if "sleep" in source:
         monkeypatch.setattr(hosts, "IMPORT_LIMIT", 2)
     note = tmp_path / "note"

@@ -126,8 +126,17 @@ def test_events_of_another_release_are_passed_over(line):
     assert decode(line) is None
 
 
+def test_a_task_that_returned_false_returned_false():
+    for result in (False, 0, "", [], {}, None):
+        found = decode(encode(Entry(1, "t", TaskFinished("a", 1.0, result))))
+        assert found is not None
+        assert type(found.event.result) is type(result)
+
+
 def test_names_that_are_not_utf_8_can_be_written():
-    (found,) = decode(encode(Entry(1, "t", TaskFinished("a", 1.0, None, "a", (Output("caf\udce9", 1, "x"),))))).event.outputs
+    (found,) = decode(
+        encode(Entry(1, "t", TaskFinished("a", 1.0, None, "a", (Output("caf\udce9", 1, "x"),))))
+    ).event.outputs
     assert found.path == "caf?"
 
 
@@ -136,7 +145,9 @@ def test_names_that_are_not_utf_8_can_be_written():
 
 def test_events_are_numbered_and_only_the_durable_ones_are_synced(run, monkeypatch):
     made = []
-    monkeypatch.setattr(durable, "intercept", lambda operation, call: (made.append(operation.name), call())[1])
+    monkeypatch.setattr(
+        durable, "intercept", lambda operation, call: (made.append(operation.name), call())[1]
+    )
     writer = writer_of(run)
     writer.write(TaskStarted("a", 1))
     writer.write(TaskFinished("a", 1.0), sync=True)
@@ -185,7 +196,15 @@ def test_a_journal_that_is_cut_anywhere_holds_its_whole_lines(tmp_path, entries,
 
 
 def test_a_journals_files_are_in_order_and_others_are_none_of_it(run):
-    for name in ("000010.jsonl", "000002.jsonl", "1000000.jsonl", "000003.jsonl.bak", "3.jsonl", "x", ".000004.jsonl"):
+    for name in (
+        "000010.jsonl",
+        "000002.jsonl",
+        "1000000.jsonl",
+        "000003.jsonl.bak",
+        "3.jsonl",
+        "x",
+        ".000004.jsonl",
+    ):
         (run / "journal" / name).touch()
     assert journal.attempts(str(run)) == [2, 10, 1_000_000]
     assert journal.attempts(str(run / "nowhere")) == []
@@ -242,8 +261,9 @@ def tower() -> list[object]:
         (circle(), "itself"),
         (tower(), "nested too deeply"),
         ("x" * (1 << 20), "bytes long"),
+        (10**5000, "a number that is too long"),
     ],
-    ids=["nan", "inf", "object", "key", "set", "bytes", "circle", "tower", "long"],
+    ids=["nan", "inf", "object", "key", "set", "bytes", "circle", "tower", "long", "number"],
 )
 def test_what_cannot_be_kept_is_said_in_a_sentence(value, told):
     with pytest.raises(ValueError, match=told):

@@ -15,7 +15,7 @@ from job_orchestration.files import workspace as workspaces
 from job_orchestration.model.event import Completed, GaveUp
 from job_orchestration.rules import lifecycle
 from tests.integration.arena import PACKAGE, eventually
-from tests.integration.faultline import HOW, Killed, failing, intercepted, operations_of
+from tests.integration.faultline import Killed, failing, intercepted, operations_of
 from tests.integration.runs import file_away, opening_of, queue, taken, tokens
 
 NAMES = ("a", "b")
@@ -93,7 +93,7 @@ def test_opening_makes_exactly_the_operations_that_the_fault_tests_know(make):
     assert made == OPENING
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", ["before", "after", "torn", "ENOSPC"])
 def test_an_opening_that_is_cut_anywhere_is_settled_and_each_drop_is_one_run(make, how):
     whole = make()
     ready(whole)
@@ -103,7 +103,9 @@ def test_an_opening_that_is_cut_anywhere_is_settled_and_each_drop_is_one_run(mak
             ready(workspace)
         places = tokens(workspace)
         for name in NAMES:
-            assert any(f"{name}.yaml" in places.get(place, ()) for place in ("sources", "to_run")), "nothing is lost"
+            assert any(f"{name}.yaml" in places.get(place, ()) for place in ("sources", "to_run")), (
+                "nothing is lost"
+            )
         ready(workspace)
         assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}, f"cut {how} operation {at}"
         assert content(workspace) == content(whole), f"cut {how} operation {at}"
@@ -180,12 +182,32 @@ def test_a_view_that_was_half_written_does_not_stay(make, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "intent", [b"", b"[{", b"[]", b"{}", b"null", b"[1]", b'[{"run": "x"}]', b"\xff\xfe", b'[{"run": "../x", "source": "s", "identity": []}]']
+    "intent",
+    [
+        b"",
+        b"[{",
+        b"[]",
+        b"{}",
+        b"null",
+        b"[1]",
+        b'[{"run": "x"}]',
+        b"\xff\xfe",
+        b'[{"run": "../x", "source": "s", "identity": []}]',
+    ],
 )
 def test_an_intent_that_says_nothing_is_taken_away(workspace, intent):
     Path(workspace.opening, "x.json").write_bytes(intent)
     ready(workspace)
     assert os.listdir(workspace.opening) == []
+
+
+def test_a_pipe_among_the_tokens_holds_up_nobody(make):
+    workspace = make()
+    with failing(OPENING.index("link a.yaml") + 1, "before"), pytest.raises(Killed):
+        ready(workspace)
+    os.mkfifo(os.path.join(workspace.to_run, "pipe.yaml"))
+    ready(workspace)
+    assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml", "pipe.yaml"]}
 
 
 def test_only_one_opens_at_a_time(workspace):
@@ -198,7 +220,8 @@ def test_only_one_opens_at_a_time(workspace):
     command = [sys.executable, "-c", source, workspace.root]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     first, second = (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(2)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        for _ in range(2)
     )
     try:
         waits = {first: second, second: first}
@@ -304,7 +327,9 @@ def test_putting_away_that_is_cut_anywhere_loses_nothing_and_can_be_done_again(m
             assert trash.put_away(workspace, run) is None
         kept = Path(workspace.misc, "trash")
         assert len(list(kept.glob("*/a/config.yaml"))) == 1
-        assert {p.read_bytes() for p in kept.glob("*/a.yaml")} == {p.read_bytes() for p in kept.glob("*/a/config.yaml")}
+        assert {p.read_bytes() for p in kept.glob("*/a.yaml")} == {
+            p.read_bytes() for p in kept.glob("*/a/config.yaml")
+        }
         assert "completed" not in tokens(workspace)
 
 

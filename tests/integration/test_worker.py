@@ -135,7 +135,9 @@ def test_an_import_that_fails_is_a_failed_try_and_not_a_storm_of_processes(arena
 def test_an_import_that_hangs_is_a_failed_try_too(arena, tmp_path):
     arena.queue("a", "Quick", maxAttempts=1)
     (arena.notes / "broken").write_text("time.sleep(1000)")
-    impatient = mutant(tmp_path, "engine/hosts.py", "IMPORT_LIMIT: Final = 600.0", "IMPORT_LIMIT: Final = 1.0")
+    impatient = mutant(
+        tmp_path, "engine/hosts.py", "IMPORT_LIMIT: Final = 600.0", "IMPORT_LIMIT: Final = 1.0"
+    )
     arena.work(package=impatient)
     (failure,) = arena.events("a", "task_failed")
     assert "took longer than 1 s" in failure["error"]
@@ -327,7 +329,10 @@ def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(are
 
     def says(word: str) -> None:
         (repository / "word.py").write_text(f"WORD = {word!r}\n")
-        (repository / "Tasks.py").write_text(tasks + f"\n\nfrom word import WORD\n\n\nclass Says(Base):\n    def run(self):\n        import later_{word}\n        return [WORD, later_{word}.WORD, os.getcwd()]\n")
+        (repository / "Tasks.py").write_text(
+            tasks
+            + f"\n\nfrom word import WORD\n\n\nclass Says(Base):\n    def run(self):\n        import later_{word}\n        return [WORD, later_{word}.WORD, os.getcwd()]\n"
+        )
         (repository / f"later_{word}.py").write_text(f"WORD = 'later ' + {word!r}\n")
 
     says("first")

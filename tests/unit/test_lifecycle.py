@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job_orchestration.model.config import Settings
+from job_orchestration.model.errors import TemporaryError
 from job_orchestration.model.event import (
     Cancelled,
     Claimed,
@@ -338,6 +339,13 @@ def test_the_next_try_waits_as_long_as_the_task_or_the_config_asks(asked, genera
 def test_a_delay_beyond_all_calendars_still_ends():
     found = next_step(state_after(STARTED, replace(FAILED, delay_s=1e300)), Settings(), LATER)
     assert isinstance(found, Wait)
+
+
+@pytest.mark.parametrize("delay", ["soon", float("nan"), float("inf"), []])
+def test_a_delay_that_is_no_number_of_seconds_is_refused_where_it_is_raised(delay):
+    with pytest.raises((ValueError, TypeError)):
+        TemporaryError("not now", delay=delay)
+    assert TemporaryError("not now", delay="5").delay == 5  # type: ignore[arg-type]  # a task may do so
 
 
 # -- the picture --------------------------------------------------------------------------------------------
