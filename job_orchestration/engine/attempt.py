@@ -183,10 +183,14 @@ class Attempt:
         try:
             value = self._call(index, context)
         except BaseException as error:  # noqa: BLE001  # sys.exit and Ctrl-C of a task end the task, not more
+            context.store.discard()  # first: on a full disk it is what stands in the way of everything else
             self._failed(task, error, time.monotonic() - started)
-            context.store.discard()
             return False
-        folder, outputs = context.store.commit()
+        try:
+            folder, outputs = context.store.commit()
+        except OSError:
+            context.store.discard()
+            raise
         self._fence()
         duration = round(time.monotonic() - started, 6)
         self.write(TaskFinished(task.id, duration, value, folder, outputs), sync=True)
@@ -243,7 +247,7 @@ def state_of(order: Message) -> RunState:
 
 
 def run(order: Message, lock: int, journal_file: int, page: Page, state: RunState) -> int:
-    """The whole life of an attempt's child; returns its exit code."""
+    """The whole life of an attempt's child; returns its exit code: the errno when it was the disk."""
     os.environ.update(order["environment"])
     writer = journal.Writer(
         journal_file, journal.path_of(order["folder"], order["attempt"]), order["written"]
@@ -259,6 +263,7 @@ def run(order: Message, lock: int, journal_file: int, page: Page, state: RunStat
     except OSError as error:
         page.verdict = Verdict.DISK
         log.error("This attempt ends, and will go on when it can write again: %s", error)  # noqa: TRY400
+        return error.errno or errno.EIO
     return 0 if page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
 
 

@@ -147,7 +147,7 @@ def resolve(method: str) -> type[Any]:
         ]
         close = get_close_matches(name, classes, 1)
         hint = (
-            f"Did you mean {close[0]}"
+            f"Did you mean {close[0]}?"
             if close
             else f"It has: {', '.join(sorted(classes)) or 'no task at all'}"
         )

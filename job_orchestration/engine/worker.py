@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -52,6 +52,8 @@ _LAST_CALL: Final = 30.0
 """Seconds before the end of a walltime at which no more runs are taken."""
 _PAUSE: Final = 1.0
 """Seconds between two looks at a disk that could not be written."""
+_PUT_OFF: Final = timedelta(seconds=2)
+"""How long a run waits at the least that the disk kept from going on."""
 
 Say = Callable[[str], None]
 
@@ -169,6 +171,7 @@ class Worker:
             self.say(str(error))
         except OSError as error:
             trouble = error
+            self._put_off(claim)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one run, the others go on
             _note(claim, traceback.format_exc())
             self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
@@ -176,6 +179,20 @@ class Worker:
             claim.release()
         if trouble is not None:
             self._pause(trouble)
+
+    def _put_off(self, claim: Claim) -> None:
+        """Hand back a run that the disk kept from going on, if the disk can still be told so.
+
+        Otherwise it stays in Running and its next claim counts an interruption, of which it must not die; and
+        a run that needs more space than there is would be tried again and again before all others.
+        """
+        with suppress(OSError, ClaimLostError):
+            claim.journal.resume(claim.run_folder, claim.attempt)
+            over = claim.refold().status in {Status.COMPLETE, Status.FAILED}
+            moving = os.fstat(claim.descriptor).st_nlink > 1
+            if not (over or moving):  # both are finished by whoever claims it next
+                until = datetime.now(UTC) + _PUT_OFF
+                self._hand_back(claim, "the disk kept it from going on", until)
 
     def _pause(self, error: OSError) -> None:
         """Wait until the disk takes a durable write again; what could not be written stays as it was."""
@@ -310,7 +327,7 @@ class Worker:
         if verdict is Verdict.LOST or stopped is Outcome.LOST:
             raise ClaimLostError(f"Attempt {claim.attempt} at {claim.run} was taken over by another worker")
         if verdict is Verdict.DISK:
-            raise OSError(None, f"an attempt at {claim.run} could not write")
+            raise OSError(end["code"], os.strerror(max(end["code"], 0)))
         if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED}:
             return True
         if stopped is Outcome.INTERRUPTED:

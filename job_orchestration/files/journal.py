@@ -1,9 +1,9 @@
 """A run's journal: one file an attempt, one writer at a time, append-only, one JSON object a line.
 
 A line counts when it ends and parses. Half a line, from a writer that was killed or a disk that was full,
-is not an event and never was one; whoever writes next ends it with a newline first. `task_finished` and the
-final events are synced before anybody acts on them; the others only need to survive their process, and a
-page in the kernel's cache does.
+is not an event and never was one; whoever writes next ends it first, in a way that shows it.
+`task_finished` and the final events are synced before anybody acts on them; the others only need to survive
+their process, and a page in the kernel's cache does.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _KINDS: Final[dict[str, type[Any]]] = {
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _FIELDS: Final = {kind: tuple((f.name, f.default) for f in fields(kind)) for kind in _KINDS.values()}
 _PAGE: Final = 1 << 16
+_TORN: Final = b" (torn)\n"
+"""Ends half a line, so that it can never be taken for a whole one: it may lack nothing but its newline."""
 _FILE: Final = re.compile(r"(\d{6,})\.jsonl")
 
 
@@ -182,7 +184,7 @@ class Writer:
         """Take the file over from another process: count its events, and end a torn line."""
         entries, torn = read_file(run_folder, attempt)
         if torn:
-            durable.append(self.descriptor, b"\n", self.path)
+            durable.append(self.descriptor, _TORN, self.path)
         self.written = len(entries)
         return entries
 

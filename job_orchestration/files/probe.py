@@ -9,7 +9,10 @@ lock looks like any other; so the kind of the file system is looked at first.
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
+import pwd
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.model.errors import WorkspaceError
@@ -20,8 +23,10 @@ if TYPE_CHECKING:
 _LOCAL: Final = frozenset(
     "ext2 ext3 ext4 xfs btrfs tmpfs ramfs zfs f2fs jfs reiserfs bcachefs overlay apfs hfs ufs".split()  # noqa: SIM905
 )
+_DROPBOX: Final = ".dropbox"
+"""A file in the folder that is synchronised; a folder of this name in a home only holds the settings."""
 _SYNCHRONISED: Final = {
-    ".dropbox": "Dropbox",
+    _DROPBOX: "Dropbox",
     ".dropbox.cache": "Dropbox",
     ".stfolder": "Syncthing",
     ".SyncArchive": "Resilio Sync",
@@ -88,7 +93,8 @@ def _synchroniser(root: str) -> str | None:
     folder = root
     while True:
         for name, service in _SYNCHRONISED.items():
-            if os.path.lexists(os.path.join(folder, name)):
+            marker = os.path.join(folder, name)
+            if os.path.lexists(marker) and not (name == _DROPBOX and os.path.isdir(marker)):
                 return service
         if os.path.dirname(folder) == folder:
             return None
@@ -118,8 +124,18 @@ def _try_locks(workspace: Workspace) -> None:
 
 def others_may_write(workspace: Workspace) -> str | None:
     """A warning, when people other than the owner may put files into the workspace, and so run code."""
-    mode = os.stat(workspace.root).st_mode
-    if not mode & 0o022:
-        return None
-    who = "everybody" if mode & 0o002 else "its group"
-    return f"{who.capitalize()} may write to {workspace.root}, and so run code as you: chmod go-w it."
+    for folder in (workspace.root, *workspace.folders.values(), workspace.output, workspace.misc):
+        status = os.stat(folder)
+        if status.st_mode & 0o002:
+            return f"Everybody may write to {folder}, and so run code as you: chmod go-w it."
+        if status.st_mode & 0o020 and not _is_private_group(status.st_gid, status.st_uid):
+            return f"The group of {folder} may write to it, and so run code as you: chmod g-w it."
+    return None
+
+
+def _is_private_group(group: int, owner: int) -> bool:
+    """Whether a group is the one that many systems make for each user, with nobody else in it."""
+    with suppress(KeyError):
+        found, name = grp.getgrgid(group), pwd.getpwuid(owner).pw_name
+        return found.gr_name == name and set(found.gr_mem) <= {name}
+    return False

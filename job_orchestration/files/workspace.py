@@ -120,7 +120,7 @@ def _check_format(workspace: Workspace) -> None:
         raise WorkspaceError(
             f"{path} cannot be read: {error}", "Restore it; it holds the single number 1"
         ) from None
-    if not text.isdigit() or int(text) > FORMAT:
+    if not text.isdecimal() or int(text) > FORMAT:
         raise WorkspaceError(
             f"{workspace.root} has workspace format {text[:20]!r}; this release knows formats up to {FORMAT}",
             "Install the newer job_orchestration that made it",

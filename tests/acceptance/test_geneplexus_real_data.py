@@ -21,7 +21,7 @@ pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installe
 import numpy as np
 import pandas as pd
 
-from tests.geneplexus_bench import config_of, run_configs
+from tests.geneplexus_bench import TASKS
 
 TOP = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("GENEPLEXUS_DATA") or TOP.parent / "shared" / "geneplexus_data").absolute()
@@ -39,9 +39,9 @@ def auroc(positive, negative):
     return (ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative))
 
 
-def held_out_aurocs(gene_sets, folder, rng):
+def held_out_aurocs(gene_sets, kind, rng, drop, cli, workspace):
     """Hold out a third of each set, run on the rest, and rank the held-out genes among all others."""
-    configs, held_out = [], []
+    held_out = []
     for number, genes in enumerate(gene_sets):
         shuffled = rng.permutation(sorted(genes)).tolist()
         held_out.append(set(shuffled[: len(genes) // 3]))
@@ -51,9 +51,13 @@ def held_out_aurocs(gene_sets, folder, rng):
             "gsc_trn": "GO",
             "gsc_res": "GO",
         }
-        configs.append(config_of(folder / f"set_{number}", **keys))
+        run = {"outputDir": f"{kind}/{number}", "tasks": TASKS, "pathToTasks": None}
+        drop(f"{kind}_{number}", {**run, **keys})
+    cli("ready", limit=120)
+    cli("work", "--until-idle", limit=240)
     scores = []
-    for saved, genes, hidden in zip(run_configs(configs), gene_sets, held_out, strict=True):
+    for number, (genes, hidden) in enumerate(zip(gene_sets, held_out, strict=True)):
+        saved = workspace / "Output" / kind / str(number) / TASKS[-1]["id"]
         table = pd.read_csv(saved / "df_probs.tsv", sep="\t", dtype={"Entrez": str})
         of_set, of_hidden = table["Entrez"].isin(genes), table["Entrez"].isin(hidden)
         assert of_hidden.sum() == len(hidden)
@@ -62,7 +66,8 @@ def held_out_aurocs(gene_sets, folder, rng):
     return scores
 
 
-def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(tmp_path, capsys):
+@pytest.mark.timeout(600)
+def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli, workspace, capsys):
     terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
     network = (DATA / "NodeOrder__Human__STRING.txt").read_text().split()
     rng = np.random.default_rng(SEED)
@@ -70,8 +75,8 @@ def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(tmp_path, 
     chosen = rng.choice(fitting, SETS, replace=False).tolist()
     of_terms = [set(terms[term]["Genes"]) & set(network) for term in chosen]
     of_chance = [set(rng.choice(network, len(genes), replace=False).tolist()) for genes in of_terms]
-    found = held_out_aurocs(of_terms, tmp_path / "terms", rng)
-    guessed = held_out_aurocs(of_chance, tmp_path / "random", rng)
+    found = held_out_aurocs(of_terms, "terms", rng, drop, cli, workspace)
+    guessed = held_out_aurocs(of_chance, "random", rng, drop, cli, workspace)
     with capsys.disabled():
         print("\nheld-out AUROC")
         for term, genes, score in zip(chosen, of_terms, found, strict=True):

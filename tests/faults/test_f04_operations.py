@@ -2,8 +2,9 @@
 
 After each fault the ordinary commands go on, and then all that was promised is looked for with the files
 alone. The short form plays in forks, and leaves out what it has played already: to die after an operation is
-to die before the next one of the same process, and the errors of a disk are handled in one way, so that each
-operation meets two of them. The long form plays everything, and everything again with the real programs.
+to die before the next one of the same process, and the four errors of a disk are handled in one way, so that
+each operation meets one of them, in turn. The long form plays everything, and everything again with the real
+programs.
 """
 
 from __future__ import annotations
@@ -61,7 +62,6 @@ def all_points(made: list[Made], scenario: Scenario) -> list[tuple[int, str]]:
 
 def some_points(made: list[Made], scenario: Scenario) -> list[tuple[int, str]]:
     """The faults of the short form."""
-    rotating = ("ENOSPC for a while", "EIO", "EDQUOT")
     last = {m.process: m.number for m in made}.values()
     if scenario.new == scenarios.PINNED:  # every command has git's to wait for
         turn = itertools.cycle(("before", "ENOSPC", "EIO"))
@@ -70,7 +70,7 @@ def some_points(made: list[Made], scenario: Scenario) -> list[tuple[int, str]]:
         (number, kind)
         for number, kind in all_points(made, scenario)
         if (kind != "after" or number in last)
-        and (kind not in rotating or kind == rotating[number % len(rotating)])
+        and (kind not in injection.ERRORS or kind == injection.ERRORS[number % len(injection.ERRORS)])
     ]
 
 
@@ -112,7 +112,7 @@ def test_the_programs_themselves_have_the_same_operations_and_survive_a_sample_o
     stage = Stage(folder, real=True)
     made = scenarios.operations(stage, life)
     assert scenarios.counted(made) == life.operations
-    sample = all_points(made, life)[3::41]
+    sample = all_points(made, life)[3::43]
     assert len({kind for _, kind in sample}) >= 5
     assert played(stage, life, sample) == []
 

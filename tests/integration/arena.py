@@ -1,4 +1,4 @@
-"""A workspace, a repository of tasks and workers as processes of their own, for tests that look at the engine."""
+"""A workspace, a repository of tasks, and workers as processes of their own, for tests of the engine."""
 
 from __future__ import annotations
 

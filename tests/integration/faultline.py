@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from job_orchestration.files.durable import Operation
 
 
-class Killed(BaseException):  # noqa: N818  # it is no error: it ends a process without a word
+class Killed(BaseException):
     """The process ends here. No handler of errors may see it."""
 
 
@@ -48,7 +48,7 @@ HOW = ("before", "after", "torn", "ENOSPC", "EIO", "EDQUOT")
 
 @contextmanager
 def failing(at: int, how: str) -> Iterator[None]:
-    """Have the operation of a number fail: killed before, after or in the middle of it, or refused by the disk.
+    """Have the operation of a number fail: killed before, after or in the middle of it, or refused.
 
     Operations that follow an error of the disk fail too, as they would.
     """

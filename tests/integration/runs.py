@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from job_orchestration.files import intake, opening, token
-from job_orchestration.files.workspace import Workspace
 from job_orchestration.model.event import Readied
 from job_orchestration.rules.naming import TokenName
 from job_orchestration.rules.writing import to_yaml
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from job_orchestration.files.workspace import Workspace
 
 TASKS = [{"id": "one", "method": "a:B"}, {"id": "two", "method": "a:B"}]
 
@@ -21,7 +21,7 @@ def opening_of(
     workspace: Workspace, name: str, run: str | None = None, stem: str | None = None
 ) -> opening.Opening:
     """What `ready` makes of a config; the config is dropped when it is not there."""
-    sources = _path(workspace.sources)
+    sources = Path(workspace.sources)
     if not (sources / f"{name}.yaml").exists():
         (sources / f"{name}.yaml").write_text("dropped\n")
     drop = intake.take_in(sources, f"{name}.yaml", settled=lambda _: True)
@@ -55,7 +55,7 @@ def taken(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -
 
 def tokens(workspace: Workspace) -> dict[str, list[str]]:
     """The names in each of the folders of configs that are not empty."""
-    folders = {place.value: _path(folder) for place, folder in workspace.folders.items()}
+    folders = {place.value: Path(folder) for place, folder in workspace.folders.items()}
     found = {place: sorted(p.name for p in folder.iterdir()) for place, folder in folders.items()}
     return {place: names for place, names in found.items() if names}
 
@@ -63,9 +63,3 @@ def tokens(workspace: Workspace) -> dict[str, list[str]]:
 def file_away(workspace: Workspace, claimed: token.Claim, folder: str | None = None) -> str:
     """Move a claimed token where its life ends."""
     return claimed.move(folder or workspace.completed, TokenName(claimed.name.stem))
-
-
-def _path(folder: str) -> Path:
-    from pathlib import Path
-
-    return Path(folder)

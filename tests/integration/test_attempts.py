@@ -1,4 +1,4 @@
-"""What a child is while it runs tasks: one worker runs them all, and each test looks at what one of them saw."""
+"""What a child is while it runs tasks: one worker runs them all, and each test looks at what one saw."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ TASKS = r"""
     class Group(Base):
         def run(self):
             kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-            masks = subprocess.run(["grep", "Sig", "/proc/self/status"], check=True, stdout=subprocess.PIPE, text=True)
+            look = ["grep", "Sig", "/proc/self/status"]
+            told = subprocess.run(look, check=True, stdout=subprocess.PIPE, text=True).stdout
+            masks = [line.split() for line in told.replace(":", "").splitlines() if "/" not in line]
             return {
                 "leader": os.getpgrp() == os.getpid(),
                 "is_host": os.getpid() == HOST,
@@ -65,7 +67,7 @@ TASKS = r"""
                 "session_is_host": os.getsid(0) == HOST,
                 "handlers": [getattr(signal.getsignal(k), "name", "own") for k in kinds],
                 "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
-                "program": dict(line.split() for line in masks.stdout.replace(":", "").splitlines() if "/" not in line),
+                "program": dict(masks),
                 "stdin": os.read(0, 10).decode(),
                 "folder": os.getcwd(),
                 "hash_seed": sys.flags.hash_randomization,
@@ -144,6 +146,12 @@ TASKS = r"""
             return one.pid
 
 
+    class Looks(Base):
+        def run(self):
+            pid = Path(self.config["notes"], "daemon").read_text().strip()
+            return Path("/proc", pid).exists()
+
+
     class Swallows(Base):
         def run(self):
             children = [os.fork() for _ in range(3)]
@@ -184,6 +192,7 @@ def arena(tmp_path_factory):
     for method in (*plain, "Daemons", "Swallows"):
         arena.drop(method.lower(), method)
     arena.drop("permanent", "Permanent")
+    arena.drop("zlooks", "Looks")  # the last of all, by its name
     arena.drop("unsayable", "Unsayable")
     arena.drop("lies", "Lies", "Group")
     arena.drop("draws1", "Draws")
@@ -206,10 +215,10 @@ def arena(tmp_path_factory):
 def test_all_of_them_end_as_they_should(arena):
     assert arena.names("Failed") == ["permanent", "unsayable"]
     assert arena.names("Running") == arena.names("ConfigsToRun") == []
-    assert len(arena.names("Completed")) == 18
+    assert len(arena.names("Completed")) == 19
 
 
-# -- descriptors and signals ----------------------------------------------------------------------------------
+# -- descriptors and signals --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("run", ["descriptors", *SPAWNED])
@@ -264,7 +273,7 @@ def test_a_child_runs_its_own_exit_handlers_and_waits_for_no_thread(arena, run):
         assert "the host's own handler" not in log, "what the imports registered is the host's to run"
 
 
-# -- random numbers -------------------------------------------------------------------------------------------
+# -- random numbers -----------------------------------------------------------------------------------------
 
 
 def test_runs_without_a_seed_do_not_repeat_each_other(arena):
@@ -282,7 +291,7 @@ def test_a_second_try_draws_the_numbers_of_the_first(arena):
     assert arena.results("again") == arena.results("seeded1")
 
 
-# -- output ---------------------------------------------------------------------------------------------------
+# -- output -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("run", ["prints", "isolated"])
@@ -307,7 +316,7 @@ def test_binary_rubbish_and_endless_lines_reach_the_log_as_they_are(arena):
     assert "x" * 5_000_000 + "\nthe end of the line\n" in arena.log("longline")
 
 
-# -- ends -----------------------------------------------------------------------------------------------------
+# -- ends ---------------------------------------------------------------------------------------------------
 
 
 def test_what_a_task_leaves_behind_neither_holds_its_run_nor_outlives_it(arena):
@@ -318,6 +327,7 @@ def test_what_a_task_leaves_behind_neither_holds_its_run_nor_outlives_it(arena):
     ]
     assert "daemons" in arena.names("Completed")
     assert all(is_gone(pid) for pid in left)
+    assert arena.results("zlooks") == {"looks": False}, "it was gone before a later run, not with the worker"
 
 
 def test_nothing_of_the_workspace_lives_on_after_the_worker(arena):

@@ -1,4 +1,4 @@
-"""Tokens and claims, without any process that works: one holder at a time, numbers that only grow, moves that never end half-way."""
+"""Tokens and claims: one holder at a time, numbers that only grow, moves that never end half-way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def found_in(folder: str) -> token.Token:
     return found
 
 
-# -- one holder -----------------------------------------------------------------------------------------------
+# -- one holder ---------------------------------------------------------------------------------------------
 
 
 def test_a_claim_moves_the_token_and_begins_a_journal_file(workspace):
@@ -92,7 +92,7 @@ def test_processes_that_race_for_a_token_get_it_once(workspace):
         "    claimed = token.claim(here, found, sys.argv[2], 'lab')\n"
         "    if claimed: mine.append(claimed); print(found.name.stem, claimed.attempt)\n"
     )
-    command = [sys.executable, "-c", source, workspace.root]
+    command = [sys.executable, "-P", "-c", source, workspace.root]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     racers = [
         subprocess.Popen([*command, f"lab.{n}.x"], stdout=subprocess.PIPE, text=True, env=environment)
@@ -180,7 +180,7 @@ def test_a_copy_of_a_token_is_no_second_lock_on_its_run(workspace, monkeypatch, 
     first.release()
 
 
-# -- numbers --------------------------------------------------------------------------------------------------
+# -- numbers ------------------------------------------------------------------------------------------------
 
 
 def test_an_attempts_number_is_one_more_than_any_that_was_ever_used(workspace):
@@ -224,7 +224,7 @@ def test_a_holder_whose_token_was_moved_has_lost_the_run(workspace):
     claimed.release()
 
 
-# -- moves ----------------------------------------------------------------------------------------------------
+# -- moves --------------------------------------------------------------------------------------------------
 
 
 def test_a_move_never_replaces_a_file(workspace):
@@ -282,7 +282,7 @@ def test_a_second_name_that_somebody_else_gave_a_token_does_not_matter(workspace
     assert tokens(workspace) == {"completed": ["a.yaml"]}
 
 
-# -- files that are no tokens of ours -------------------------------------------------------------------------
+# -- files that are no tokens of ours -----------------------------------------------------------------------
 
 
 def spoil(path: Path, how: str) -> None:
@@ -324,6 +324,7 @@ def test_a_token_that_is_not_what_was_readied_is_unfit_and_left_as_it_is(workspa
     with pytest.raises(token.UnfitTokenError) as error:
         claim(workspace, a)
     assert error.value.todo, "it says what to do"
+    assert ("was edited" in error.value.what) == (how in SPOILED[:3])
     after = os.lstat(a.path)
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert set(os.listdir("/proc/self/fd")) == descriptors

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from job_orchestration.files import durable
 from tests.integration.arena import PACKAGE
 from tests.integration.faultline import HOW, Killed, failing, intercepted, operations_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OLD, NEW = b"the old content\n", b"the new content, which is longer\n"
 
@@ -164,7 +167,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     )
     path = tmp_path / "view"
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    writer = subprocess.Popen([sys.executable, "-c", source, str(path)], env=environment)
+    writer = subprocess.Popen([sys.executable, "-P", "-c", source, str(path)], env=environment)
     while writer.poll() is None:
         with suppress(FileNotFoundError):
             words = path.read_bytes().split()

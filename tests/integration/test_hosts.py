@@ -46,7 +46,7 @@ def plan(tmp_path):
 def script(source: str) -> str:
     """What a Python of its own prints."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source)],
+        [sys.executable, "-P", "-c", textwrap.dedent(source)],
         check=True,
         capture_output=True,
         text=True,
@@ -56,7 +56,7 @@ def script(source: str) -> str:
     return done.stdout.strip()
 
 
-# -- imports --------------------------------------------------------------------------------------------------
+# -- imports ------------------------------------------------------------------------------------------------
 
 HOW = {
     "import nothing_of_this_name": "cannot be imported: ModuleNotFoundError",
@@ -104,7 +104,7 @@ def test_a_host_that_cannot_import_is_asked_again_each_time(warm, plan, tmp_path
     assert (tmp_path / "count").read_text() == "xx"
 
 
-# -- deaths ---------------------------------------------------------------------------------------------------
+# -- deaths -------------------------------------------------------------------------------------------------
 
 
 def test_a_killed_host_with_unread_messages_is_known_to_be_gone(warm, plan):
@@ -187,7 +187,7 @@ def test_what_a_host_said_of_its_last_child_is_not_taken_for_the_next(warm, plan
     host.kill()
 
 
-# -- the sweep ------------------------------------------------------------------------------------------------
+# -- the sweep ----------------------------------------------------------------------------------------------
 
 
 def test_a_process_that_is_no_worker_ends_only_its_own_hosts(warm, plan):

@@ -87,7 +87,7 @@ def writer_of(run: Path, attempt: int = 1) -> Writer:
     return Writer(durable.create(path), path)
 
 
-# -- one line -------------------------------------------------------------------------------------------------
+# -- one line -----------------------------------------------------------------------------------------------
 
 
 @given(some_entries)
@@ -140,7 +140,7 @@ def test_names_that_are_not_utf_8_can_be_written():
     assert found.path == "caf?"
 
 
-# -- a file ---------------------------------------------------------------------------------------------------
+# -- a file -------------------------------------------------------------------------------------------------
 
 
 def test_events_are_numbered_and_only_the_durable_ones_are_synced(run, monkeypatch):
@@ -157,7 +157,13 @@ def test_events_are_numbered_and_only_the_durable_ones_are_synced(run, monkeypat
     os.close(writer.descriptor)
 
 
-@pytest.mark.parametrize("rest", [b'{"seq": 2, "at": "x", "event": "compl', b"{", b"\xff\xfe", b"\0" * 100])
+WHOLE = encode(Entry(2, "x", Completed()))[:-1]
+"""A line that lacks nothing but its end."""
+
+
+@pytest.mark.parametrize(
+    "rest", [b'{"seq": 2, "at": "x", "event": "compl', b"{", b"\xff\xfe", b"\0" * 100, WHOLE]
+)
 def test_half_a_line_is_no_event_and_is_ended_before_the_next(run, rest):
     writer = writer_of(run)
     writer.write(TaskStarted("a", 1))
@@ -220,7 +226,7 @@ def test_an_append_that_the_disk_cuts_short_is_an_error(run, monkeypatch):
     os.close(writer.descriptor)
 
 
-# -- return values --------------------------------------------------------------------------------------------
+# -- return values ------------------------------------------------------------------------------------------
 
 
 @given(json_values)

@@ -1,4 +1,4 @@
-"""Opening runs: cut short after any step, the next `ready` settles it, and each drop becomes exactly one run."""
+"""Opening runs: cut short after any step, the next `ready` settles it; each drop becomes exactly one run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def written(*names: str) -> list[str]:
 
 RUN = ("config.yaml", "provenance.json", "000000.jsonl")
 OPENING = [
-    *written("a.json"), "fsync_folder opening", "mkdir runs", "fsync_folder Output", "mkdir day", "fsync_folder runs",
+    *written("a.json"), "fsync_folder opening",
+    "mkdir runs", "fsync_folder Output", "mkdir day", "fsync_folder runs",
     *written(*RUN, "a.yaml"), *written(*RUN, "b.yaml"),
     "fsync_folder journal", "fsync_folder journal", "fsync_folder a", "fsync_folder b", "fsync_folder day",
     "link a.yaml", "unlink a.yaml", "link b.yaml", "unlink b.yaml", "fsync_folder ConfigsToRun",
@@ -217,7 +218,7 @@ def test_only_one_opens_at_a_time(workspace):
         "with opening.only_one(workspace.locate(sys.argv[1])):\n"
         "    print('in', flush=True); sys.stdin.read()\n"
     )
-    command = [sys.executable, "-c", source, workspace.root]
+    command = [sys.executable, "-P", "-c", source, workspace.root]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     first, second = (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
@@ -247,7 +248,7 @@ def _waits(pid: int) -> bool:
     return any("->" in line and f" {pid} " in line for line in lines)
 
 
-# -- the trash ------------------------------------------------------------------------------------------------
+# -- the trash ----------------------------------------------------------------------------------------------
 
 
 def ended(workspace, name: str, event=None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from job_orchestration.files import durable
 from job_orchestration.files.store import PARTIAL, FolderStore, clear_partial
 from tests.integration.faultline import HOW, Killed, failing, operations_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-# -- committing -----------------------------------------------------------------------------------------------
+# -- committing ---------------------------------------------------------------------------------------------
 
 
 def test_nothing_appears_before_the_commit_and_all_of_it_after(run):
@@ -134,7 +137,7 @@ def test_a_commit_that_is_cut_anywhere_shows_all_or_nothing_and_can_be_made_anew
         assert files(run / str(folder)) == FILES
 
 
-# -- names ----------------------------------------------------------------------------------------------------
+# -- names --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

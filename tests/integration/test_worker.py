@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
-from tests.integration.arena import Arena, eventually, git, is_gone, mutant
+from tests.integration.arena import Arena, eventually, is_gone, mutant
 
 TASKS = r"""
     import json
@@ -61,7 +59,10 @@ TASKS = r"""
     class Litters(Base):
         def run(self):
             if self.context.attempt == 1:
-                two = "import os, time; os.setsid(); os.fork() and os._exit(0); print(os.getpid(), flush=True); time.sleep(1000)"
+                two = (
+                    "import os, time; os.setsid(); os.fork() and os._exit(0);"
+                    " print(os.getpid(), flush=True); time.sleep(1000)"
+                )
                 shell = subprocess.Popen(["setsid", "sleep", "1000"])
                 daemon = subprocess.Popen([sys.executable, "-c", two], stdout=subprocess.PIPE, text=True)
                 note("litter", json.dumps([shell.pid, int(daemon.stdout.readline())]))
@@ -105,7 +106,7 @@ def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     os.kill(pid, number)
 
 
-# -- imports that fail ----------------------------------------------------------------------------------------
+# -- imports that fail --------------------------------------------------------------------------------------
 
 BROKEN = {
     "error": ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
@@ -146,14 +147,13 @@ def test_an_import_that_hangs_is_a_failed_try_too(arena, tmp_path):
 
 def test_an_import_that_is_mended_in_time_costs_tries_and_nothing_else(arena):
     arena.queue("a", "Quick", maxAttempts=2)
-    once = "\n".join(["(NOTES / 'broken').unlink()", "raise RuntimeError('once')"])
-    (arena.notes / "broken").write_text(once)
+    (arena.notes / "broken").write_text("(NOTES / 'broken').unlink()\nraise RuntimeError('once')\n")
     arena.work()
     assert arena.names("Completed") == ["a"]
     assert len(arena.events("a", "task_failed")) == 1
 
 
-# -- deaths ---------------------------------------------------------------------------------------------------
+# -- deaths -------------------------------------------------------------------------------------------------
 
 
 def test_a_run_whose_worker_and_child_died_goes_on_from_its_checkpoint(arena):
@@ -194,6 +194,15 @@ def test_what_a_run_left_behind_is_ended_whoever_was_killed(arena, victims):
     if victims != "worker":
         assert arena.results("a") == {"litters": "clean"}
         assert arena.events("a", "task_failed") == []
+
+
+def test_a_fork_in_a_session_of_its_own_ends_with_its_host(arena):
+    arena.queue("a", "Forks", maxAttempts=1)
+    worker = arena.start()
+    fork = int(arena.note("fork"))
+    kill(arena.host_of(worker))
+    eventually(lambda: arena.names("Completed") == ["a"])
+    assert is_gone(fork)
 
 
 @pytest.mark.xfail(reason="a fork keeps the lock until the child has its forks let go of it", strict=True)
@@ -251,7 +260,7 @@ def test_half_a_line_in_a_journal_is_ended_before_the_next_event(arena):
     arena.queue("a", "Tears", maxAttempts=2)
     arena.work()
     lines = (arena.output("a") / "journal" / "000001.jsonl").read_bytes().split(b"\n")
-    assert lines[2].endswith(b"task_fin")
+    assert lines[2].endswith(b"task_fin (torn)")
     whole = [json.loads(line)["event"] for line in lines[3:] if line]
     assert whole == ["task_failed", "task_started", "task_finished", "completed"]
     assert arena.results_of_valid("a") == {"tears": "mended"}
@@ -259,7 +268,7 @@ def test_half_a_line_in_a_journal_is_ended_before_the_next_event(arena):
     assert failure["error"] == "the task ended its process with exit code 7"
 
 
-# -- the order of things --------------------------------------------------------------------------------------
+# -- the order of things ------------------------------------------------------------------------------------
 
 
 def test_an_interrupted_run_is_tried_before_those_that_wait(arena):
@@ -318,139 +327,3 @@ def test_files_that_ready_did_not_put_there_never_run_and_stop_nobody(arena):
     assert arena.names("Running") == ["running"]
     for name in ("edited", "replaced", "running"):
         assert len(arena.events(name)) == 1, "nobody claimed it"
-
-
-# -- the code that runs ---------------------------------------------------------------------------------------
-
-
-def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(arena):
-    repository = arena.repository
-    tasks = (repository / "Tasks.py").read_text()
-
-    def says(word: str) -> None:
-        (repository / "word.py").write_text(f"WORD = {word!r}\n")
-        (repository / "Tasks.py").write_text(
-            tasks
-            + f"\n\nfrom word import WORD\n\n\nclass Says(Base):\n    def run(self):\n        import later_{word}\n        return [WORD, later_{word}.WORD, os.getcwd()]\n"
-        )
-        (repository / f"later_{word}.py").write_text(f"WORD = 'later ' + {word!r}\n")
-
-    says("first")
-    arena.commit()
-    arena.queue("a", "Says")
-    says("second")
-    arena.queue("b", "Says", UNSAFE_ignoreDirtyCheck=True)
-    arena.commit()
-    git(repository, "commit", "--quiet", "--amend", "--message=amended")
-    git(repository, "update-ref", "HEAD", git(repository, "commit-tree", "HEAD^{tree}", "-m", "rebased"))
-    git(repository, "reflog", "expire", "--expire=now", "--all")
-    git(repository, "gc", "--quiet", "--prune=now")
-    shutil.rmtree(repository)
-    arena.work()
-    for run, word in {"a": "first", "b": "second"}.items():
-        found = arena.results(run)["says"]
-        assert found[:2] == [word, f"later {word}"]
-        assert f"/Misc/snapshots/{arena.events(run, 'readied')[0]['code']['commit']}" in found[2]
-
-
-def test_more_folders_of_tasks_than_hosts_never_meet_in_one_worker(arena):
-    wanted = {}
-    for n in range(4):
-        source = f"from job_orchestration import TaskBase\nimport helper\n\n\nclass Same(TaskBase):\n    def __init__(self, config):\n        pass\n\n    def run(self):\n        return ['{n}', helper.WHO]\n"
-        repository = arena.make_repository(f"code{n}", source)
-        (repository / "helper.py").write_text(f"WHO = 'helper of {n}'\n")
-        arena.commit(repository)
-        for turn in ("first", "second"):
-            arena.drop(f"{turn}{n}", "Same", pathToTasks=str(repository))
-            wanted[f"{turn}{n}"] = {"same": [str(n), f"helper of {n}"]}
-    assert not arena.ready().refused
-    said = arena.work()
-    assert {run: arena.results(run) for run in wanted} == wanted, said
-
-
-EDITABLE = """
-import importlib.machinery
-import importlib.util
-import sys
-
-MAPPING = {{"mapped": {folder!r}}}
-
-
-class Finder:
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        if name in MAPPING:
-            return importlib.util.spec_from_file_location(name, MAPPING[name] + "/__init__.py")
-
-
-Finder.__module__ = __name__
-sys.meta_path.append(Finder)
-"""
-
-
-def test_editable_installs_of_the_work_tree_are_those_of_the_commit(arena, monkeypatch):
-    repository = arena.repository
-    for folder in ("src/pathed", "src2/mapped"):
-        (repository / folder).mkdir(parents=True)
-        (repository / folder / "__init__.py").write_text("VALUE = 'committed'\n")
-    imports = "import pathed, mapped\n\n\nclass Both(Base):\n    def run(self):\n        return [pathed.VALUE, mapped.VALUE, pathed.__file__, mapped.__file__]\n"
-    with (repository / "Tasks.py").open("a") as file:
-        file.write(f"\n\n{imports}")
-    arena.commit()
-    site = arena.folder / "site"
-    site.mkdir()
-    (site / "the_finder.py").write_text(EDITABLE.format(folder=str(repository / "src2" / "mapped")))
-    (site / "sitecustomize.py").write_text("import the_finder\n")
-    path = os.pathsep.join([str(site), str(repository / "src")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    arena.queue("a", "Both")
-    for folder in ("src/pathed", "src2/mapped"):
-        (repository / folder / "__init__.py").write_text("VALUE = 'edited'\n")
-    arena.work(PYTHONPATH=os.pathsep.join([path, str(Path(__file__).parents[2])]))
-    *values, one, two = arena.results("a")["both"]
-    assert values == ["committed", "committed"]
-    assert all("/Misc/snapshots/" in file for file in (one, two))
-
-
-def test_a_module_that_still_comes_from_the_work_tree_is_a_problem_before_anything_is_queued(arena):
-    (arena.repository / ".gitignore").write_text("hidden.py\n")
-    (arena.repository / "hidden.py").write_text("VALUE = 1\n")
-    with (arena.repository / "Tasks.py").open("a") as file:
-        file.write(f"\nsys.path.append({str(arena.repository)!r})\nimport hidden\n")
-    arena.commit()
-    arena.drop("a", "Quick")
-    (problem,) = arena.ready().refused["a.yaml"]
-    assert "module hidden comes from the work tree" in str(problem)
-    assert arena.names("ConfigsToRun") == []
-
-
-# -- asking the tasks -----------------------------------------------------------------------------------------
-
-
-def test_a_validate_that_crashes_exits_or_hangs_harms_only_its_own_config(arena, monkeypatch):
-    ends = {
-        "Crashes": ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
-        "Exits": ("os._exit(0)", "ended the process with exit code 0"),
-        "Leaves": ("sys.exit('so long')", "raised SystemExit: so long"),
-        "Interrupts": ("raise KeyboardInterrupt", "raised KeyboardInterrupt"),
-        "Hangs": ("time.sleep(1000)", "took longer than 1 s"),
-        "Deaf": ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)", "took longer than 1 s"),
-        "Closes": ("os.closerange(0, 1000)", "ended the process with exit code"),
-        "Odd": ("return 7", "raised TypeError"),
-        "Text": ("return 'one sentence'", "one sentence"),
-        "Fine": ("return None", None),
-    }
-    with (arena.repository / "Tasks.py").open("a") as file:
-        for name, (source, _) in ends.items():
-            file.write(f"\n\nclass {name}(Quick):\n    def validate(self):\n        {source}\n")
-    arena.commit()
-    monkeypatch.setattr("job_orchestration.engine.checks.SILENCE_LIMIT", 1)
-    for name in ends:
-        arena.drop(name.lower(), name)
-    arena.drop("another", "Quick")
-    report = arena.ready()
-    assert sorted(q.file for q in report.queued) == ["another.yaml", "fine.yaml"]
-    for name, (_, told) in ends.items():
-        if told is not None:
-            (problem,) = report.refused[f"{name.lower()}.yaml"]
-            assert told in str(problem)

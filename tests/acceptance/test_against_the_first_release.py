@@ -1,0 +1,124 @@
+"""What a batch of 3,000 configs costs, here and in the release that this project grew from.
+
+The size is that of the first release's one known user. Both are measured in one run and in processor
+seconds of all processes, since other work on the machine changes how long things take, and what they
+cost much less.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+FIRST = TOP / ".venv" / "first-release"
+CONFIGS = 3000
+CONFIGS_OF_FIRST = 1000
+TASKS = """
+    from job_orchestration.TaskBase import TaskBase
+
+    class Nothing(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def run(self):
+            return 1
+"""
+DROP = """
+import sys
+from job_orchestration.clientUtils import saveConfigs
+
+repository, count = sys.argv[1], int(sys.argv[2])
+tasks = [{"id": "one", "method": "Nothing"}, {"id": "two", "method": "Nothing"}]
+saveConfigs({
+    f"c{n}.yaml": {
+        "githubRepository": "https://example.org/project.git", "pathToTasks": repository,
+        "outputDir": "{date}/x_%d" % n, "tasks": tasks, "modelType": "Conv", "epochs": n, "batchSize": 32,
+    }
+    for n in range(count)
+})
+"""
+
+
+def children() -> float:
+    """Processor seconds of all ended children and their descendants."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def in_folder(folder: Path) -> int:
+    return sum(1 for name in os.listdir(folder) if name.endswith(".yaml"))
+
+
+def of_this(environment: dict[str, str], workspace: Path, repository: Path, log: Path) -> tuple[float, float]:
+    """CPU milliseconds a config for `ready`, and for the work, while four workers run."""
+    base = [sys.executable, "-m", "job_orchestration"]
+    with log.open("wb") as output:
+        workers = [
+            subprocess.Popen([*base, "work"], env=environment, stdout=output, stderr=output) for _ in range(4)
+        ]
+        drop = [sys.executable, "-c", DROP, str(repository), str(CONFIGS)]
+        subprocess.run(drop, env=environment, check=True, timeout=120)
+        dropped = children()
+        subprocess.run([*base, "ready"], env=environment, check=True, timeout=300, stdout=output)
+        readied = children()
+        deadline = time.monotonic() + 300
+        while in_folder(workspace / "Completed") < CONFIGS:
+            assert time.monotonic() < deadline, "the workers did not get through"
+            assert all(worker.poll() is None for worker in workers), "a worker ended"
+            time.sleep(0.1)
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait(60)
+    return (readied - dropped) / CONFIGS * 1000, (children() - readied) / CONFIGS * 1000
+
+
+def of_first(environment: dict[str, str], folder: Path, repository: Path) -> tuple[float, float]:
+    """The same of the first release with one worker, after the one repair without which it does not start."""
+    package = folder / "first"
+    shutil.copytree(FIRST, package)
+    utils = package / "job_orchestration" / "utils.py"
+    broken = "from collections import defaultdict, Callable"
+    utils.write_text(
+        utils.read_text().replace(broken, "from collections import defaultdict\nfrom typing import Callable")
+    )
+    workspace = folder / "first-workspace"
+    workspace.mkdir()
+    own = {**environment, "PYTHONPATH": str(package), "JOB_ORCHESTRATION_WORKSPACE": str(workspace)}
+    base = [sys.executable, "-W", "ignore", "-m", "job_orchestration"]
+    quiet = {"env": own, "check": True, "timeout": 300, "capture_output": True}
+    subprocess.run(base, input=b"na\n", **quiet)
+    subprocess.run([sys.executable, "-c", DROP, str(repository), str(CONFIGS_OF_FIRST)], **quiet)
+    dropped = children()
+    subprocess.run([*base, "-action", "readyConfigs"], **quiet)
+    readied = children()
+    subprocess.run([*base, "-action", "newWorker"], **quiet)
+    worked = children()
+    assert in_folder(workspace / "ConfigsCompleted") == CONFIGS_OF_FIRST
+    return (readied - dropped) / CONFIGS_OF_FIRST * 1000, (worked - readied) / CONFIGS_OF_FIRST * 1000
+
+
+@pytest.mark.timeout(900)
+def test_three_thousand_configs_cost_less_than_in_the_first_release(
+    environment, workspace, repository, tmp_path, capsys
+):
+    if not (FIRST / "job_orchestration").is_dir():
+        pytest.skip(f"the first release is not in {FIRST.relative_to(TOP)}: make test puts it there")
+    folder = repository(TASKS)
+    first = of_first(environment, tmp_path, folder)
+    ours = of_this(environment, workspace, folder, tmp_path / "workers.log")
+    with capsys.disabled():
+        print("\nCPU milliseconds a config of two tasks: ready, work, both")
+        print(f"  first release, 1 worker: {first[0]:.2f} {first[1]:.2f} {sum(first):.2f}")
+        print(f"  this one, 4 workers:     {ours[0]:.2f} {ours[1]:.2f} {sum(ours):.2f}")
+        print(f"  ratio: {sum(ours) / sum(first):.2f}")
+    assert in_folder(workspace / "Failed") == in_folder(workspace / "ConfigSources") == 0
+    assert sum(ours) < sum(first)
