@@ -66,14 +66,16 @@ def ready(workspace: Workspace) -> Report:
     settling = intake.Settling(time.monotonic)
 
     def at_rest(name: str, status: os.stat_result) -> bool:
-        return time.time() - status.st_ctime >= _REST or settling.settled(name, status)
+        return now - status.st_ctime >= _REST or settling.settled(name, status)
 
     check = Check(workspace)
     try:
+        now = intake.clock_of(workspace.opening)
         report = ready_drops(workspace, check, at_rest)
         deadline = time.monotonic() + _PATIENCE
         while report.unsettled and time.monotonic() < deadline:
             time.sleep(0.25)
+            now = intake.clock_of(workspace.opening)
             more = ready_drops(workspace, check, at_rest)
             report.queued += more.queued
             report.refused.update(more.refused)

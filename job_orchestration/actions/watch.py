@@ -20,7 +20,7 @@ from job_orchestration.actions.check import Check
 from job_orchestration.actions.ready import Report, ready_drops
 from job_orchestration.engine.arrivals import Arrivals
 from job_orchestration.engine.queue import Wake
-from job_orchestration.files.intake import Settling
+from job_orchestration.files.intake import Settling, clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +99,7 @@ class Watch:
         self._settling = Settling(time.monotonic, REST)
         self._refusals = Refusals()
         self._skipped: set[str] = set()
+        self._now = 0.0
         self._stops = 0
 
     def run(self) -> None:
@@ -133,6 +134,7 @@ class Watch:
             while arrivals.whole:
                 self._settling.whole(arrivals.whole.popleft())
             names = set(os.listdir(self.workspace.sources))
+            self._now = clock_of(self.workspace.opening)
             self._settling.keep_only(names)
             self._refusals.keep_only(names)
             report = ready_drops(self.workspace, check, self._at_rest)
@@ -149,7 +151,7 @@ class Watch:
         if self._refusals.covers(name, status):
             self._skipped.add(name)
             return False
-        return self._settling.settled(name, status) or time.time() - status.st_ctime >= REST
+        return self._settling.settled(name, status) or self._now - status.st_ctime >= REST
 
 
 def watch(workspace: Workspace, tell: Callable[[Report], None], say: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
 from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
 from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
-from job_orchestration.model.run import Outcome, RunState, TaskState
+from job_orchestration.model.run import Outcome, RunState, TaskState, TaskStatus
 from job_orchestration.model.task import specs_of
 from job_orchestration.rules import lifecycle
 
@@ -93,7 +93,7 @@ class TaskContext:
     def __init__(self, attempt: Attempt, task: TaskState, number: int) -> None:
         self.run = attempt.run_name
         self.attempt = attempt.number
-        self.seed = attempt.state.seed
+        self.seed = attempt.seed
         self.log = logging.getLogger(task.id)
         self.store = store.FolderStore(attempt.folder, task.id, f"{attempt.number}.{number}")
         self._of = attempt
@@ -148,24 +148,27 @@ class Attempt:
         self.lock = lock
         self.writer = writer
         self.page = page
-        self.state = state
-        self.values: dict[str, Json] = {**self.state.values, "outputDir": self.folder}
+        self._folding = lifecycle.Folding(state)
+        self.seed = state.seed
+        self.specs = specs_of(state.values)
+        self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
 
     def finished(self, task_id: str) -> TaskState:
         """A task of this run that has its checkpoint."""
-        for task in self.state.tasks:
-            if task.id == task_id and task.ended_at is not None and task.outcome is Outcome.OK:
+        tasks = self._folding.state.tasks
+        for task in tasks:
+            if task.id == task_id and task.status is TaskStatus.FINISHED:
                 return task
-        done = ", ".join(t.id for t in self.state.tasks if t.outcome is Outcome.OK) or "none yet"
+        done = ", ".join(t.id for t in tasks if t.status is TaskStatus.FINISHED) or "none yet"
         raise KeyError(f"no finished task {task_id} in this run (finished: {done})")
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event; the state follows."""
-        self.state = lifecycle.step(self.state, self.writer.write(event, sync=sync))
+        self._folding.add(self.writer.write(event, sync=sync))
 
     def go_on(self) -> Verdict:
         """Run the tasks without a checkpoint, in order, until one fails or somebody says stop."""
-        while (index := self.state.current) is not None:
+        while (index := self._folding.current) is not None:
             if self.page.stop is not None:
                 return Verdict.STOPPED
             if not self._run_task(index):
@@ -173,7 +176,7 @@ class Attempt:
         return Verdict.DONE
 
     def _run_task(self, index: int) -> bool:
-        task = self.state.tasks[index]
+        task = self._folding.task(index)
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1))
         started = time.monotonic()
@@ -198,8 +201,8 @@ class Attempt:
         return True
 
     def _call(self, index: int, context: TaskContext) -> Json:
-        spec = specs_of(self.values)[index]
-        _seed(self.state.seed)
+        spec = self.specs[index]
+        _seed(self.seed)
         made: Any = loading.resolve(spec.method)(spec.merged_with(self.values))
         made.context = context
         value = made.run()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from job_orchestration.files import token
+from job_orchestration.files import journal, token
 from job_orchestration.files.token import Token
 from job_orchestration.rules.naming import TokenName
 
@@ -128,6 +128,8 @@ class Queue:
         self._heap: list[tuple[int, int, str]] = []
         self._known: set[str] = set()
         self._delayed: dict[str, Token] = {}
+        self._due: dict[str, float] = {}
+        """When the waiting of each of those is over, by the monotonic clock."""
         self._unfit: dict[str, int] = {}
         self._scan_at = 0.0
         self._running_at = 0.0
@@ -188,8 +190,7 @@ class Queue:
         self._streak = 0
         now = time.monotonic()
         dues = [self._scan_at - now, self._running_at - now]
-        moment = datetime.now(UTC)
-        dues += [(_due(t) - moment).total_seconds() for t in self._delayed.values()]
+        dues += [due - now for due in self._due.values()]
         return max(min(dues), 0.0)
 
     def _fit(self, tokens: Iterable[Token]) -> list[Token]:
@@ -205,6 +206,7 @@ class Queue:
         self._delayed.clear()
         for found in self._fit(token.scan(self._workspace.to_run)):
             self._add(found)
+        self._due = {name: due for name, due in self._due.items() if name in self._delayed}
         taken = time.monotonic() - started
         self._scan_at = time.monotonic() + max(SCAN_EVERY, 100 * taken)
 
@@ -231,6 +233,8 @@ class Queue:
             return
         if found.name.not_before is not None:
             self._delayed[found.filename] = found
+            if found.filename not in self._due:
+                self._due[found.filename] = time.monotonic() + self._wait_of(found)
         elif found.filename not in self._known:
             self._known.add(found.filename)
             heapq.heappush(self._heap, (found.mtime_ns, len(found.filename), found.filename))
@@ -238,13 +242,22 @@ class Queue:
     def _wake_delayed(self) -> None:
         if not self._delayed:
             return
-        now = datetime.now(UTC)
+        now = time.monotonic()
         for filename, found in list(self._delayed.items()):
-            if _due(found) <= now:
-                del self._delayed[filename]
+            if self._due[filename] <= now:
+                del self._delayed[filename], self._due[filename]
                 heapq.heappush(self._heap, (found.mtime_ns, len(filename), filename))
 
+    def _wait_of(self, found: Token) -> float:
+        """Seconds that a token has to wait, from when it is first seen.
 
-def _due(waiting: Token) -> datetime:
-    assert waiting.name.not_before is not None
-    return datetime.fromisoformat(waiting.name.not_before)
+        Its name tells a moment by the clock of that day; should the clock have been set since, nobody waits
+        longer than was meant.
+        """
+        assert found.name.not_before is not None
+        left = (datetime.fromisoformat(found.name.not_before) - datetime.now(UTC)).total_seconds()
+        run = token.run_of(found.path)
+        if run is None or not token.is_inside_output(run):
+            return left
+        meant = journal.wait_meant(self._workspace.run_folder(run))
+        return left if meant is None else min(left, meant)

@@ -191,8 +191,10 @@ class Worker:
             over = claim.refold().status in {Status.COMPLETE, Status.FAILED}
             moving = os.fstat(claim.descriptor).st_nlink > 1
             if not (over or moving):  # both are finished by whoever claims it next
-                until = datetime.now(UTC) + _PUT_OFF
-                self._hand_back(claim, "the disk kept it from going on", until)
+                now = datetime.now(UTC)
+                step = lifecycle.next_step(claim.state, checking.settings_of(claim.state.values), now)
+                until = step.until if isinstance(step, lifecycle.Wait) else now
+                self._hand_back(claim, "the disk kept it from going on", max(until, now + _PUT_OFF))
 
     def _pause(self, error: OSError) -> None:
         """Wait until the disk takes a durable write again; what could not be written stays as it was."""

@@ -158,6 +158,12 @@ def _on_a_server(device: int) -> bool:
     return False
 
 
+def clock_of(folder: str) -> float:
+    """The time, in Unix seconds, by the clock that dates a folder's files; it may be another machine's."""
+    os.utime(folder)
+    return os.stat(folder).st_ctime
+
+
 class Settling:
     """What is remembered of the drops from one look to the next.
 

@@ -154,6 +154,18 @@ def read(run_folder: str) -> Journal:
     return {n: read_file(run_folder, n)[0] for n in attempts(run_folder)}
 
 
+def wait_meant(run_folder: str) -> float | None:
+    """Seconds that the run was to wait when it was last handed back, by the clock of whoever did that."""
+    last = max(attempts(run_folder), default=0)
+    entries, _ = read_file(run_folder, last)
+    if not entries or not isinstance(entries[-1].event, events.HandedBack):
+        return None
+    until = entries[-1].event.not_before
+    if until is None:
+        return None
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(entries[-1].at)).total_seconds()
+
+
 class Writer:
     """The one writer of a journal file at this moment.
 

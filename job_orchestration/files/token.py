@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable, journal
 from job_orchestration.model.errors import ClaimLostError, OrchestrationError
-from job_orchestration.model.event import Claimed
+from job_orchestration.model.event import Claimed, Readied
 from job_orchestration.model.problem import Problem
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import TokenName, numbered
@@ -237,7 +237,7 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         _refuse_copy(workspace, run, descriptor, others)
         durable.sync_folder(workspace.running)
         durable.sync_folder(journal.folder_of(folder))
-        counts = lifecycle.fold(written).counts
+        counts = lifecycle.counts_of(written)
         entry = writer.write(Claimed(attempt, worker, host, os.getpid(), counts))
         return Claim(
             descriptor, target, run=run, run_folder=folder, earlier=written, claimed=entry, writer=writer
@@ -351,7 +351,8 @@ def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal
             f"Put back Output/{run}/config.yaml, or move this file to ConfigSources with another outputDir",
         )
     written = journal.read(folder)
-    if lifecycle.fold({0: written.get(0, [])}).digest != hashlib.sha256(data).hexdigest():
+    readied = [entry.event for entry in written.get(0, ())[:1]]
+    if not any(isinstance(e, Readied) and e.digest == hashlib.sha256(data).hexdigest() for e in readied):
         raise UnfitTokenError(
             f"The journal of {run} does not belong to this file",
             "Move this file to ConfigSources and ready it anew",

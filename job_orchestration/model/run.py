@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.model.event import Code, Output
     from job_orchestration.model.task import Json
+
+V = TypeVar("V")
+
+
+def replace(value: V, **changes: object) -> V:
+    """`dataclasses.replace` for frozen values with slots, in a third of its time: folds live on it."""
+    kind = type(value)
+    changed = object.__new__(kind)
+    put = object.__setattr__
+    for name in kind.__slots__:  # type: ignore[attr-defined]  # every value of ours has slots
+        put(changed, name, changes[name] if name in changes else getattr(value, name))
+    return changed
 
 
 class Status(Enum):
@@ -85,6 +97,8 @@ class TaskState:
     error: str | None = None
     permanent: bool = False
     delay_s: float | None = None
+    waited: bool = False
+    """Whether its wait after the last failure is over, or lies in the token's name."""
 
 
 @dataclass(frozen=True, slots=True)

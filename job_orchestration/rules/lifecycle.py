@@ -7,7 +7,7 @@ of the moment is void; so the fold of any events, in any order, is some state, a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
@@ -25,11 +25,11 @@ from job_orchestration.model.event import (
     TaskFinished,
     TaskStarted,
 )
-from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskState, TaskStatus
+from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskState, TaskStatus, replace
 from job_orchestration.model.task import specs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from job_orchestration.model.config import Settings
     from job_orchestration.model.task import Json
@@ -86,13 +86,17 @@ def fold(journal: Mapping[int, Sequence[Entry]]) -> RunState:
         What the events amount to, without those that a stale attempt wrote after a later one had begun:
         the highest attempt with a valid `claimed` says how many events of each earlier one it builds on.
     """
-    state = RunState()
-    counts: dict[int, int] = {}
-    for number, entries in sorted(_valid(journal).items()):
-        counts[number] = len(entries)
-        for entry in entries:
-            state = step(state, entry)
-    return replace(state, counts=counts)
+    valid = _valid(journal)
+    folding = Folding(RunState())
+    for number in sorted(valid):
+        for entry in valid[number]:
+            folding.add(entry)
+    return replace(folding.state, counts={number: len(entries) for number, entries in valid.items()})
+
+
+def counts_of(journal: Mapping[int, Sequence[Entry]]) -> dict[int, int]:
+    """Attempt to number of its events that count: what the next `claimed` builds on."""
+    return {number: len(entries) for number, entries in _valid(journal).items()}
 
 
 def _valid(journal: Mapping[int, Sequence[Entry]]) -> dict[int, Sequence[Entry]]:
@@ -108,81 +112,130 @@ def _valid(journal: Mapping[int, Sequence[Entry]]) -> dict[int, Sequence[Entry]]
     return {**valid, last: journal[last]}
 
 
-def step(state: RunState, entry: Entry) -> RunState:  # noqa: PLR0911  # one case an event
-    """The state after one more event; the same state when the event is void."""
-    event, at = entry.event, entry.at
-    target = TRANSITIONS.get((state.status, type(event)))
-    if target is None:
-        return state
-    match event:
-        case Readied():
-            return state if state.readied_at else replace(_readied(event), readied_at=at)
-        case Claimed():
-            return _claimed(state, event, at, target)
-        case TaskStarted() | TaskFinished() | TaskFailed():
-            return _task_event(state, event, at, target)
-        case Requeued():
-            tasks = tuple(_fresh(t) for t in state.tasks)
-            return replace(
-                state,
-                status=target,
-                tasks=tasks,
-                open=False,  # whoever asked lets go of it: the next claim interrupts nobody
-                interruptions=0,
-                outcome=None,
-                error=None,
-                reason=None,
-                ended_at=None,
-            )
-        case HandedBack():
-            tasks = tuple(_stopped(t) for t in state.tasks)
-            return replace(state, status=target, tasks=tasks, open=False, reason=event.reason)
-        case Completed():
-            return replace(
-                state, status=target, open=False, ended_at=at, outcome=Outcome.OK, error=None, reason=None
-            )
-        case Cancelled():
-            tasks = tuple(_stopped(t) for t in state.tasks)
-            return replace(
-                state,
-                status=target,
-                tasks=tasks,
-                open=False,
-                ended_at=at,
-                outcome=Outcome.CANCELLED,
-                reason=event.reason,
-            )
-        case GaveUp():
-            return replace(
-                state, status=target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason
-            )
-        case _:
-            assert_never(event)
+def step(state: RunState, entry: Entry) -> RunState:
+    """The state after one more event; an equal one when the event is void."""
+    folding = Folding(state)
+    folding.add(entry)
+    return folding.state
 
 
-def _readied(event: Readied) -> RunState:
-    tasks = tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values))
+class Folding:
+    """A state to which one event after the other is added.
+
+    It takes time for each event that does not grow with the number of tasks; only asking for the `state`, or
+    for the end of all attempts' tries, looks at every task.
+
+    Args:
+        state: what to go on from.
+    """
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._tasks = list(state.tasks)
+        self._index = {task.id: i for i, task in enumerate(self._tasks)}
+        self._first_open = 0
+        self._changed = False
+
+    @property
+    def state(self) -> RunState:
+        """What the events so far amount to."""
+        if self._changed:
+            self._state = replace(self._state, tasks=tuple(self._tasks))
+            self._changed = False
+        return self._state
+
+    @property
+    def current(self) -> int | None:
+        """The index of the first task without a checkpoint; `None` when all have one."""
+        while self._first_open < len(self._tasks):
+            if self._tasks[self._first_open].status is not TaskStatus.FINISHED:
+                return self._first_open
+            self._first_open += 1
+        return None
+
+    def task(self, index: int) -> TaskState:
+        """One task as it is now."""
+        return self._tasks[index]
+
+    def add(self, entry: Entry) -> None:  # noqa: C901  # one case an event
+        """Take one more event in; one that does not fit the status of the moment is void."""
+        event, at = entry.event, entry.at
+        target = TRANSITIONS.get((self._state.status, type(event)))
+        if target is None:
+            return
+        match event:
+            case TaskStarted() | TaskFinished() | TaskFailed():
+                self._task_event(event, at, target)
+            case Claimed():
+                self._claimed(event, at, target)
+            case Readied():
+                if self._state.readied_at is None:
+                    self.__init__(_readied(event, at))  # type: ignore[misc]  # the run begins here
+            case Requeued():
+                self._each_task(_fresh)
+                # Whoever asked lets go of it: the next claim interrupts nobody.
+                self._set(
+                    target, open=False, interruptions=0, outcome=None, error=None, reason=None, ended_at=None
+                )
+            case HandedBack():
+                self._each_task(_stopped)
+                self._set(target, open=False, reason=event.reason)
+            case Completed():
+                self._set(target, open=False, ended_at=at, outcome=Outcome.OK, error=None, reason=None)
+            case Cancelled():
+                self._each_task(_stopped)
+                self._set(target, open=False, ended_at=at, outcome=Outcome.CANCELLED, reason=event.reason)
+            case GaveUp():
+                self._set(target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason)
+            case _:
+                assert_never(event)
+
+    def _set(self, status: Status, **changes: object) -> None:
+        self._state = replace(self._state, status=status, **changes)
+
+    def _each_task(self, change: Callable[[TaskState], TaskState]) -> None:
+        self._tasks = [change(task) for task in self._tasks]
+        self._changed = True
+
+    def _claimed(self, event: Claimed, at: str, target: Status) -> None:
+        interrupted = self._state.open
+        if interrupted:
+            self._each_task(_stopped)
+        self._set(
+            target,
+            attempt=event.attempt,
+            worker=event.worker,
+            open=True,
+            interruptions=self._state.interruptions + interrupted,
+            started_at=self._state.started_at or at,
+        )
+
+    def _task_event(self, event: TaskStarted | TaskFinished | TaskFailed, at: str, target: Status) -> None:
+        index = self._index.get(event.task)
+        if index is None or self._tasks[index].status is TaskStatus.FINISHED:
+            return
+        self._tasks[index] = _after(self._tasks[index], event, at)
+        self._changed = True
+        match event:
+            case TaskStarted():
+                self._set(target)
+            case TaskFinished():
+                self._set(target, interruptions=0, error=None)
+            case TaskFailed():
+                self._set(target, error=event.error)
+            case _:
+                assert_never(event)
+
+
+def _readied(event: Readied, at: str) -> RunState:
     return RunState(
         config=event.config,
         digest=event.digest,
         values=event.values,
         seed=event.seed,
         code=event.code,
-        tasks=tasks,
-    )
-
-
-def _claimed(state: RunState, event: Claimed, at: str, target: Status) -> RunState:
-    interrupted = state.open
-    return replace(
-        state,
-        status=target,
-        attempt=event.attempt,
-        worker=event.worker,
-        open=True,
-        interruptions=state.interruptions + interrupted,
-        tasks=tuple(_stopped(t) for t in state.tasks) if interrupted else state.tasks,
-        started_at=state.started_at or at,
+        tasks=tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values)),
+        readied_at=at,
     )
 
 
@@ -198,26 +251,14 @@ def _fresh(task: TaskState) -> TaskState:
     return replace(task, status=TaskStatus.WAITING, failures=0, error=None, permanent=False, delay_s=None)
 
 
-def _task_event(
-    state: RunState, event: TaskStarted | TaskFinished | TaskFailed, at: str, target: Status
-) -> RunState:
-    index = next((i for i, t in enumerate(state.tasks) if t.id == event.task), None)
-    if index is None or state.tasks[index].status is TaskStatus.FINISHED:
-        return state
-    task = state.tasks[index]
+def _after(task: TaskState, event: TaskStarted | TaskFinished | TaskFailed, at: str) -> TaskState:
+    """A task after one of its own events."""
     match event:
         case TaskStarted():
-            task = replace(
-                task,
-                status=TaskStatus.RUNNING,
-                tries=task.tries + 1,
-                started_at=at,
-                ended_at=None,
-                duration_s=None,
-            )
-            state = replace(state, status=target)
+            status, tries = TaskStatus.RUNNING, task.tries + 1
+            return replace(task, status=status, tries=tries, started_at=at, ended_at=None, duration_s=None)
         case TaskFinished():
-            task = replace(
+            return replace(
                 task,
                 status=TaskStatus.FINISHED,
                 ended_at=at,
@@ -228,9 +269,8 @@ def _task_event(
                 outcome=Outcome.OK,
                 error=None,
             )
-            state = replace(state, status=target, interruptions=0, error=None)
         case TaskFailed():
-            task = replace(
+            return replace(
                 task,
                 status=TaskStatus.FAILED,
                 failures=task.failures + event.outcome.counts,
@@ -241,10 +281,8 @@ def _task_event(
                 permanent=event.permanent,
                 delay_s=event.delay_s,
             )
-            state = replace(state, status=target, error=event.error)
         case _:
             assert_never(event)
-    return replace(state, tasks=(*state.tasks[:index], task, *state.tasks[index + 1 :]))
 
 
 # -- what comes next --------------------------------------------------------------------------------------
@@ -322,8 +360,9 @@ def _after_failure(task: TaskState, settings: Settings, now: datetime, index: in
         tries = "1 try" if task.failures == 1 else f"{task.failures} tries"
         return GiveUp(f"task {task.id} failed after {tries}: {task.error}", outcome)
     delay = min(settings.retry_delay if task.delay_s is None else task.delay_s, _LONGEST_DELAY)
-    if delay > 0 and task.failures and task.ended_at is not None:
-        until = datetime.fromisoformat(task.ended_at) + timedelta(seconds=delay)
+    if delay > 0 and task.failures and task.ended_at is not None and not task.waited:
+        ended = min(datetime.fromisoformat(task.ended_at), now)  # a clock that was set back keeps nobody
+        until = ended + timedelta(seconds=delay)
         if now < until:
             return Wait(until, f"task {task.id} failed; the next try waits {delay:g} s")
     return Go(index)

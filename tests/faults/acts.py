@@ -21,15 +21,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from job_orchestration.files import durable
 from tests.faults import injection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from job_orchestration.engine.loading import CodePlan
     from job_orchestration.engine.messages import Message
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import Outcome
+
+    Interceptor = Callable[[durable.Operation, Callable[[], object]], object]
 
 ROOT = Path(__file__).parent.parent.parent
 VARIABLE = "JOB_ORCHESTRATION_WORKSPACE"
@@ -118,12 +121,15 @@ class Stage:
         if not real:
             _warm_up()
 
-    def act(self, *words: str, faulty: bool = False, limit: float = 5.0) -> Ended:
+    def act(
+        self, *words: str, faulty: bool = False, recorder: Interceptor | None = None, limit: float = 5.0
+    ) -> Ended:
         """Run one command to its end; one that takes longer than its limit has hung.
 
         Args:
             words: the command and its arguments.
             faulty: whether it meets the plan in `faults`.
+            recorder: called instead of each durable operation; for forks only.
             limit: seconds; three times as many for a program of its own.
         """
         started = time.monotonic()
@@ -132,7 +138,7 @@ class Stage:
             if self.real:
                 code = self._exec(words, output.fileno(), faulty, 3 * limit)
             else:
-                code = self._fork(words, output.fileno(), faulty, limit)
+                code = self._fork(words, output.fileno(), faulty, recorder, limit)
         seconds = time.monotonic() - started
         self.slowest = max(self.slowest, seconds)
         text = said.read_text(errors="replace")
@@ -162,10 +168,12 @@ class Stage:
             process.wait()
             raise AssertionError(f"{words} hung for {limit:g} s") from None
 
-    def _fork(self, words: Sequence[str], output: int, faulty: bool, limit: float) -> int:
+    def _fork(
+        self, words: Sequence[str], output: int, faulty: bool, recorder: Interceptor | None, limit: float
+    ) -> int:
         pid = os.fork()
         if pid == 0:
-            self._play(words, output, faulty)
+            self._play(words, output, faulty, recorder)
         end = os.pidfd_open(pid)
         try:
             poll = select.poll()
@@ -179,7 +187,9 @@ class Stage:
         assert not hung, f"{words} hung for {limit:g} s: {(self.folder / 'said').read_text()}"
         return code
 
-    def _play(self, words: Sequence[str], output: int, faulty: bool) -> None:
+    def _play(
+        self, words: Sequence[str], output: int, faulty: bool, recorder: Interceptor | None
+    ) -> None:
         """The act, in the fork; never returns."""
         code = 70
         try:
@@ -195,8 +205,7 @@ class Stage:
                 signal.signal(number, signal.SIG_DFL)
             _without_host()
             injection.hasten()
-            if faulty:
-                injection.install(str(self.faults))
+            durable.intercept = injection.Injection(str(self.faults)) if faulty else recorder
             from job_orchestration.cli.main import main
 
             code = main(words)

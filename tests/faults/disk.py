@@ -4,8 +4,8 @@ Before each durable operation the whole workspace is looked at, with contents, s
 without asking is known. From these looks a weak disk is computed: the content of a file is there for sure
 only as it was at its last fsync, the names in a folder only as they were at the last fsync of that folder.
 Of everything since then any part may be there, independently: names one by one, contents as they were, cut
-off in the middle, or as zeros. Two things are kept from real file systems: changes of one folder's name come
-in their order, and a rename never loses the file: the old name may stay, but it goes only if the new one came.
+off in the middle, or as zeros. Two things are taken from real file systems: what happens to one name happens
+in order, and a rename happens to both its names or to none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from job_orchestration.files.durable import Operation
 
@@ -69,19 +69,21 @@ class Recorder:
     Args:
         workspace: what is looked at.
         record: the file that it is written to.
-        die_at: the operation before which the whole family of the process is killed; 0 for none.
+        dies: the name of an operation and a part of its path: before the first such one, the process and
+            what it works for are killed.
     """
 
-    def __init__(self, workspace: Path, record: Path, die_at: int = 0) -> None:
+    def __init__(self, workspace: Path, record: Path, dies: tuple[str, str] | None = None) -> None:
         self._workspace = str(workspace)
         self._record = record
-        self._die_at = die_at
+        self._dies = dies
 
     def __call__(self, operation: Operation, call: Callable[[], object]) -> object:
         step = Step(operation.name, operation.path, look_at(self._workspace))
+        dies = self._dies is not None and operation.name == self._dies[0] and self._dies[1] in operation.path
         with self._record.open("ab") as file:
-            pickle.dump(step, file)
-        if self._die_at and len(steps_of(self._record)) == self._die_at:
+            pickle.dump(step._replace(name="death") if dies else step, file)
+        if dies:
             for process in (os.getsid(0), os.getpid()):  # its worker, and itself
                 os.kill(process, signal.SIGKILL)
         return call()
@@ -106,10 +108,8 @@ class _Change:
     name: str
     target: Node | None
     old: Node | None
-    needs: _Change | None = None
-    """What must have reached the disk for this one to have: the new name of what lost this one."""
-    both: bool = False
-    """Whether that holds the other way round too, as for folders, which never have two names."""
+    other: _Change | None = None
+    """The other half of a rename."""
 
 
 @dataclass
@@ -156,7 +156,7 @@ class Disk:
             self._node(folder): {name: self._node(n) for name, n in names.items()}
             for folder, names in look.folders.items()
         }
-        self._note_names(seen, {self._node(n) for n in look.folders})
+        self._note_names(seen)
         self._seen = seen
         contents = {self._node(n): content for n, (content, _) in look.files.items()}
         for node, content in contents.items():
@@ -168,7 +168,7 @@ class Disk:
     def _node(self, number: int) -> Node:
         return number, self._epochs[number]
 
-    def _note_names(self, seen: dict[Node, dict[str, Node]], folders: set[Node]) -> None:
+    def _note_names(self, seen: dict[Node, dict[str, Node]]) -> None:
         came: list[_Change] = []
         went: list[_Change] = []
         for folder in seen.keys() | self._seen.keys():
@@ -178,8 +178,9 @@ class Disk:
                 if old != new:
                     (came if new else went).append(_Change(folder, name, new, old))
         for change in went:
-            change.needs = next((c for c in came if c.target == change.old), None)
-            change.both = change.needs is not None and change.old in folders
+            change.other = next((c for c in came if c.target == change.old and c.other is None), None)
+            if change.other is not None:
+                change.other.other = change
         self.changes += [*came, *went]
 
     def make(self, step: Step) -> None:
@@ -191,9 +192,7 @@ class Disk:
             self.files[node] = self._contents[node]
             self.written.pop(node, None)
         elif step.name == "fsync_folder" and node is not None:
-            synced = {id(c) for c in self.changes if c.folder == node}
-            synced |= {id(c.needs) for c in self.changes if c.folder == node and c.needs}
-            synced |= {id(c) for c in self.changes if c.both and id(c.needs) in synced}
+            synced = {id(c) for c in self.changes if c.folder == node or (c.other and c.other.folder == node)}
             for change in self.changes:
                 if id(change) in synced:
                     _apply(self.folders, change)
@@ -224,7 +223,7 @@ class Disk:
         yield list(self.changes), everything
         for single in self.changes:
             yield [c for c in self.changes if c is not single], everything
-            yield [single], everything
+            yield [c for c in self.changes if c is single or c is single.other], everything
         for node in files:
             yield list(self.changes), {n: c for n, c in everything.items() if n != node}
             yield list(self.changes), {**everything, node: self._some_of(node, chance)}
@@ -247,10 +246,7 @@ class Disk:
         chosen = {id(c) for c in changes}
         folders = {node: dict(names) for node, names in self.folders.items()}
         for change in self.changes:
-            needed = change.needs is not None and id(change.needs) not in chosen
-            alone = any(c.both and c.needs is change and id(c) not in chosen for c in self.changes)
-            known = change.needs is None or any(change.needs is c for c in self.changes)
-            if id(change) in chosen and not alone and not (needed and known):
+            if id(change) in chosen and (change.other is None or id(change.other) in chosen):
                 _apply(folders, change)
         made: dict[Node, Path] = {}
         self._write(target, self._top, folders, contents, made)

@@ -1,9 +1,9 @@
-"""The independent judge: what the journals' raw lines and the tasks' own notes say, held against the promises.
+"""The independent judge: the journals' raw lines and the tasks' own notes, held against what was promised.
 
 It reads files and nothing else, and uses nothing of the product's own reading: a fold that hides a double
 cannot hide it here. Two witnesses are compared. The *journals* are the product's word. The *notes* are the
-tasks' own: they write, with one `write` each and outside the workspace, when they start, that they still run,
-and when they end, stamped by the monotonic clock of the machine, together with the process that imported them.
+tasks' own: they write, with one `write` each and outside the workspace, when they start, that they still
+run, and when they end, stamped by the machine's monotonic clock, and which process had imported them.
 
 Promises, as they are judged:
 
@@ -11,8 +11,8 @@ Promises, as they are judged:
   processes of one host
 - attempts increase: in time, by the notes; and each builds on no more than what lies in the earlier files
 - whoever was taken over is silent: no earlier file has more lines than the last `claimed` builds on
-- one commit a task: one raw `task_finished` in all files, of an execution that reached its end, and no start of
-  that task after it
+- one commit a task: one raw `task_finished` in all files, of an execution that reached its end, and no start
+  of that task after it
 - acknowledged means durable: whoever started a task found the checkpoint of the task before it in the journal
 - no overlap: the executions of one run never share a moment
 - nothing runs without a word: there is a `task_started` for every start that was noted
@@ -40,7 +40,7 @@ def note(kind, context, task):
     with open(os.environ["STORM_EVENTS"], "ab", buffering=0) as file:
         file.write((" ".join(map(str, words)) + "\\n").encode())
 """
-"""What a ``Tasks.py`` needs in order to be a witness: ``note("start" | "tick" | "end", self.context, id)``."""
+"""What makes a ``Tasks.py`` a witness: ``note("start" | "tick" | "end", self.context, id)``."""
 
 
 class Note(NamedTuple):

@@ -125,9 +125,9 @@ def fired(folder: Path) -> int:
     return int(_STATE.unpack((folder / "state").read_bytes())[1])
 
 
-def install(folder: str | None = None) -> None:
-    """Have this process's durable operations meet the plan of a folder, or of the one that the environment names."""
-    folder = folder or os.environ.get(VARIABLE)
+def install() -> None:
+    """Have this process's durable operations meet the plan of the folder that the environment names, if it does."""
+    folder = os.environ.get(VARIABLE)
     if folder:
         from job_orchestration.files import durable
 

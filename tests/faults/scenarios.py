@@ -109,16 +109,16 @@ def _failed_and_mended(stage: Stage) -> None:
     (stage.folder / "mended").touch()
 
 
-def _to_be_handed_back(stage: Stage) -> None:
+def to_be_handed_back(stage: Stage) -> None:
     _made_once(stage, RUN.replace(":Save", ":Stops").replace(":Use", ":Save"), ("ready",))
 
 
-def _done_before(stage: Stage) -> None:
+def done_before(stage: Stage) -> None:
     _made_once(stage, RUN, ("ready",), WORK)
     drop(stage, "a", f"overwriteOutputFine: true\n{RUN}")
 
 
-def _old_run_in_trash(stage: Stage) -> list[str]:
+def old_run_in_trash(stage: Stage) -> list[str]:
     """The overwritten run must be in the trash, whole, with its token; not twice, and not in pieces."""
     trash = stage.workspace / "Misc" / "trash"
     runs = [p for p in trash.glob("*/a") if len(verdict.finished(p)) == 2]
@@ -210,16 +210,16 @@ SCENARIOS = (
     ),
     Scenario(
         "handing back",
-        _to_be_handed_back,
+        to_be_handed_back,
         (WORK,),
         {"append": 4, "create": 1, "fsync": 2, "fsync_folder": 4, "link": 1, "rename": 1, "unlink": 1},
     ),
     Scenario(
         "overwriting",
-        _done_before,
+        done_before,
         (("ready",),),
         {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 12, "link": 2, "mkdir": 2, "rename": 1, "unlink": 5},
-        check=_old_run_in_trash,
+        check=old_run_in_trash,
     ),
     Scenario(
         "recovering an opening",
@@ -268,13 +268,18 @@ def recover(stage: Stage, scenario: Scenario) -> None:
         shutil.rmtree(stage.workspace / "ConfigSources")  # with the examples that are furnished, or not
         (stage.workspace / "ConfigSources").mkdir()
         drop(stage, "a")
+    go_on(stage)
+    if scenario.acts[0][0] == "retry" and verdict.tokens(stage.workspace) == {"a": ["Failed"]}:
+        stage.act("retry", "a")
+        _work_off(stage)
+
+
+def go_on(stage: Stage) -> None:
+    """Ready what there is to be readied or settled, and work off what waits."""
     lying = verdict.tokens(stage.workspace)
     if any("ConfigSources" in places for places in lying.values()) or _names(stage.workspace / "Misc/opening"):
         stage.act("ready")
     _work_off(stage)
-    if scenario.acts[0][0] == "retry" and verdict.tokens(stage.workspace) == {"a": ["Failed"]}:
-        stage.act("retry", "a")
-        _work_off(stage)
 
 
 def _work_off(stage: Stage) -> None:
@@ -314,6 +319,7 @@ def play(stage: Stage, scenario: Scenario, at: int, kind: str) -> list[str]:
     recover(stage, scenario)
     found += verdict.findings(stage.workspace, scenario.ends, acknowledged)
     found += scenario.check(stage)
+    found += [f"{path} is left over" for path in (stage.workspace / "Output").glob("**/.partial")]
     if kind in injection.ERRORS and not scenario.fails:
         found += _failures(stage, scenario)
     return found

@@ -1,14 +1,13 @@
-"""A storm: many runs, several workers, and kills at random, told afterwards by what really happened.
+"""A storm: many runs, several workers, and blows at random; told afterwards by what really happened.
 
-The tasks write down, outside the workspace and with one `write` each, that they begin, that they still run,
-and that they end. `Storm.findings` compares that, and the raw lines of all journals, with what was promised;
-it uses nothing of the product's own reading, so that a fold which hides a double cannot hide it here.
+The tasks write down, outside the workspace, that they begin, that they still run, and that they end.
+`Storm.findings` has `history` judge that together with the raw lines of all journals, and looks itself for lost
+configs and for processes that were left behind.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
+import heapq
 import os
 import random
 import signal
@@ -16,53 +15,87 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+from tests.faults import history
 
-TASKS = """
-import os, subprocess, time
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+TASKS = (
+    history.NOTE
+    + """
+import subprocess
 from job_orchestration import TaskBase
-
-def note(*words):
-    with open(os.environ["STORM_EVENTS"], "ab", buffering=0) as file:
-        file.write((" ".join(map(str, words)) + "\\n").encode())
 
 class Work(TaskBase):
     def __init__(self, config):
         self.config = config
 
     def run(self):
-        me = f"{self.context.run} {self.config['id']} {self.context.attempt} {os.getpid()}"
-        note("start", me, time.monotonic_ns())
+        note("start", self.context, self.config["id"])
         if self.config.get("litter"):
             subprocess.Popen(["setsid", "sleep", "1000"])
         end = time.monotonic() + self.config["seconds"]
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.02))
-            note("tick", me, time.monotonic_ns())
-        note("end", me, time.monotonic_ns())
+            note("tick", self.context, self.config["id"])
+        note("end", self.context, self.config["id"])
         return {"pid": os.getpid()}
 """
+)
+IDS = ("one", "two", "three")
+KILLS = {"one": 1.0}
+"""Single members are killed, of whatever kind."""
+GROUPS = {"one": 6.0, "sleeper": 1.0, "group": 1.0}
+"""The same; and now and then a worker while its host sleeps, or worker, host and child at once."""
+STOPS = {"stop": 5.0, "one": 1.0}
+"""Members are stopped for a while, and sometimes one is killed."""
 
 
 class Storm:
-    """One storm, from the empty workspace to the verdict."""
+    """One storm, from the empty workspace to the verdict.
+
+    Args:
+        folder: where everything is made.
+        runs: how many, of three tasks each.
+        seconds: how long a task takes.
+        package: the folder of another `job_orchestration`, to be used instead of the installed one.
+        seed: of the blows.
+        litter: one run in so many starts a program that leaves its session and never ends.
+        values: more keys for each config.
+    """
 
     def __init__(
-        self, folder: Path, *, runs: int, seconds: float, package: Path | None = None, seed: int = 1
+        self,
+        folder: Path,
+        *,
+        runs: int,
+        seconds: float,
+        package: Path | None = None,
+        seed: int = 1,
+        litter: int = 10,
+        values: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = folder
         self.runs = runs
         self.seconds = seconds
+        self.litter = litter
+        self.values = {"maxAttempts": 1000, "maxInterruptions": 1000, **(values or {})}
         self.random = random.Random(seed)
         self.workspace = folder / "workspace"
         self.events = folder / "events"
         self.events.touch()
         self.kills: Counter[str] = Counter()
+        """What was killed, by kind; a group counts for each of its members."""
+        self.stops = 0
+        self.struck_children: list[int] = []
+        """Children that were killed alone."""
         self.workers: list[subprocess.Popen[bytes]] = []
+        self._sleeping: list[tuple[float, int]] = []
         self.log = (folder / "workers.log").open("ab")
         self.environment = {
             **os.environ,
@@ -71,6 +104,11 @@ class Storm:
         }
         if package is not None:
             self.environment["PYTHONPATH"] = str(package)
+
+    @property
+    def blows(self) -> int:
+        """How often somebody was killed or stopped."""
+        return sum(self.kills.values()) + self.stops
 
     def prepare(self) -> None:
         """Make the repository and the configs, and ready them."""
@@ -81,20 +119,19 @@ class Storm:
         for command in (["init", "-q"], ["add", "."], commit):
             subprocess.run(["git", *command], cwd=repository, check=True, timeout=60)
         self.command("init")
+        more = "".join(f"{key}: {value}\n" for key, value in self.values.items())
         for n in range(self.runs):
             config = textwrap.dedent(f"""\
                 pathToTasks: {repository}
                 outputDir: storm/{n}
-                maxAttempts: 1000
-                maxInterruptions: 1000
                 seconds: {self.seconds}
-                litter: {"true" if n % 10 == 0 else "false"}
+                litter: {"true" if n % self.litter == 0 else "false"}
                 tasks:
                 - {{id: one, method: Work}}
                 - {{id: two, method: Work}}
                 - {{id: three, method: Work}}
                 """)
-            (self.workspace / "ConfigSources" / f"r{n}.yaml").write_text(config)
+            (self.workspace / "ConfigSources" / f"r{n}.yaml").write_text(config + more)
         self.command("ready")
 
     def command(self, *words: str) -> None:
@@ -104,7 +141,7 @@ class Storm:
             env=self.environment,
             cwd=self.folder,
             check=True,
-            timeout=300,
+            timeout=600,
             stdout=self.log,
             stderr=self.log,
         )
@@ -116,53 +153,95 @@ class Storm:
             subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=self.log, stderr=self.log)
         )
 
-    def rage(self, *, workers: int, kills: int, limit: float) -> None:
-        """Kill members of the workers' families at random until all runs are done; replace killed workers.
+    # -- the weather --------------------------------------------------------------------------------------
 
-        The kills are spread over the runs, so that the storm lasts as long as the work does.
+    def rage(
+        self,
+        *,
+        workers: int,
+        blows: int,
+        limit: float,
+        weather: Mapping[str, float] = KILLS,
+        between: float = 0.05,
+    ) -> None:
+        """Strike until all runs are done, and so often at least; replace the workers that were killed.
+
+        The blows are spread over the runs, so that the storm lasts as long as the work does.
+
+        Args:
+            workers: how many there are at any time.
+            blows: how many at least.
+            limit: seconds until it must be over.
+            weather: the kinds of blows, and how likely each is.
+            between: seconds between two blows, at the least.
         """
         for _ in range(workers):
             self.start_worker()
         deadline = time.monotonic() + limit
         while (done := self.completed()) < self.runs:
             assert time.monotonic() < deadline, f"not done in time: {done} of {self.runs} runs"
-            time.sleep(0.05)
-            struck = sum(self.kills.values())
-            if struck < kills and struck <= kills * 1.1 * done / self.runs + 2:
-                self.strike()
-            for n, worker in enumerate(self.workers):
-                if worker.poll() is not None:
-                    del self.workers[n]
-                    self.start_worker()
-                    break
+            time.sleep(between)
+            if self.blows < blows and self.blows <= blows * 1.1 * done / self.runs + workers:
+                self.strike(weather)
+            self.wake()
+            self.replace()
         self.end()
 
-    def strike(self) -> None:
-        """Kill one member of one family; now and then its host sleeps through the death of the worker."""
-        worker = self.random.choice(self.workers)
-        family = members(worker.pid)
-        kind = self.random.choice([k for k, found in family.items() if found] or ["worker"])
-        found = family[kind] or [worker.pid]
-        victim = self.random.choice(found)
-        sleeper = None
-        if kind == "worker" and family["host"] and self.random.random() < 0.5:
-            sleeper = family["host"][-1]
-        with suppress(ProcessLookupError):
-            if sleeper is not None:
-                os.kill(sleeper, signal.SIGSTOP)
-            os.kill(victim, signal.SIGKILL)
-            self.kills[kind] += 1
-        if sleeper is not None:
-            time.sleep(self.random.uniform(0.5, 1.5))
+    def replace(self) -> None:
+        """Start a worker for each that is gone."""
+        for worker in [w for w in self.workers if w.poll() is not None]:
+            self.workers.remove(worker)
+            self.start_worker()
+
+    def wake(self, *, all_of_them: bool = False) -> None:
+        """Continue the stopped whose time has come."""
+        while self._sleeping and (all_of_them or self._sleeping[0][0] <= time.monotonic()):
+            _, pid = heapq.heappop(self._sleeping)
             with suppress(ProcessLookupError):
-                os.kill(sleeper, signal.SIGCONT)
+                os.kill(pid, signal.SIGCONT)
+
+    def strike(self, weather: Mapping[str, float] = KILLS) -> None:
+        """Strike one family, as the weather is."""
+        family = members(self.random.choice(self.workers).pid)
+        kinds = [kind for kind, found in family.items() if found]
+        kind = self.random.choice(kinds)
+        victim = self.random.choice(family[kind])
+        (blow,) = self.random.choices(list(weather), list(weather.values()))
+        if blow == "one":
+            self.kill(kind, victim)
+            if kind == "child":
+                self.struck_children.append(victim)
+        elif blow == "group":
+            for kind in ("worker", "host", "child"):
+                for pid in family[kind]:
+                    self.kill(kind, pid)
+        elif blow == "sleeper":
+            for pid in family["host"][-1:]:
+                self.stop(pid)
+            self.kill("worker", family["worker"][0])
+        else:
+            self.stop(victim)
+            self.stops += 1
+
+    def kill(self, kind: str, pid: int) -> None:
+        """End a process, and count it."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            self.kills[kind] += 1
+
+    def stop(self, pid: int) -> None:
+        """Stop a process for a while; `wake` has it go on."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            heapq.heappush(self._sleeping, (time.monotonic() + self.random.uniform(0.2, 3), pid))
 
     def completed(self) -> int:
         """How many tokens lie in Completed."""
-        return len(list((self.workspace / "Completed").iterdir()))
+        return len(os.listdir(self.workspace / "Completed"))
 
     def end(self) -> None:
         """Stop the workers politely."""
+        self.wake(all_of_them=True)
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
@@ -171,9 +250,13 @@ class Storm:
 
     # -- the verdict --------------------------------------------------------------------------------------
 
+    def history(self) -> history.History:
+        """What there is to be judged."""
+        return history.read(self.workspace, self.events, [f"storm/{n}" for n in range(self.runs)])
+
     def findings(self) -> list[str]:
         """Everything that was promised and did not hold; empty when all is well."""
-        return [*self._lost(), *self._raw_journals(), *self._overlaps(), *self._left_behind()]
+        return [*self._lost(), *history.findings(self.history(), IDS), *left_behind(self.alive)]
 
     def _lost(self) -> list[str]:
         found: Counter[str] = Counter()
@@ -184,45 +267,6 @@ class Storm:
         wrong = [f"{name}: {found[name]} tokens" for name in wanted if found[name] != 1]
         done = {p.stem for p in (self.workspace / "Completed").glob("*.yaml")}
         return [*wrong, *(f"{name}: not in Completed" for name in wanted - done)]
-
-    def _raw_journals(self) -> list[str]:
-        wrong = []
-        for n in range(self.runs):
-            finished: Counter[str] = Counter()
-            started_after: list[str] = []
-            for path in sorted((self.workspace / "Output" / "storm" / str(n) / "journal").glob("*.jsonl")):
-                for line in path.read_bytes().split(b"\n"):
-                    with suppress(ValueError):
-                        event = json.loads(line)
-                        if event["event"] == "task_finished":
-                            finished[event["task"]] += 1
-                        elif event["event"] == "task_started" and finished[event["task"]]:
-                            started_after.append(event["task"])
-            tasks = ("one", "two", "three")
-            wrong += [f"r{n}: {t} finished {finished[t]} times" for t in tasks if finished[t] != 1]
-            wrong += [f"r{n}: {t} started again after it had finished" for t in started_after]
-        return wrong
-
-    def _overlaps(self) -> list[str]:
-        """Executions of one run at the same time: each lasts from its first to its last sign of life."""
-        seen: dict[str, dict[tuple[str, str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
-        for line in self.events.read_text().splitlines():
-            _, run, task, attempt, pid, at = line.split()
-            seen[run][task, attempt, pid].append(int(at))
-        wrong = []
-        for run, executions in seen.items():
-            spans = sorted((min(t), max(t), who) for who, t in executions.items())
-            for (_, end, first), (start, _, second) in itertools.pairwise(spans):
-                if start < end:
-                    wrong.append(f"{run}: {first} and {second} overlap by {(end - start) / 1e6:.1f} ms")
-        return wrong
-
-    def _left_behind(self) -> list[str]:
-        """Processes of this storm that live on, two seconds after the last worker went."""
-        deadline = time.monotonic() + 2
-        while (left := self.alive()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return [f"left behind: {p}" for p in left]
 
     def alive(self) -> list[str]:
         """Processes that carry this workspace in their environment."""
@@ -235,13 +279,30 @@ class Storm:
         return found
 
 
+def left_behind(alive: Callable[[], list[str]], seconds: float = 2.0) -> list[str]:
+    """Who is still there after so many seconds, counted in short sleeps: a machine that stands still waits."""
+    for _ in range(round(seconds / 0.02)):
+        if not alive():
+            return []
+        time.sleep(0.02)
+    return [f"left behind: {who}" for who in alive()]
+
+
 def members(worker: int) -> dict[str, list[int]]:
-    """The processes of a worker's family by what they are."""
-    family: dict[str, list[int]] = {"worker": [worker], "host": [], "child": [], "grandchild": []}
-    with suppress(psutil.Error):
-        for host in psutil.Process(worker).children():
-            family["host"].append(host.pid)
-            for child in host.children():
-                family["child"].append(child.pid)
-                family["grandchild"] += [p.pid for p in child.children(recursive=True)]
-    return family
+    """The processes of a worker's family by what they are; the worker itself always counts as one."""
+    hosts = children(worker)
+    found = [child for host in hosts for child in children(host)]
+    below = [pid for child in found for pid in _descendants(child)]
+    return {"worker": [worker], "host": hosts, "child": found, "grandchild": below}
+
+
+def children(pid: int) -> list[int]:
+    """The children that a process's main thread has."""
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _descendants(pid: int) -> list[int]:
+    direct = children(pid)
+    return [*direct, *(far for near in direct for far in _descendants(near))]

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,7 @@ from tests.faults.acts import Stage
 from tests.faults.figures import figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.faults.disk import Disk
+    from collections.abc import Callable, Iterable, Iterator
 
 WORK = scenarios.WORK
 
@@ -36,9 +35,10 @@ class Story:
 
     name: str
     prepare: Callable[[Stage], None]
-    acts: tuple[tuple[tuple[str, ...], str | None], ...]
-    """The words, and the part of the path of the operation before which everybody dies."""
+    acts: tuple[tuple[tuple[str, ...], tuple[str, str] | None], ...]
+    """The words, and the operation before which everybody dies: its name, and a part of its path."""
     runs: tuple[str, ...] = ("a",)
+    check: Callable[[Stage], list[str]] = lambda _: []
 
 
 def two_dropped(stage: Stage) -> None:
@@ -49,18 +49,23 @@ def two_dropped(stage: Stage) -> None:
 
 STORIES = (
     Story("life", scenarios.dropped, ((("ready",), None), (WORK, None))),
-    Story("handing back", scenarios._to_be_handed_back, ((WORK, None), (WORK, None))),
-    Story("overwriting", scenarios._done_before, ((("ready",), None),)),
+    Story("handing back", scenarios.to_be_handed_back, ((WORK, None), (WORK, None))),
+    Story("overwriting", scenarios.done_before, ((("ready",), None),), check=scenarios.old_run_in_trash),
     Story(
         "an opening that died",
         two_dropped,
-        ((("ready",), "link /ConfigsToRun/b.yaml"), (("ready",), None)),
+        ((("ready",), ("link", "/ConfigsToRun/b.yaml")), (("ready",), None)),
         ("a", "b"),
     ),
     Story(
-        "a checkpoint that was not synced",
+        "a move that died",
         scenarios.dropped,
-        ((("ready",), None), (WORK, "fsync /journal/000001.jsonl"), (WORK, None)),
+        ((("ready",), None), (WORK, ("unlink", "/Running/")), (WORK, None)),
+    ),
+    Story(
+        "a checkpoint that was not synced when its worker died",
+        scenarios.dropped,
+        ((("ready",), None), (WORK, ("fsync", "/journal/000001.jsonl")), (WORK, None)),
     ),
 )
 every_story = pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name.replace(" ", "-"))
@@ -78,39 +83,92 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def record(stage: Stage, story: Story) -> Path:
+def recorded(stage: Stage, story: Story) -> Path:
     """Play a story and write down what happened."""
     story.prepare(stage)
-    found = stage.folder / "record"
-    found.unlink(missing_ok=True)
+    record = stage.folder / "record"
+    record.unlink(missing_ok=True)
     for words, dies in story.acts:
-        stage.record(words, found, dies)
-    return found
+        stage.act(*words, recorder=disk.Recorder(stage.workspace, record, dies))
+    return record
 
 
-class Replay:
-    """The power cuts of one story.
+def cut(
+    folder: Path, story: Story, number: int, forgets: frozenset[str] = frozenset(), *, real_every: int = 0
+) -> Iterator[tuple[str, list[str]]]:
+    """Cut the power of a story in so many ways; each is told with what was found wrong after the recovery.
 
     Args:
-        stage: where the story was played.
-        story: what was played.
-        forgets: operations that do nothing, for the controls.
+        folder: where everything is made.
+        story: what was going on.
+        number: how many cuts.
+        forgets: operations that do nothing on this disk.
+        real_every: after every so many recoveries one is done by the real programs.
     """
+    stage = Stage(folder / "played")
+    record = recorded(stage, story)
+    stages = [Stage(folder / "recovered"), Stage(folder / "recovered_by_programs", real=True)]
+    chance = random.Random(6)
+    last = sum(1 for _ in disk.followed(stage.workspace, record))
+    shares = Counter(chance.randrange(last) for _ in range(number))
+    played = 0
+    for moment, state in enumerate(disk.followed(stage.workspace, record, forgets)):
+        left = list(state.states(max(shares[moment], 5), chance))
+        acknowledged = {
+            (line["run"], line["task"]): line.get("result")
+            for line in state.synced_lines()
+            if line["event"] == "task_finished" and story.name != "overwriting"  # the old run has that name too
+        }
+        for changes, contents in chance.sample(left, min(len(left), shares[moment])):
+            played += 1
+            recovery = stages[bool(real_every) and played % real_every == 0]
+            shutil.rmtree(recovery.workspace, ignore_errors=True)
+            state.materialise(recovery.workspace, changes, contents)
+            yield f"{story.name}, cut at {moment}", judged(recovery, story, acknowledged)
 
-    def __init__(self, stage: Stage, story: Story, forgets: frozenset[str] = frozenset()) -> None:
-        self.story = story
-        self.stage = stage
-        self.root = stage.workspace
-        self.record = record(stage, story)
-        self.forgets = forgets
-        self.chance = random.Random(6)
-        self.played = 0
 
-    def cuts(self, number: int) -> list[tuple[int, list[Any], dict[Any, bytes]]]:
-        """Some of the states that the story may be cut to, spread over its operations."""
-        found = [
-            (at, changes, contents)
-            for at, state in enumerate(disk.followed(self.root, self.record, self.forgets))
-            for changes, contents in state.states(6, self.chance)
-        ]
-        return found if len(found) <= number else [found[i * len(found) // number] for i in range(number)]
+def judged(stage: Stage, story: Story, acknowledged: dict[tuple[str, str], Any]) -> list[str]:
+    """Recover, and see what is wrong then."""
+    before = verdict.tokens(stage.workspace)
+    lost = [f"{run} is nowhere" for run in story.runs if run not in before]
+    try:
+        scenarios.go_on(stage)
+        ends = dict.fromkeys(story.runs, "Completed")
+        return [*lost, *verdict.findings(stage.workspace, ends, acknowledged), *story.check(stage)]
+    except (AssertionError, OSError) as error:
+        return [*lost, str(error)]
+
+
+def findings(cuts: Iterable[tuple[str, list[str]]], part: str) -> list[str]:
+    """All that was found wrong in some cuts, and the figures."""
+    told = list(cuts)
+    wrong = [f"{where}: {what}" for where, found in told for what in found]
+    print(*wrong, sep="\n")
+    figure("F6", f"{part}: states / findings", f"{len(told)} / {len(wrong)}")
+    return wrong
+
+
+@every_story
+def test_no_power_cut_loses_or_doubles_anything(story: Story, folder: Path) -> None:
+    assert findings(cut(folder, story, 36), story.name) == []
+
+
+@pytest.mark.parametrize(
+    "forgets", [("fsync", "fsync_folder"), ("fsync",), ("fsync_folder",)], ids=" and ".join
+)
+def test_a_disk_that_is_never_told_to_keep_anything_is_found_out(
+    forgets: tuple[str, ...], folder: Path
+) -> None:
+    for number, (where, found) in enumerate(cut(folder, STORIES[0], 100, frozenset(forgets)), 1):
+        if found:
+            figure("F6", f"control without {' and '.join(forgets)}: found out at state", number)
+            print(where, found)
+            return
+    pytest.fail("nothing was missed")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@every_story
+def test_no_power_cut_of_many_loses_or_doubles_anything(story: Story, folder: Path) -> None:
+    assert findings(cut(folder, story, 600, real_every=25), f"{story.name}, long") == []

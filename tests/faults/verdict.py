@@ -124,6 +124,4 @@ def _locked(workspace: Path) -> list[str]:
 
 def _left_over(workspace: Path) -> list[str]:
     """Half-made things that a recovery is to take away."""
-    opening = [f"Misc/opening/{name} is left over" for name in os.listdir(workspace / "Misc" / "opening")]
-    partial = [f"{path} is left over" for path in (workspace / "Output").glob("**/.partial")]
-    return [*opening, *partial]
+    return [f"Misc/opening/{name} is left over" for name in os.listdir(workspace / "Misc" / "opening")]
