@@ -90,6 +90,8 @@ class Check:
         for candidate in found:
             self._choose_run(candidate, claimed)
         self._ask(found)
+        for candidate in found:
+            candidate.problems.sort(key=lambda p: (p.line, p.column))
         return found
 
     def _read(self, drop: Drop, defaults: Mapping[str, Json]) -> Candidate:

@@ -94,14 +94,15 @@ def of_first(environment: dict[str, str], folder: Path, repository: Path) -> tup
     workspace.mkdir()
     own = {**environment, "PYTHONPATH": str(package), "JOB_ORCHESTRATION_WORKSPACE": str(workspace)}
     base = [sys.executable, "-W", "ignore", "-m", "job_orchestration"]
-    quiet = {"env": own, "check": True, "timeout": 300, "capture_output": True}
-    subprocess.run(base, input=b"na\n", **quiet)
-    subprocess.run([sys.executable, "-c", DROP, str(repository), str(CONFIGS_OF_FIRST)], **quiet)
-    dropped = children()
-    subprocess.run([*base, "-action", "readyConfigs"], **quiet)
-    readied = children()
-    subprocess.run([*base, "-action", "newWorker"], **quiet)
-    worked = children()
+
+    def run(*command: str) -> float:
+        subprocess.run(command, env=own, check=True, timeout=300, input=b"na\n", capture_output=True)
+        return children()
+
+    run(*base)
+    dropped = run(sys.executable, "-c", DROP, str(repository), str(CONFIGS_OF_FIRST))
+    readied = run(*base, "-action", "readyConfigs")
+    worked = run(*base, "-action", "newWorker")
     assert in_folder(workspace / "ConfigsCompleted") == CONFIGS_OF_FIRST
     return (readied - dropped) / CONFIGS_OF_FIRST * 1000, (worked - readied) / CONFIGS_OF_FIRST * 1000
 
