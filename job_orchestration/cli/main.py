@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if os.name != "posix":
+        return _complain("job_orchestration needs Linux or macOS. On Windows, run it in WSL.", _TROUBLE)
     code = 0
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))

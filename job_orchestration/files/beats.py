@@ -10,7 +10,8 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from types import NoneType
+from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable
 
@@ -36,6 +37,15 @@ class Beat:
     """What the task last said of its progress; `None` when it said nothing."""
 
 
+_TYPES: Final = {
+    **dict.fromkeys(("worker", "host", "started_at", "at"), (str,)),
+    "pid": (int,),
+    **dict.fromkeys(("run", "task"), (str, NoneType)),
+    "attempt": (int, NoneType),
+    **dict.fromkeys(("done", "total"), (int, float, NoneType)),
+}
+
+
 def write(workspace: Workspace, beat: Beat) -> None:
     """Write a beat over the worker's last one; a full disk does not stop a worker."""
     with suppress(OSError):
@@ -59,11 +69,12 @@ def read(workspace: Workspace) -> dict[str, Beat]:
         if not name.endswith(".json"):
             continue
         with (
-            suppress(OSError, ValueError, TypeError),
+            suppress(OSError, ValueError, TypeError, RecursionError),
             open(os.path.join(workspace.workers, name), "rb") as file,
         ):
             beat = Beat(**json.load(file))
-            found[beat.worker] = beat
+            if all(isinstance(getattr(beat, field), wanted) for field, wanted in _TYPES.items()):
+                found[beat.worker] = beat
     return found
 
 

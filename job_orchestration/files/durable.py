@@ -28,7 +28,7 @@ class Operation(NamedTuple):
     """One change that is about to be made."""
 
     name: str
-    """``create write fsync rename link unlink mkdir rmdir fsync_folder append``."""
+    """``create append fsync truncate rename link unlink mkdir fsync_folder``."""
     path: str
     data: bytes = b""
 
@@ -70,6 +70,11 @@ def append(descriptor: int, data: bytes, path: str = "") -> None:
 def sync(descriptor: int, path: str = "") -> None:
     """Make a file's content durable."""
     _do(Operation("fsync", path), lambda: _fdatasync(descriptor))
+
+
+def truncate(descriptor: int, size: int, path: str = "") -> None:
+    """Cut off the end of a file. Syncs nothing."""
+    _do(Operation("truncate", path), lambda: os.ftruncate(descriptor, size))
 
 
 def sync_folder(path: str) -> None:

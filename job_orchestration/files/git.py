@@ -20,6 +20,7 @@ GitPython is imported when the first command runs; it takes as long as ten comma
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -46,6 +47,8 @@ _KEPT = re.compile(
     r"|CEILING_DIRECTORIES|DISCOVERY_ACROSS_FILESYSTEM)"
 )
 
+_FULL: Final = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT)}
+"""What git says when it cannot write; reading a repository never leads to it."""
 _NOT_FOUND: Final = 127
 """What ``env`` returns for a program that is not there."""
 
@@ -98,6 +101,7 @@ def run(
     Raises:
         GitError: when it fails or takes too long.
         CodeError: when there is no git.
+        OSError: when the disk is full.
     """
     missing = CodeError("git was not found", "Install git and make sure that it is on PATH")
     try:
@@ -128,6 +132,9 @@ def run(
     if status == _NOT_FOUND:
         raise missing
     if status not in accept:
+        for reason, number in _FULL.items():
+            if reason in said:
+                raise OSError(number, reason)  # git is well: it is the disk that it writes to
         raise GitError(command, said)
     assert isinstance(output, bytes)
     return output

@@ -216,7 +216,7 @@ def _intended(workspace: Workspace) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for name in _listed(workspace.opening):
         if name.endswith(".json"):
-            with suppress(OSError, ValueError, TypeError, KeyError):
+            with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
                 with open(os.path.join(workspace.opening, name), "rb") as file:
                     intents = json.load(file)
                 found |= {(i["source"], i["run"]) for i in intents}

@@ -11,8 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
+from math import isfinite
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from job_orchestration.files import durable
@@ -40,6 +43,15 @@ _KINDS: Final[dict[str, type[Any]]] = {
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _FIELDS: Final = {kind: tuple((f.name, f.default) for f in fields(kind)) for kind in _KINDS.values()}
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("config", "digest", "worker", "host", "task", "error", "reason"), (str,)),
+    **dict.fromkeys(("seed", "attempt", "pid", "number"), (int,)),
+    **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
+    **dict.fromkeys(("folder", "not_before"), (str, NoneType)),
+    "values": (dict,),
+    "permanent": (bool,),
+}
+"""What a field of an event may be; of those not named here `_typed` makes something else."""
 _PAGE: Final = 1 << 16
 _TORN: Final = b" (torn)\n"
 """Ends half a line, so that it can never be taken for a whole one: it may lack nothing but its newline."""
@@ -82,22 +94,40 @@ def decode(line: bytes) -> Entry | None:
     try:
         found = json.loads(line)
         kind = _KINDS[found.pop("event")]
-        seq, at = int(found.pop("seq")), str(found.pop("at"))
+        seq, at = int(found.pop("seq")), found.pop("at")
+        if datetime.fromisoformat(at).tzinfo is None:
+            return None
         return Entry(seq, at, kind(**_typed(found)))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
 def _typed(found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event, which are what they should be.
+
+    Raises:
+        TypeError: when one is not; or another error of those that `decode` expects.
+    """
+    for name, value in found.items():
+        if name in _TYPES and not isinstance(value, _TYPES[name]):
+            raise TypeError(name)
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(name)
     if "outcome" in found:
         found["outcome"] = Outcome(found["outcome"])
     if "code" in found:
-        found["code"] = Code(**found["code"])
+        found["code"] = Code(**{name: _text(value) for name, value in found["code"].items()})
     if "outputs" in found:
         found["outputs"] = tuple(Output(**o) for o in found["outputs"])
     if "builds_on" in found:
         found["builds_on"] = {int(k): int(v) for k, v in found["builds_on"].items()}
     return found
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def folder_of(run_folder: str) -> str:
@@ -154,6 +184,16 @@ def read(run_folder: str) -> Journal:
     return {n: read_file(run_folder, n)[0] for n in attempts(run_folder)}
 
 
+def keep(run_folder: str, attempt: int) -> None:
+    """Make an attempt's events durable: its writer may have died between a line and its sync."""
+    path = path_of(run_folder, attempt)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        durable.sync(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
 def wait_meant(run_folder: str) -> float | None:
     """Seconds that the run was to wait when it was last handed back, by the clock of whoever did that."""
     last = max(attempts(run_folder), default=0)
@@ -186,11 +226,21 @@ class Writer:
             OSError: the attempt must end; what was written of the line is void.
         """
         entry = Entry(self.written + 1, now(), event)
-        durable.append(self.descriptor, encode(entry), self.path)
+        line = encode(entry)
+        durable.append(self.descriptor, line, self.path)
         if sync:
-            durable.sync(self.descriptor, self.path)
+            self._sync(len(line))
         self.written += 1
         return entry
+
+    def _sync(self, length: int) -> None:
+        """Sync, or take the last line back: after a failed fsync every later one says that all is well."""
+        try:
+            durable.sync(self.descriptor, self.path)
+        except OSError:
+            with suppress(OSError):
+                durable.truncate(self.descriptor, os.fstat(self.descriptor).st_size - length, self.path)
+            raise
 
     def resume(self, run_folder: str, attempt: int) -> list[Entry]:
         """Take the file over from another process: count its events, and end a torn line."""

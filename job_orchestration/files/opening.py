@@ -165,6 +165,7 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     run, source, identity = str(intended["run"]), str(intended["source"]), intended["identity"]
     assert isinstance(identity, list)
     if is_opened(workspace, run):
+        durable.sync_folder(workspace.to_run)  # whoever linked the token there may have died before this
         _remove_source(workspace, source, identity)
         durable.sync_folder(workspace.sources)
         return f"{source} was queued as {run} before; finished what was left of that"
@@ -175,6 +176,9 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     for name in (journal.folder_of(folder), folder):
         with suppress(OSError):  # not there, or somebody put something into it
             os.rmdir(name)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    durable.sync_folder(folder)  # before the intent goes: what came back without one would be in the way
     return f"{source} was not queued when an earlier ready was cut short; it is readied anew"
 
 

@@ -237,6 +237,8 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         _refuse_copy(workspace, run, descriptor, others)
         durable.sync_folder(workspace.running)
         durable.sync_folder(journal.folder_of(folder))
+        for earlier in sorted(written.keys() - {0}):
+            journal.keep(folder, earlier)  # what this attempt builds on must not be forgotten before it
         counts = lifecycle.counts_of(written)
         entry = writer.write(Claimed(attempt, worker, host, os.getpid(), counts))
         return Claim(

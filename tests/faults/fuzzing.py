@@ -2,10 +2,7 @@
 
 A *target* reads some bytes the way the product does and asserts what was promised of any bytes: an answer or
 `Problem`s, in a second of the processor's time and 100 MiB. The inputs are good files broken at random; the
-input of a number is always the same one, so that a finding can be had again by its number. As a program this
-has libFuzzer look for inputs (`atheris`), guided by the branches that they reach::
-
-    python tests/faults/fuzzing.py reader CORPUS -runs=50000
+input of a number is always the same one, so that a finding can be had again by its number.
 """
 
 from __future__ import annotations
@@ -15,39 +12,12 @@ import os
 import random
 import resource
 import string
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-
-MODULES: Final = (
-    "job_orchestration.rules",
-    "job_orchestration.model",
-    "job_orchestration.files.journal",
-    "job_orchestration.files.beats",
-    "job_orchestration.files.workspace",
-)
-"""Whose branches guide the search."""
-
-
-def _instrumented() -> None:
-    """Import what is fuzzed so that its branches are seen; before anybody else imports it."""
-    import atheris
-
-    with atheris.instrument_imports(include=list(MODULES)):
-        import job_orchestration.files.beats
-        import job_orchestration.files.journal
-        import job_orchestration.rules.checking  # noqa: F401  # imported for being instrumented
-
-
-if __name__ == "__main__":
-    _instrumented()
 
 from job_orchestration.actions.status import overview
 from job_orchestration.files import beats, history, journal, views
@@ -364,32 +334,3 @@ def throw(target: str, numbers: Iterator[int], seconds: float) -> int:
         except Exception as error:
             raise AssertionError(f"{target}, input {number}: {data[:300]!r}: {error!r}") from error
     return 0
-
-
-def _in_hex(word: bytes) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in word)
-
-
-def main() -> None:
-    """Let libFuzzer look for inputs that a target cannot stand."""
-    import atheris
-
-    target, corpus, *flags = sys.argv[1:]
-    make, seeds, words = TARGETS[target]
-    Path(corpus).mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds):
-        Path(corpus, f"seed{number}").write_bytes(seed)
-    known = Path(corpus).with_suffix(".words")
-    known.write_text("".join(f'"{_in_hex(word)}"\n' for word in words if len(word) < 100))
-    call = make()
-
-    def one(data: bytes) -> None:
-        with limited():
-            call(data)
-
-    atheris.Setup([sys.argv[0], corpus, f"-dict={known}", "-max_len=20000", *flags], one)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -205,7 +205,7 @@ SCENARIOS = (
         "retry",
         _failed_and_mended,
         (("retry", "a"),),
-        {"append": 2, "create": 1, "fsync": 1, "fsync_folder": 4, "link": 1, "rename": 1, "unlink": 1},
+        {"append": 2, "create": 1, "fsync": 2, "fsync_folder": 4, "link": 1, "rename": 1, "unlink": 1},
         fails=True,
     ),
     Scenario(
@@ -225,7 +225,7 @@ SCENARIOS = (
         "recovering an opening",
         _half_opened,
         (("ready",),),
-        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 8, "link": 1, "unlink": 11},
+        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 10, "link": 1, "unlink": 11},
         {"a": "Completed", "b": "Completed"},
     ),
     Scenario(

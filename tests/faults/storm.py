@@ -1,8 +1,8 @@
 """A storm: many runs, several workers, and blows at random; told afterwards by what really happened.
 
 The tasks write down, outside the workspace, that they begin, that they still run, and that they end.
-`Storm.findings` has `history` judge that together with the raw lines of all journals, and looks itself for lost
-configs and for processes that were left behind.
+`Storm.findings` has `history` judge that together with the raw lines of all journals, and looks itself for
+lost configs and for processes that were left behind.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ class Storm:
 
 
 def left_behind(alive: Callable[[], list[str]], seconds: float = 2.0) -> list[str]:
-    """Who is still there after so many seconds, counted in short sleeps: a machine that stands still waits."""
+    """Who is still there after so many seconds, counted in sleeps: while the machine stands still, so do they."""
     for _ in range(round(seconds / 0.02)):
         if not alive():
             return []
