@@ -45,8 +45,10 @@ class Context(Protocol):
     """Which attempt at the run this is, from 1."""
     seed: int
     """The run's seed; ``random``, NumPy and PyTorch have been seeded with it."""
-    log: logging.Logger
-    """Goes to the run's ``log.log``, like everything that is printed."""
+
+    @property
+    def log(self) -> logging.Logger:
+        """Goes to the run's ``log.log``, like everything that is printed."""
 
     @property
     def store(self) -> Store:

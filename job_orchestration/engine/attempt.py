@@ -8,21 +8,18 @@ start.
 
 from __future__ import annotations
 
-import atexit
 import errno
-import faulthandler
 import logging
 import os
 import random
-import signal
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.engine import loading, sweep
+from job_orchestration.engine import interior, loading
 from job_orchestration.engine.page import Page, Verdict
 from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
@@ -36,55 +33,9 @@ if TYPE_CHECKING:
     from job_orchestration.engine.messages import Message
     from job_orchestration.model.task import Json
 
-_FORMAT: Final = "%(asctime)s [%(levelname)-5.5s]  %(message)s"
 _DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 log = logging.getLogger("job_orchestration")
-
-
-def settle_in(host: int) -> None:
-    """Turn a fresh fork, or a fresh interpreter, into a run's own process."""
-    sweep.die_with_parent(host)
-    if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
-    for number in (signal.SIGCHLD, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # SIGTERM stays ignored until there is a task
-    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
-    atexit._clear()  # noqa: SLF001  # what the host's imports registered is the host's to run
-    # The host's streams remember whether its files could seek; these are for the pipe.
-    sys.stdout = _stream(1)
-    sys.stderr = _stream(2)
-
-
-class _ToStderr(logging.StreamHandler[TextIO]):
-    """Writes to what ``sys.stderr`` is at the moment, so that it can be set up before the fork."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute there, the same to its readers
-        return sys.stderr
-
-
-def prepare_logging() -> None:
-    """Have everything that is logged printed, in the format of the first Job Orchestration."""
-    logging.basicConfig(format=_FORMAT, level=logging.INFO, handlers=[_ToStderr()], force=True)
-
-
-def _stream(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
-def leave(code: int) -> None:
-    """End the child without unwinding into whatever it was forked from."""
-    try:
-        atexit._run_exitfuncs()  # noqa: SLF001  # those that the tasks registered
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
 
 
 class TaskContext:
@@ -94,10 +45,14 @@ class TaskContext:
         self.run = attempt.run_name
         self.attempt = attempt.number
         self.seed = attempt.seed
-        self.log = logging.getLogger(task.id)
         self.store = store.FolderStore(attempt.folder, task.id, f"{attempt.number}.{number}")
         self._of = attempt
         self._id = task.id
+
+    @property
+    def log(self) -> logging.Logger:
+        """Goes to the run's log, like everything that is printed."""
+        return logging.getLogger(self._id)
 
     @property
     def resume_dir(self) -> Path:
@@ -181,7 +136,7 @@ class Attempt:
         self.write(TaskStarted(task.id, task.tries + 1))
         started = time.monotonic()
         self.page.begin_task(index, started)
-        log.info("Running task with id: %s", task.id)
+        interior.note(f"Running task with id: {task.id}")
         context = TaskContext(self, task, task.tries + 1)
         try:
             value = self._call(index, context)
@@ -197,7 +152,7 @@ class Attempt:
         self._fence()
         duration = round(time.monotonic() - started, 6)
         self.write(TaskFinished(task.id, duration, value, folder, outputs), sync=True)
-        log.info("Finished task with id: %s (%.3f s)", task.id, duration)
+        interior.note(f"Finished task with id: {task.id} ({duration:.3f} s)")
         return True
 
     def _call(self, index: int, context: TaskContext) -> Json:
@@ -216,9 +171,8 @@ class Attempt:
             raise error  # the disk's trouble is not the task's: the attempt ends uncounted
         traceback.print_exception(error)
         outcome = Outcome.OOM if isinstance(error, MemoryError) else Outcome.ERROR
-        outcome = (
-            self.page.stop or outcome
-        )  # what a task raises when it is told to stop is no fault of its own
+        # What a task raises when it is told to stop is no fault of its own.
+        outcome = self.page.stop or outcome
         delay = error.delay if isinstance(error, TemporaryError) else None
         self.write(
             TaskFailed(
@@ -255,7 +209,6 @@ def run(order: Message, lock: int, journal_file: int, page: Page, state: RunStat
     writer = journal.Writer(
         journal_file, journal.path_of(order["folder"], order["attempt"]), order["written"]
     )
-    signal.signal(signal.SIGTERM, lambda *_: _told_to_stop(page))
     if order.get("stall_timeout"):
         threading.Thread(target=_beat, args=(page, order["stall_timeout"]), daemon=True).start()
     try:
@@ -268,12 +221,6 @@ def run(order: Message, lock: int, journal_file: int, page: Page, state: RunStat
         log.error("This attempt ends, and will go on when it can write again: %s", error)  # noqa: TRY400
         return error.errno or errno.EIO
     return 0 if page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
-
-
-def _told_to_stop(page: Page) -> None:
-    """Take a SIGTERM that did not come from the host for the polite request that it is."""
-    if page.stop is None:
-        page.stop = Outcome.INTERRUPTED
 
 
 def _beat(page: Page, stall_timeout: float) -> None:

@@ -24,7 +24,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.engine import attempt, loading, memory, messages, sweep, validation
+from job_orchestration.engine import attempt, interior, loading, memory, messages, sweep, validation
 from job_orchestration.engine.page import Page
 from job_orchestration.engine.supervision import Child
 from job_orchestration.model.run import Outcome
@@ -51,7 +51,7 @@ class Host:
         """Work until the worker is gone."""
         self.spare = set(sweep._children(os.getpid()))  # noqa: SLF001  # what the imports started is not a run's
         memory.begin_counting()
-        attempt.prepare_logging()
+        interior.prepare()
         gc.collect()
         gc.freeze()  # forks share the memory of the imports, which a collection would copy
         while True:
@@ -114,12 +114,12 @@ class Host:
         try:
             self.worker.close()  # a descriptor in flight would keep the lock until both ends are closed
             child.output.become_stdio()
-            attempt.settle_in(host)
+            interior.settle_in(host, self.page)
             code = run_order(child.order, child.descriptors, self.page, state)
         except BaseException:  # noqa: BLE001  # nothing may unwind into the host's frames
             traceback.print_exc()
         finally:
-            attempt.leave(code)
+            interior.leave(code)
         return 0  # not reached
 
     def _spawn(self, child: Child) -> int:
@@ -163,7 +163,6 @@ class Host:
 def run_order(order: Message, descriptors: list[int], page: Page, state: RunState | None) -> int:
     """Do in a child what the worker, or `ready`, asked for; returns the exit code."""
     if order["kind"] == "validate":
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return validation.answer(order)
     return attempt.run(order, descriptors[0], descriptors[1], page, state or attempt.state_of(order))
 
@@ -222,11 +221,11 @@ def spawned() -> None:
     faulthandler.enable()
     code = 1
     try:
-        attempt.settle_in(request["host"])
+        interior.settle_in(request["host"], page)
         loading.load(loading.CodePlan.from_message(request["plan"]))
-        attempt.prepare_logging()
+        interior.prepare()
         code = run_order(request["order"], descriptors, page, None)
     except BaseException:  # noqa: BLE001  # said in the log; the worker sees that nothing was done
         traceback.print_exc()
     finally:
-        attempt.leave(code)
+        interior.leave(code)

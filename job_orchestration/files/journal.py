@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from job_orchestration.files import durable
 from job_orchestration.model import event as events
+from job_orchestration.model.errors import ClaimLostError
 from job_orchestration.model.event import Code, Entry, Event, Output
 from job_orchestration.model.run import Outcome
 
@@ -52,6 +53,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "permanent": (bool,),
 }
 """What a field of an event may be; of those not named here `_typed` makes something else."""
+_quoted: Final = json.encoder.encode_basestring
 _PAGE: Final = 1 << 16
 _TORN: Final = b" (torn)\n"
 """Ends half a line, so that it can never be taken for a whole one: it may lack nothing but its newline."""
@@ -71,16 +73,22 @@ def kind_of(event: Event) -> str:
 def encode(entry: Entry) -> bytes:
     """One line, its newline included. What is empty is left out."""
     event = entry.event
-    line: dict[str, object] = {"seq": entry.seq, "at": entry.at, "event": kind_of(event)}
+    parts = [f'{{"seq": {entry.seq}, "at": {_json(entry.at)}, "event": "{kind_of(event)}"']
     for name, default in _FIELDS[type(event)]:
         value = getattr(event, name)
         if value is default and value in (None, False, ()):  # a task may well have returned False
             continue
-        line[name] = value
-    return (
-        json.dumps(line, default=_plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-        + b"\n"
-    )
+        parts.append(f'"{name}": {_json(value)}')
+    return (", ".join(parts) + "}\n").encode("utf-8", "replace")
+
+
+def _json(value: object) -> str:
+    """A value as JSON; the plain ones without the machinery that the others need, for a child's sake."""
+    if type(value) is str:
+        return _quoted(value)
+    if type(value) is int:
+        return str(value)
+    return json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: object) -> object:
@@ -243,12 +251,26 @@ class Writer:
             raise
 
     def resume(self, run_folder: str, attempt: int) -> list[Entry]:
-        """Take the file over from another process: count its events, and end a torn line."""
+        """Take the file over from another process: count its events, and end a torn line.
+
+        Raises:
+            ClaimLostError: when the file was taken away, so that nothing written to it would ever be read.
+        """
+        if not self._is_there():
+            raise ClaimLostError(
+                f"The journal of {run_folder} was taken away while the run went on",
+                "Put the folder back from a copy, or ready the config anew",
+            )
         entries, torn = read_file(run_folder, attempt)
         if torn:
             durable.append(self.descriptor, _TORN, self.path)
         self.written = len(entries)
         return entries
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):
+            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+        return False
 
 
 def strict_json(value: object) -> Json:
@@ -257,6 +279,8 @@ def strict_json(value: object) -> Json:
     Raises:
         ValueError: with a sentence of what cannot be kept.
     """
+    if value is None or type(value) is bool:
+        return value
     limit = 1 << 20
 
     def scalar(found: object) -> object:

@@ -1,9 +1,8 @@
 """Commands of the product as short-lived processes, quick enough to be run by the thousand.
 
-An *act* is one command to its end, or to its death. It runs either as a program of its own, host and all
-(``exec``), or, ten times quicker, as a fork of the test that calls the same command line; there a fork also
-stands in for the host, so that the attempt still has a process of its own (``fork``). Both have the same
-durable operations in the same order, which the tests assert.
+An *act* is one command to its end, or to its death. It runs either as a program of its own, or, ten times
+quicker, as a fork of the test that calls the same command line, and forks its hosts in turn. All processes
+are there either way, and make the same durable operations in the same order, which the tests assert.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 from job_orchestration.files import durable
@@ -26,11 +26,6 @@ from tests.faults import injection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from job_orchestration.engine.loading import CodePlan
-    from job_orchestration.engine.messages import Message
-    from job_orchestration.files.workspace import Workspace
-    from job_orchestration.model.run import Outcome
 
     Interceptor = Callable[[durable.Operation, Callable[[], object]], object]
 
@@ -145,7 +140,8 @@ class Stage:
         assert "Traceback" not in text, text
         return Ended(code, text, seconds)
 
-    def _environment(self, *, faulty: bool) -> dict[str, str]:
+    def environment(self, *, faulty: bool) -> dict[str, str]:
+        """The environment of an act."""
         kept = {k: v for k, v in os.environ.items() if k != injection.VARIABLE}
         path = os.pathsep.join(map(str, (self.site, ROOT)))
         faults = {injection.VARIABLE: str(self.faults)} if faulty else {}
@@ -159,7 +155,7 @@ class Stage:
             stderr=output,
             cwd=self.folder,
             start_new_session=True,
-            env=self._environment(faulty=faulty),
+            env=self.environment(faulty=faulty),
         )
         try:
             return process.wait(limit)
@@ -187,9 +183,7 @@ class Stage:
         assert not hung, f"{words} hung for {limit:g} s: {(self.folder / 'said').read_text()}"
         return code
 
-    def _play(
-        self, words: Sequence[str], output: int, faulty: bool, recorder: Interceptor | None
-    ) -> None:
+    def _play(self, words: Sequence[str], output: int, faulty: bool, recorder: Interceptor | None) -> None:
         """The act, in the fork; never returns."""
         code = 70
         try:
@@ -199,11 +193,11 @@ class Stage:
             sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  # lives as long as the process
             sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
             os.environ.clear()
-            os.environ.update(self._environment(faulty=faulty))
+            os.environ.update(self.environment(faulty=faulty))
             sys.path.insert(0, str(self.site))
             for number in (signal.SIGALRM, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
-            _without_host()
+            _without_exec()
             injection.hasten()
             durable.intercept = injection.Injection(str(self.faults)) if faulty else recorder
             from job_orchestration.cli.main import main
@@ -216,81 +210,71 @@ class Stage:
             os._exit(code)
 
 
-class ForkedHost:
-    """Stands in for `engine.hosts.Host`: forks the attempt's child from the worker itself.
+class ForkedProgram:
+    """Stands in for `subprocess.Popen` of a host: forks it, and closes what an exec would close."""
 
-    What is left out is what other tests are about: the warm imports, the guard over the child, the log.
-    """
-
-    def __init__(self, workspace: Workspace, plan: CodePlan) -> None:
-        from job_orchestration.engine import page
-
-        self.plan = plan
-        self.page = page.Page(page.create())
-        self.pid = self._end = -1
-        self._stopped: str | None = None
-
-    def begin(self, order: Message, descriptors: Sequence[int] = ()) -> bool:
-        self.page.reset()
-        self._stopped = None
-        worker = os.getpid()
+    def __init__(
+        self, command: Sequence[str], *, pass_fds: Sequence[int], env: dict[str, str], **_: object
+    ) -> None:
+        self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            self._play(order, descriptors, worker)
-        self._end = os.pidfd_open(self.pid)
-        return True
+            self._play(command, pass_fds, env)
 
-    def _play(self, order: Message, descriptors: Sequence[int], worker: int) -> None:
-        from job_orchestration.engine import attempt, host, loading
+    def _play(self, command: Sequence[str], kept: Sequence[int], environment: dict[str, str]) -> None:
+        """The host's life; never returns."""
+        from job_orchestration.engine import host
 
-        code = 1
         try:
             signal.set_wakeup_fd(-1)
-            log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            attempt.settle_in(worker)
-            attempt.prepare_logging()
-            loading.load(self.plan)
-            code = host.run_order(order, list(descriptors), self.page, None)
+            os.setsid()
+            os.dup2(2, 1)
+            for name in os.listdir("/proc/self/fd"):
+                if int(name) > 2 and int(name) not in kept:
+                    with suppress(OSError):
+                        os.close(int(name))
+            os.environ.clear()
+            os.environ.update(environment)
+            injection.install()  # its descriptor went with the others
+            sys.argv = ["-c", *command[4:]]
+            host.main()
         except BaseException:  # noqa: BLE001  # nothing may unwind into the worker's frames
             traceback.print_exc()
         finally:
-            attempt.leave(code)
+            os._exit(1)
 
-    def wait(self, seconds: float | None, wake: int | None = None) -> Message:
-        poll = select.poll()
-        poll.register(self._end, select.POLLIN)
-        if wake is not None:
-            poll.register(wake, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
-        if self._end not in ready:
-            return {"event": "nothing"}
-        _, status = os.waitpid(self.pid, 0)
-        os.close(self._end)
-        code = os.waitstatus_to_exitcode(status)
-        verdict = int(self.page.verdict)
-        return {"event": "end", "code": code, "verdict": verdict, "stopped": self._stopped, "oom": False}
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            with suppress(ChildProcessError):
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
-    def stop(self, outcome: Outcome, grace: float) -> None:
-        self.page.stop = outcome
-        self._stopped = outcome
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-
-    def is_gone(self) -> bool:
-        return False
+    def wait(self, timeout: float = 60.0) -> int:
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("host", timeout)
+            time.sleep(0.001)
+        assert self.returncode is not None
+        return self.returncode
 
     def kill(self) -> None:
-        return None
-
-    def close(self, seconds: float = 0.0) -> None:
-        return None
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def _warm_up() -> None:
     """Import, and look up, once for all forks what every command would import and look up for itself."""
-    for module in ("actions.init", "actions.ready", "actions.retry", "actions.told", "actions.work", "cli.verbs"):
+    for module in (
+        "actions.init",
+        "actions.ready",
+        "actions.retry",
+        "actions.told",
+        "actions.work",
+        "cli.verbs",
+    ):
         importlib.import_module(f"job_orchestration.{module}")
     for module in ("engine.attempt", "engine.host", "engine.worker"):
         importlib.import_module(f"job_orchestration.{module}")
@@ -301,9 +285,11 @@ def _warm_up() -> None:
     gc.freeze()  # a collection in a fork would copy every page of the test
 
 
-def _without_host() -> None:
-    """Have this process's workers fork their children themselves, and do without the thread that watches."""
+def _without_exec() -> None:
+    """Have this process fork its hosts, and do without the thread that watches its folders."""
     from job_orchestration.engine import hosts, queue
 
-    hosts.Host = ForkedHost  # type: ignore[assignment,misc]
+    hosts.subprocess = SimpleNamespace(  # type: ignore[assignment]
+        Popen=ForkedProgram, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
+    )
     queue.FolderEvents.start = lambda _self: None  # type: ignore[method-assign]

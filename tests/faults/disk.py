@@ -1,4 +1,4 @@
-"""A disk that forgets: what a power cut may leave of a workspace, by a model weaker than any real file system.
+"""A disk that forgets: what a power cut may leave of a workspace, on a disk weaker than any real one.
 
 Before each durable operation the whole workspace is looked at, with contents, so that also what was written
 without asking is known. From these looks a weak disk is computed: the content of a file is there for sure
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from job_orchestration.files.durable import Operation
 
@@ -236,7 +236,8 @@ class Disk:
     def _some_of(self, node: Node, chance: random.Random) -> bytes:
         """A content that a file may have: an older one, or the newest whole, in part, or with zeros."""
         content = chance.choice(self.written[node])
-        sure = len(os.path.commonprefix([self.files.get(node, b""), content]))
+        synced = self.files.get(node, b"")
+        sure = len(synced) if content.startswith(synced) else 0
         cut = chance.randint(sure, len(content))
         torn = content[:cut]
         return chance.choice([content, torn, torn + bytes(len(content) - cut)])

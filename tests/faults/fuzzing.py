@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from job_orchestration.actions.status import overview
 from job_orchestration.files import beats, history, journal, views
@@ -38,6 +38,12 @@ BYTES: Final = 100 << 20
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def _words(listed: str, *others: str) -> tuple[bytes, ...]:
+    return tuple(word.encode() for word in (*listed.split(), *others))
+
+
 GOOD: Final = b"""\
 # An experiment.
 githubRepository: https://example.org/you/project.git
@@ -72,101 +78,65 @@ CONFIGS: Final = (
     b"a: &a [lol, lol]\nb: &b [*a, *a]\nc: {<<: *b}\n? [1, 2]\n: !!python/object:os.system x\n--- \nd: e\n",
     b"\xef\xbb\xbfoutputDir: caf\xc3\xa9\r\ntasks:\r\n- id: \xe2\x80\xae\r\n  method: \xf0\x9f\xa7\xac\r\n",
 )
-YAML_WORDS: Final = tuple(
-    word.encode()
-    for word in (
-        *"[ ] { } : , - ? & * ! | > ' \" % @ ` # ~ = <<: *a &a !!str !!binary --- ... \\u0000 \\x \\N".split(),
-        *"1e999 -.inf .nan 0x 0o8 1_000 9e9999 null yes no on 1:30 2026-13-45 2001-12-14t21:59:43 \u2028".split(),
-        *checking.KNOWN_KEYS,
-        *"id method .. / /etc/passwd ../../x {name} {date} {{ }} { ~held ~g000001~w. a:b.c CON nul".split(),
-        *(
-            "\n",
-            "\n  ",
-            "\t",
-            " ",
-            "\r",
-            "\0",
-            "\x1b[2J",
-            "\x85",
-            "\ud7ff",
-            "\ufeff",
-            "\U0010ffff",
-            "9" * 5000,
-        ),
-        *(
-            "[" * 40,
-            "{a: " * 40,
-            "- " * 40,
-            "? " * 40,
-            "a: &a\n" * 9,
-            "\n- *a" * 9,
-            "!" * 300,
-            "'" * 99,
-            "é" * 99,
-        ),
-    )
+YAML_WORDS: Final = _words(
+    """[ ] { } : , - ? & * ! | > ' " % @ ` # ~ = <<: *a &a !!str !!binary --- ... \\u0000 \\x \\N id method
+    1e999 -.inf .nan 0x 0o8 1_000 9e9999 null yes no on 1:30 2026-13-45 2001-12-14t21:59:43 a:b.c CON
+    .. / /etc/passwd ../../x {name} {date} {{ }} ~held ~g000001~w.""",
+    *checking.KNOWN_KEYS,
+    *("\n", "\n  ", "\t", " ", "\r", "\0", "\x1b[2J", "\x85", "\u2028", "\ud7ff", "\ufeff", "\U0010ffff"),
+    *("[" * 40, "{a: " * 40, "- " * 40, "? " * 40, "a: &a\n" * 9, "\n- *a" * 9, "!" * 300, "'" * 99),
+    *("é" * 99, "9" * 5000),
 )
 JOURNALS: Final = tuple(
     b"\n".join(p.read_bytes().strip() for p in sorted(folder.glob("*.jsonl")))
     for folder in sorted(FIXTURES.glob("workspace_format_1/workspace/Output/**/journal"))
 )
-JSON_WORDS: Final = tuple(
-    word.encode()
-    for word in (
-        *'{ } [ ] , : " \\ null true false NaN Infinity -Infinity 1e999 -1 0 1.5 "" {} [] [[]] "\\ud800"'.split(),
-        *(f'"{name}"' for name in ("seq", "at", "event", "task", "attempt", "builds_on", "values", "code")),
-        *(f'"{name}"' for name in ("result", "outputs", "outcome", "delay_s", "duration_s", "permanent")),
-        *(f'"event": "{kind}"' for kind in journal._KINDS),
-        *(
-            '"outcome": "oom"',
-            '"at": "2026-11-20"',
-            '"at": "0001-01-01T00:00:00+00:00"',
-            "9" * 400,
-            "9" * 5000,
-        ),
-        *("[" * 2000, '{"a":' * 2000, "\n", "\n\n", "\0", "\xff"),
-    )
+JSON_WORDS: Final = _words(
+    """{ } [ ] , : " \\ null true false NaN Infinity -Infinity 1e999 -1 0 1.5 "" {} [] [[]] "\\ud800"
+    "seq" "at" "event" "task" "attempt" "builds_on" "values" "code" "result" "outputs" "outcome" "oom"
+    "delay_s" "duration_s" "permanent" "2026-11-20" "0001-01-01T00:00:00+00:00" """,
+    *(f'"event": "{kind}"' for kind in journal._KINDS),
+    *("9" * 400, "9" * 5000, "[" * 2000, '{"a":' * 2000, "\n", "\n\n", "\0", "\x85"),
 )
 TOKENS: Final = (b"a.yaml", b"a~g000002~lab3.4711.k7f.yaml", b"a~wait20261120T051500Z.yaml", b"a~held.yaml")
-TOKEN_WORDS: Final = tuple(
-    word.encode()
-    for word in (
-        *"~ ~g ~held ~wait .yaml .yml .YAML .problems.txt . .. / - _ 000000 999999999999 20261120T051500Z".split(),
-        *"99999999T999999Z 00010101T000000Z {name} {time} {x} { } lab.1.abc ² ３ config.yaml journal".split(),
-        *("\n", "\0", "\x1b", "\x7f", "\u202e", " ", "x" * 300, "é" * 90, "a/" * 20),
-    )
+TOKEN_WORDS: Final = _words(
+    """~ ~g ~held ~wait .yaml .yml .YAML .problems.txt . .. / - _ 000000 999999999999 20261120T051500Z
+    99999999T999999Z 00010101T000000Z {name} {time} {x} { } lab.1.abc ² config.yaml journal""",
+    *("\n", "\0", "\x1b", "\x7f", "\u202e", " ", "x" * 300, "é" * 90, "a/" * 20, "\uff13"),
 )
 MISC: Final = (
     b"0# workspace.yaml\nmaxAttempts: 2\ncallbackUrl: https://example.org\n",
     b"11\n",
-    b'2{"worker": "lab3.1.abc", "host": "lab3", "pid": 1, "started_at": "2026-11-20T06:15:45.636283+00:00", '
-    b'"at": "2026-11-20T06:15:45.644300+00:00", "run": "a", "attempt": 1, "task": "b", "done": 1, "total": 4}',
+    (
+        b'2{"worker": "lab3.1.abc", "host": "lab3", "pid": 1, "started_at": "2026-11-20T06:15:45+00:00", '
+        b'"at": "2026-11-20T06:15:45.6+00:00", "run": "a", "attempt": 1, "task": "b", "done": 1, "total": 4}'
+    ),
     b'3[{"run": "a", "token": "a.yaml", "source": "a.yaml", "identity": [1, 2, 3, 4]}]',
 )
 """Files that lie beside the runs: the first byte says which one it is."""
 
 
-def mutated(number: int, seeds: tuple[bytes, ...], words: tuple[bytes, ...]) -> bytes:
+def mutated(number: int, target: Target) -> bytes:
     """A good file, broken in a few places; the same for the same number."""
     chance = random.Random(number)
-    data = bytearray(chance.choice(seeds))
+    data = bytearray(chance.choice(target.seeds))
     for _ in range(chance.choice((1, 1, 2, 3, 5, 12))):
         start = chance.randrange(len(data) + 1)
         end = min(len(data), start + chance.choice((0, 1, 1, 3, 10, 60)))
         kind = chance.randrange(8)
         if kind < 3:
-            data[start:end] = chance.choice(words)
+            data[start:end] = chance.choice(target.words)
         elif kind == 3:
             data[start:end] = chance.randbytes(chance.randrange(4))
         elif kind == 4:
             del data[start:end]
         elif kind == 5:
-            other = chance.choice(seeds)
+            other = chance.choice(target.seeds)
             data[start:] = other[chance.randrange(len(other)) :]
         elif kind == 6:
             data[start:end] = "".join(chance.choices(string.printable, k=3)).encode()
         else:
-            most = 2**20 if chance.random() < 0.02 else 2**9
+            most = target.most if chance.random() < 0.02 else 2**9
             data[start:end] = bytes(data[start:end] or b"\n") * (most // max(1, end - start))
     return bytes(data)
 
@@ -211,7 +181,7 @@ def is_inside(run: str) -> None:
 def journal_lines(data: bytes) -> None:
     """A journal: some state, which everybody who shows or resumes a run can use."""
     files: list[list[journal.Entry]] = [[]]
-    for line in data.split(b"\n"):
+    for line in filter(None, data.split(b"\n")):
         entry = journal.decode(line)
         if entry is None:
             continue
@@ -286,13 +256,21 @@ class Beside:
         json.dumps(overview(running, NOW).as_json(), allow_nan=False)
 
 
-TARGETS: Final[
-    dict[str, tuple[Callable[[], Callable[[bytes], None]], tuple[bytes, ...], tuple[bytes, ...]]]
-] = {
-    "reader": (lambda: reader, CONFIGS, YAML_WORDS),
-    "journal": (lambda: journal_lines, JOURNALS, JSON_WORDS),
-    "names": (lambda: token_name, TOKENS, TOKEN_WORDS),
-    "beside": (Beside, MISC, (*JSON_WORDS, *YAML_WORDS)),
+class Target(NamedTuple):
+    """A reader, and what its inputs are made of."""
+
+    make: Callable[[], Callable[[bytes], None]]
+    seeds: tuple[bytes, ...]
+    words: tuple[bytes, ...]
+    most: int = 1 << 16
+    """How many bytes a repetition may have."""
+
+
+TARGETS: Final = {
+    "reader": Target(lambda: reader, CONFIGS, YAML_WORDS, 1 << 20),
+    "journal": Target(lambda: journal_lines, JOURNALS, JSON_WORDS),
+    "names": Target(lambda: token_name, TOKENS, TOKEN_WORDS),
+    "beside": Target(Beside, MISC, (*JSON_WORDS, *YAML_WORDS)),
 }
 
 
@@ -321,16 +299,17 @@ def throw(target: str, numbers: Iterator[int], seconds: float) -> int:
     Raises:
         AssertionError: with the number of the input that the target could not stand.
     """
-    make, seeds, words = TARGETS[target]
-    call = make()
+    call = TARGETS[target].make()
     end = time.monotonic() + seconds
-    for count, number in enumerate(numbers):
+    count = 0
+    for number in numbers:
         if time.monotonic() > end:
-            return count
-        data = mutated(number, seeds, words)
+            break
+        count += 1
+        data = mutated(number, TARGETS[target])
         try:
             with limited():
                 call(data)
         except Exception as error:
             raise AssertionError(f"{target}, input {number}: {data[:300]!r}: {error!r}") from error
-    return 0
+    return count

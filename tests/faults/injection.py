@@ -101,7 +101,7 @@ class Injection:
 
 
 def _half(operation: Operation) -> None:
-    """Write the first half of what was to be appended, as a disk does that fills up, or a writer that dies."""
+    """Write the first half of what was to be appended: as a disk that fills up, or a writer that dies."""
     descriptor = os.open(operation.path, os.O_WRONLY | os.O_APPEND)
     os.write(descriptor, operation.data[: len(operation.data) // 2])
     os.close(descriptor)
@@ -126,7 +126,7 @@ def fired(folder: Path) -> int:
 
 
 def install() -> None:
-    """Have this process's durable operations meet the plan of the folder that the environment names, if it does."""
+    """Have this process's operations meet the plan of the folder that the environment names, if it does."""
     folder = os.environ.get(VARIABLE)
     if folder:
         from job_orchestration.files import durable

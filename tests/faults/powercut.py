@@ -168,7 +168,13 @@ class Chain:
         with self._said.open("ab") as said:
             command = [sys.executable, "-m", "job_orchestration", *words]
             subprocess.run(
-                command, env=self._environment, cwd=self.ram, stdout=said, stderr=said, check=True, timeout=300
+                command,
+                env=self._environment,
+                cwd=self.ram,
+                stdout=said,
+                stderr=said,
+                check=True,
+                timeout=300,
             )
 
     # -- what was told --------------------------------------------------------------------------------------
@@ -289,7 +295,9 @@ class Chain:
             for n in range(STEPS)
             if (found := counts[f"runs/{name}", f"t{n}"]) != 1
         ]
-        wrong += [f"the workers ended with {done.returncode}: {done.stdout[-500:]}"] if done.returncode else []
+        wrong += (
+            [f"the workers ended with {done.returncode}: {done.stdout[-500:]}"] if done.returncode else []
+        )
         return wrong + self._redone() + self._torn()
 
     def _redone(self) -> list[str]:

@@ -85,7 +85,7 @@ def _failing(stage: Stage) -> str:
     return f'maxAttempts: 2\nmended: "{path}"\n' + RUN.replace(":Use", ":Fails")
 
 
-def _made_once(stage: Stage, text: str, *acts: tuple[str, ...]) -> None:
+def made_once(stage: Stage, text: str, *acts: tuple[str, ...]) -> None:
     """A workspace after some commands about one config; made by them once, and copied from then on."""
     kept = stage.folder / f"kept-{hashlib.sha256(repr((text, acts)).encode()).hexdigest()[:8]}"
     fresh(stage)
@@ -101,20 +101,20 @@ def _made_once(stage: Stage, text: str, *acts: tuple[str, ...]) -> None:
 
 
 def _to_fail(stage: Stage) -> None:
-    _made_once(stage, _failing(stage), ("ready",))
+    made_once(stage, _failing(stage), ("ready",))
 
 
 def _failed_and_mended(stage: Stage) -> None:
-    _made_once(stage, _failing(stage), ("ready",), WORK)
+    made_once(stage, _failing(stage), ("ready",), WORK)
     (stage.folder / "mended").touch()
 
 
 def to_be_handed_back(stage: Stage) -> None:
-    _made_once(stage, RUN.replace(":Save", ":Stops").replace(":Use", ":Save"), ("ready",))
+    made_once(stage, RUN.replace(":Save", ":Stops").replace(":Use", ":Save"), ("ready",))
 
 
 def done_before(stage: Stage) -> None:
-    _made_once(stage, RUN, ("ready",), WORK)
+    made_once(stage, RUN, ("ready",), WORK)
     drop(stage, "a", f"overwriteOutputFine: true\n{RUN}")
 
 
@@ -218,7 +218,16 @@ SCENARIOS = (
         "overwriting",
         done_before,
         (("ready",),),
-        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 12, "link": 2, "mkdir": 2, "rename": 1, "unlink": 5},
+        {
+            "append": 5,
+            "create": 5,
+            "fsync": 5,
+            "fsync_folder": 12,
+            "link": 2,
+            "mkdir": 2,
+            "rename": 1,
+            "unlink": 5,
+        },
         check=old_run_in_trash,
     ),
     Scenario(
@@ -232,7 +241,16 @@ SCENARIOS = (
         "pinning",
         _to_be_pinned,
         (("ready",),),
-        {"append": 6, "create": 6, "fsync": 7, "fsync_folder": 12, "link": 1, "mkdir": 1, "rename": 1, "unlink": 4},
+        {
+            "append": 6,
+            "create": 6,
+            "fsync": 7,
+            "fsync_folder": 12,
+            "link": 1,
+            "mkdir": 1,
+            "rename": 1,
+            "unlink": 4,
+        },
         new=PINNED,
     ),
     Scenario("recovering a move", _half_moved, (WORK,), {"fsync_folder": 1, "unlink": 1}),
@@ -277,7 +295,9 @@ def recover(stage: Stage, scenario: Scenario) -> None:
 def go_on(stage: Stage) -> None:
     """Ready what there is to be readied or settled, and work off what waits."""
     lying = verdict.tokens(stage.workspace)
-    if any("ConfigSources" in places for places in lying.values()) or _names(stage.workspace / "Misc/opening"):
+    if any("ConfigSources" in places for places in lying.values()) or _names(
+        stage.workspace / "Misc/opening"
+    ):
         stage.act("ready")
     _work_off(stage)
 

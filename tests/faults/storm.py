@@ -280,7 +280,7 @@ class Storm:
 
 
 def left_behind(alive: Callable[[], list[str]], seconds: float = 2.0) -> list[str]:
-    """Who is still there after so many seconds, counted in sleeps: while the machine stands still, so do they."""
+    """Who is still there after so many seconds, in sleeps: a machine that stands still sleeps not."""
     for _ in range(round(seconds / 0.02)):
         if not alive():
             return []

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LIMITS = {"timeout": 300, "stallTimeout": 8}
 """More than any one stop lasts: a run that is told to have exceeded them is told a lie."""
 
+IMPORTS = "The process that imports the tasks was ended by SIGKILL"
+"""What is said of a host that was killed before it could be used: its imports may have been to blame."""
+
 
 def rage(storm: Storm, *, stops: int, limit: float) -> None:
     storm.prepare()
@@ -36,7 +39,7 @@ def rage(storm: Storm, *, stops: int, limit: float) -> None:
         for lines in storm.history().journals.values()
         for found in lines.values()
         for event in found
-        if event["event"] == "task_failed"
+        if event["event"] == "task_failed" and IMPORTS not in event["error"]
     )
     figure("F2", "stops", storm.stops)
     figure("F2", "kills among them", dict(storm.kills))

@@ -94,7 +94,9 @@ def played(stage: Stage, scenario: Scenario, faults: list[tuple[int, str]]) -> l
 @every_scenario
 def test_every_durable_operation_is_known(scenario: Scenario, folder: Path) -> None:
     found = scenarios.counted(scenarios.operations(Stage(folder), scenario))
-    assert found == scenario.operations, "an operation more or less: have its faults played, then say so there"
+    assert found == scenario.operations, (
+        "an operation more or less: have its faults played, then say so there"
+    )
 
 
 @every_scenario

@@ -117,7 +117,8 @@ def cut(
         acknowledged = {
             (line["run"], line["task"]): line.get("result")
             for line in state.synced_lines()
-            if line["event"] == "task_finished" and story.name != "overwriting"  # the old run has that name too
+            if line["event"] == "task_finished"
+            and story.name != "overwriting"  # the old run has that name too
         }
         for changes, contents in chance.sample(left, min(len(left), shares[moment])):
             played += 1

@@ -73,7 +73,11 @@ def test_what_was_told_before_a_power_cut_is_so_after_it(tmp_path, kind, cuts):
 def test_what_was_told_before_any_of_many_power_cuts_is_so_after_it(tmp_path, kind, cuts):
     need(kind, tmp_path, long=True)
     seen = survive(tmp_path, kind, cuts)
-    figure("F7", f"power cuts on {kind}; runs; lost or acknowledged work undone", f"{seen['cuts']}; {seen['runs']}; 0")
+    figure(
+        "F7",
+        f"power cuts on {kind}; runs; lost or acknowledged work undone",
+        f"{seen['cuts']}; {seen['runs']}; 0",
+    )
 
 
 def lost_without_sync(folder: Path, kind: str, most: int) -> tuple[int, list[str]]:
@@ -95,4 +99,8 @@ def test_without_syncing_a_power_cut_loses_what_was_told(tmp_path, kind):
     need(kind, tmp_path)
     cuts, lost = lost_without_sync(tmp_path, kind, 10)
     assert lost, "the cuts are too weak to show anything"
-    figure("F7", f"control without fsync on {kind}: cuts until something is lost, things lost", f"{cuts}, {len(lost)}")
+    figure(
+        "F7",
+        f"control without fsync on {kind}: cuts until something is lost, things lost",
+        f"{cuts}, {len(lost)}",
+    )

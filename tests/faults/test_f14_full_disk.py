@@ -122,7 +122,14 @@ class Small:
     def drop(self, repository: Path, name: str, *methods: str, **values: object) -> None:
         lines = [f"{key}: {value}" for key, value in values.items()]
         tasks = [f"- {{id: {m.lower()}{n}, method: {m}}}" for n, m in enumerate(methods)]
-        config = [f"pathToTasks: {repository}", f"outputDir: {name}", "maxAttempts: 1", *lines, "tasks:", *tasks]
+        config = [
+            f"pathToTasks: {repository}",
+            f"outputDir: {name}",
+            "maxAttempts: 1",
+            *lines,
+            "tasks:",
+            *tasks,
+        ]
         part = self.workspace / "ConfigSources" / f".{name}"
         part.write_text("\n".join(config) + "\n")
         part.rename(part.with_name(f"{name}.yaml"))
@@ -235,7 +242,11 @@ def test_a_run_that_needs_more_than_there_is_waits_and_stands_in_nobodys_way(sma
     assert names(here.workspace, "Failed") == []
     assert here.alive()
     assert events(here.workspace, "big", "task_failed") == []
-    figure("F14", "attempts at a run for which there was no space, none counted", attempts(here.workspace, "big") - 1)
+    figure(
+        "F14",
+        "attempts at a run for which there was no space, none counted",
+        attempts(here.workspace, "big") - 1,
+    )
 
 
 def test_a_task_that_prints_does_not_notice_that_its_log_cannot_be_written(small, repository, tmp_path):

@@ -1,4 +1,4 @@
-"""What was promised of a workspace, asked of its files alone: no reading of the product's own can hide a fault."""
+"""What was promised of a workspace, asked of its files alone: the product's own reading hides nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACES = ("ConfigSources", "ConfigsToRun", "Running", "Completed", "Failed")
 
 
 def tokens(workspace: Path) -> dict[str, list[str]]:
-    """The places of each config: by the run that its token names, or by its stem when it is not queued yet."""
+    """The places of each config, by the run that its token names, or else by its stem."""
     found: dict[str, list[str]] = {}
     for place in PLACES:
         for name in sorted(os.listdir(workspace / place)):
@@ -57,13 +57,14 @@ def findings(
         ends: the place in which each run belongs now; its config has the same name.
         acknowledged: what tasks had returned when the crash came, by run and task: those never run again.
     """
-    found: list[str] = []
     lying = tokens(workspace)
-    for stem in ends.keys() | lying.keys():
-        if lying.get(stem, []) != [ends.get(stem, "nowhere")]:
-            found.append(f"{stem} lies in {lying.get(stem, [])}, not in {ends.get(stem)}")
-    for stem, end in ends.items():
-        found += _of_run(workspace / "Output" / stem, completed=end == "Completed")
+    found = [
+        f"{run} lies in {lying.get(run, [])}, not in {ends.get(run)}"
+        for run in sorted(ends.keys() | lying.keys())
+        if lying.get(run, []) != [ends.get(run)]
+    ]
+    for run, end in ends.items():
+        found += _of_run(workspace / "Output" / run, completed=end == "Completed")
     for (run, task), result in (acknowledged or {}).items():
         if finished(workspace / "Output" / run).get(task) != result:
             found.append(f"{run}: the checkpoint of {task} was acknowledged and is gone")

@@ -54,6 +54,14 @@ TASKS = r"""
             return {"own": descriptors(), "program": told.splitlines()}
 
 
+    def interrupted():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+
     class Group(Base):
         def run(self):
             kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -66,7 +74,7 @@ TASKS = r"""
                 "parent_is_host": os.getppid() == HOST,
                 "session_is_host": os.getsid(0) == HOST,
                 "handlers": [getattr(signal.getsignal(k), "name", "own") for k in kinds],
-                "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+                "interrupt": interrupted(),
                 "program": dict(masks),
                 "stdin": os.read(0, 10).decode(),
                 "folder": os.getcwd(),

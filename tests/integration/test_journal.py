@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,9 @@ some_events = st.one_of(
     st.just(Completed()),
     st.builds(GaveUp, texts, st.sampled_from(Outcome)),
 )
-some_entries = st.builds(Entry, st.integers(1, 10**9), texts, some_events)
+moments = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.isoformat(timespec="microseconds"))
+some_entries = st.builds(Entry, st.integers(1, 10**9), moments, some_events)
+AT = "2030-01-01T12:00:00.000000+00:00"
 
 
 @pytest.fixture
@@ -112,13 +115,17 @@ def test_whatever_is_no_event_is_nothing_and_no_error(line):
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"seq": 1, "at": "t", "event": "reincarnated"}',
-        b'{"seq": 1, "at": "t", "event": "completed", "unknown": 1}',
-        b'{"seq": 1, "at": "t", "event": "task_started", "task": "a"}',
-        b'{"seq": 1, "at": "t", "event": "gave_up", "reason": "r", "outcome": "bored"}',
-        b'{"seq": 1, "at": "t", "event": ["completed"]}',
-        b'{"seq": "one", "at": "t", "event": "completed"}',
-        b'{"at": "t", "event": "completed"}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": "reincarnated"}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": "completed", "unknown": 1}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": "task_started", "task": "a"}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": "gave_up", "reason": "r", "outcome": "x"}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": ["completed"]}',
+        b'{"seq": "one", "at": "2030-01-01T12:00:00+00:00", "event": "completed"}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00", "event": "completed"}',
+        b'{"seq": 1, "at": "noon", "event": "completed"}',
+        b'{"seq": 1, "at": 12, "event": "completed"}',
+        b'{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": "task_started", "task": "a", "number": "b"}',
+        b'{"at": "2030-01-01T12:00:00+00:00", "event": "completed"}',
         b"[" * 100_000,
     ],
 )
@@ -128,14 +135,14 @@ def test_events_of_another_release_are_passed_over(line):
 
 def test_a_task_that_returned_false_returned_false():
     for result in (False, 0, "", [], {}, None):
-        found = decode(encode(Entry(1, "t", TaskFinished("a", 1.0, result))))
+        found = decode(encode(Entry(1, AT, TaskFinished("a", 1.0, result))))
         assert found is not None
         assert type(found.event.result) is type(result)
 
 
 def test_names_that_are_not_utf_8_can_be_written():
     (found,) = decode(
-        encode(Entry(1, "t", TaskFinished("a", 1.0, None, "a", (Output("caf\udce9", 1, "x"),))))
+        encode(Entry(1, AT, TaskFinished("a", 1.0, None, "a", (Output("caf\udce9", 1, "x"),))))
     ).event.outputs
     assert found.path == "caf?"
 
@@ -157,12 +164,13 @@ def test_events_are_numbered_and_only_the_durable_ones_are_synced(run, monkeypat
     os.close(writer.descriptor)
 
 
-WHOLE = encode(Entry(2, "x", Completed()))[:-1]
+WHOLE = encode(Entry(2, AT, Completed()))[:-1]
 """A line that lacks nothing but its end."""
 
 
 @pytest.mark.parametrize(
-    "rest", [b'{"seq": 2, "at": "x", "event": "compl', b"{", b"\xff\xfe", b"\0" * 100, WHOLE]
+    "rest",
+    [b'{"seq": 2, "at": "2030-01-01T12:00:00+00:00", "event": "compl', b"{", b"\xff\xfe", b"\0" * 100, WHOLE],
 )
 def test_half_a_line_is_no_event_and_is_ended_before_the_next(run, rest):
     writer = writer_of(run)

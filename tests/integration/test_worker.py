@@ -13,6 +13,7 @@ from tests.integration.arena import Arena, eventually, is_gone, mutant
 TASKS = r"""
     import json
     import os
+    import shutil
     import signal
     import subprocess
     import sys
@@ -81,6 +82,12 @@ TASKS = r"""
                     signal.pause()
                 wait_for("never")
             return "clean"
+
+
+    class Removes(Base):
+        def run(self):
+            shutil.rmtree(self.config["outputDir"])
+            self.context.store.save_text("too late", "x")
 
 
     class Tears(Base):
@@ -266,6 +273,19 @@ def test_half_a_line_in_a_journal_is_ended_before_the_next_event(arena):
     assert arena.results_of_valid("a") == {"tears": "mended"}
     (failure,) = [json.loads(line) for line in lines[3:] if b"task_failed" in line]
     assert failure["error"] == "the task ended its process with exit code 7"
+
+
+def test_a_run_whose_folder_was_removed_ends_with_a_sentence_and_not_in_a_circle(arena):
+    arena.drop("a", "Removes")
+    arena.drop("b", "Quick")
+    arena.ready()
+    said = arena.work()
+    assert arena.names("Completed") == ["b"]
+    assert arena.names("Running") == ["a"]
+    assert said.count("a: attempt") == 1
+    assert "was taken away" in said
+    (problems,) = (arena.root / "Running").glob("a~*.problems.txt")
+    assert "is gone" in problems.read_text()
 
 
 # -- the order of things ------------------------------------------------------------------------------------

@@ -1,0 +1,514 @@
+"""Tasks that misbehave in every way there is: each gets its outcome and its sentence, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from job_orchestration.engine import memory
+from tests.faults.figures import figure
+from tests.faults.storm import left_behind
+from tests.integration.arena import Arena, eventually, is_gone, mutant
+
+TASKS = r"""
+    import ctypes
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    from job_orchestration import TaskBase
+
+    CHUNK = b"0123456789abcdef" * 4096
+
+
+    class Base(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def note(self, name, text=""):
+            Path(self.config["notes"], name).write_text(f"{text}\n")
+
+
+    class Quick(Base):
+        def run(self):
+            return "quick"
+
+
+    class Segfaults(Base):
+        def run(self):
+            ctypes.string_at(0)
+
+
+    class IsKilled(Base):
+        def run(self):
+            subprocess.run(["kill", "-9", str(os.getpid())])
+
+
+    class Aborts(Base):
+        def run(self):
+            os.abort()
+
+
+    class Exits(Base):
+        def run(self):
+            os._exit(self.config["code"])
+
+
+    class SysExits(Base):
+        def run(self):
+            sys.exit("so long")
+
+
+    class Devours(Base):
+        def run(self):
+            kept = []
+            while True:
+                kept.append(bytearray(os.urandom(1 << 16)) * 64)
+
+
+    class Hangs(Base):
+        def run(self):
+            ctypes.PyDLL(None).sleep(1000)  # the interpreter's lock is held all the while
+
+
+    class BusyPython(Base):
+        def run(self):
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                pass
+
+
+    class Deaf(Base):
+        def run(self):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                time.sleep(1)
+
+
+    class Sleeps(Base):
+        def run(self):
+            time.sleep(1000)
+
+
+    class Floods(Base):
+        def run(self):
+            print("the beginning")
+            sent = 0
+            while not self.config["bytes"] or sent < self.config["bytes"]:
+                sent += os.write(1, CHUNK)
+            print("the end")
+            return sent
+
+
+    class LongLine(Base):
+        def run(self):
+            print("the beginning")
+            os.write(2, b"x" * 10_000_000)
+            print("the end")
+
+
+    class Closes(Base):
+        def run(self):
+            for number in (1, 2):
+                os.close(number)
+            return "went on"
+
+
+    class Rubbish(Base):
+        def run(self):
+            os.write(1, bytes(range(256)) * 100)
+
+
+    class Daemonises(Base):
+        def run(self):
+            if not os.fork():
+                os.setsid()
+                if not os.fork():
+                    for number in range(3):
+                        os.close(number)
+                    self.note("daemon", os.getpid())
+                    while True:
+                        signal.pause()
+                os._exit(0)
+            while not Path(self.config["notes"], "daemon").exists():
+                time.sleep(0.01)
+
+
+    class Bombs(Base):
+        def run(self):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            made = []
+            for _ in range(200):
+                if not (pid := os.fork()):
+                    os.setpgid(0, 0)
+                    time.sleep(1000)
+                    os._exit(0)
+                made.append(pid)
+            self.note("bombs", " ".join(map(str, made)))
+            if self.config.get("then") == "sleep":
+                time.sleep(1000)
+
+
+    def nested(depth):
+        found = []
+        for _ in range(depth):
+            found = [found]
+        return found
+
+
+    def recursive():
+        found = {}
+        found["itself"] = found
+        return found
+
+
+    VALUES = {
+        "object": lambda: object(),
+        "nan": lambda: float("nan"),
+        "big": lambda: "x" * 50_000_000,
+        "recursive": recursive,
+        "deep": lambda: nested(100_000),
+        **{f"deep{n}": (lambda n=n: nested(n)) for n in range(900, 1000, 3)},
+        "bytes": lambda: b"bytes",
+        "keys": lambda: {(1, 2): 3},
+        "number": lambda: 10**5000,
+        "surrogate": lambda: "caf\udce9",
+    }
+
+
+    class Returns(Base):
+        def run(self):
+            return VALUES[self.config["value"]]()
+
+
+    class SeesStop(Base):
+        def run(self):
+            if self.context.attempt == 1:
+                self.note("started")
+                while not self.context.should_stop:
+                    time.sleep(0.01)
+                self.note("saw")
+                if self.config.get("raises"):
+                    raise RuntimeError("stopped early")
+            return self.context.attempt
+
+
+    class DeafAtFirst(Base):
+        def run(self):
+            if self.context.attempt == 1:
+                self.note("started", os.getpid())
+                while True:
+                    time.sleep(0.1)
+            return self.context.attempt
+
+
+    class KillsItsHost(Base):
+        def run(self):
+            os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()
+
+
+    class StopsItself(Base):
+        def run(self):
+            os.killpg(0, signal.SIGTERM)
+            raise RuntimeError("as some libraries do to be rid of their helpers")
+"""
+
+ENDS = {
+    "segv": ("Segfaults", {}, "crash", "SIGSEGV", "Segmentation fault"),
+    "killed": ("IsKilled", {}, "crash", "SIGKILL", "SIGKILL"),
+    "abort": ("Aborts", {}, "crash", "SIGABRT", "Aborted"),
+    "exit0": ("Exits", {"code": 0}, "lost", "exit code 0", "exit code 0"),
+    "exit3": ("Exits", {"code": 3}, "crash", "exit code 3", "exit code 3"),
+    "sysexit": ("SysExits", {}, "error", "SystemExit: so long", "so long"),
+    "oom": ("Devours", {"memoryLimit": "150M"}, "oom", "", "memoryLimit: 150000000 bytes for the run"),
+    "hang": ("Hangs", {"stallTimeout": 1}, "hang", "hang: ", "has not run for 1 s (stallTimeout)"),
+    "deaf": ("Deaf", {"taskTimeout": 0.5}, "timeout", "timeout: ", "It did not end by itself. Where it was:"),
+    "sleeps": ("Sleeps", {"taskTimeout": 0.5}, "timeout", "timeout: ", "The task's timeout of 0.5 s is over"),
+    "late": ("Sleeps", {"timeout": 0.5}, "timeout", "timeout: ", "The run's timeout is over"),
+    "endless": (
+        "Floods",
+        {"bytes": 0, "taskTimeout": 1, "logLimit": "1M"},
+        "timeout",
+        "timeout: ",
+        "bytes were left out here (logLimit)",
+    ),
+    "bombs2": (
+        "Bombs",
+        {"then": "sleep", "taskTimeout": 2},
+        "timeout",
+        "timeout: ",
+        "timeout of 2 s is over",
+    ),
+    "object": ("Returns", {"value": "object"}, "error", "a value of type object", "type object"),
+    "nan": ("Returns", {"value": "nan"}, "error", "NaN and infinity", "NaN and infinity"),
+    "big": ("Returns", {"value": "big"}, "error", "1048576 are kept", "1048576 are kept"),
+    "recursive": ("Returns", {"value": "recursive"}, "error", "contains itself", "contains itself"),
+    "deep": ("Returns", {"value": "deep"}, "error", "nested too deeply", "nested too deeply"),
+    "bytes": ("Returns", {"value": "bytes"}, "error", "a value of type bytes", "type bytes"),
+    "keys": ("Returns", {"value": "keys"}, "error", "keys must be", "keys must be"),
+    "number": ("Returns", {"value": "number"}, "error", "a number that is too long", "too long"),
+}
+"""Name: method, keys, then the outcome, a part of the journal's sentence and a part of what the log says."""
+
+FINE = {
+    "floods": ("Floods", {"bytes": 200_000_000, "logLimit": "1M"}),
+    "line": ("LongLine", {"logLimit": "1M"}),
+    "closes": ("Closes", {}),
+    "rubbish": ("Rubbish", {}),
+    "daemon": ("Daemonises", {}),
+    "bombs": ("Bombs", {}),
+    "busy": ("BusyPython", {"stallTimeout": 1, "taskTimeout": 60}),
+    "surrogate": ("Returns", {"value": "surrogate"}),
+}
+"""What is no failure."""
+LOOPS = {"loop": "KillsItsHost", "self": "StopsItself"}
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory):
+    """Four workers have run all of them, each followed by a task that must not run after a failure."""
+    arena = Arena(tmp_path_factory.mktemp("supervision"), TASKS)
+    for name, (method, values, *_) in {**ENDS, **FINE}.items():
+        limit = {"timeout": values["taskTimeout"]} if "taskTimeout" in values else {}
+        tasks = [{"id": "one", "method": method, **limit}, {"id": "two", "method": "Quick"}]
+        arena.drop(
+            name, tasks=tasks, maxAttempts=1, **{k: v for k, v in values.items() if k != "taskTimeout"}
+        )
+    for name, method in LOOPS.items():
+        arena.drop(name, method, maxAttempts=1, maxInterruptions=3)
+    deep = [{"id": f"t{n}", "method": "Returns", "value": f"deep{n}"} for n in range(900, 1000, 3)]
+    for task in deep:
+        arena.drop(task["id"], tasks=[task], maxAttempts=1)
+    report = arena.ready()
+    assert not report.refused, report.refused
+    workers = [arena.start("--until-idle") for _ in range(4)]
+    arena.said = "".join(arena.ended(worker) for worker in workers)
+    arena.left = left_behind(lambda: list(map(str, arena.alive())))
+    yield arena
+    arena.close()
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_each_end_has_its_outcome_in_the_journal_and_its_sentence_in_the_log(arena, name):
+    _, _, outcome, sentence, said = ENDS[name]
+    (failure,) = arena.events(name, "task_failed")
+    assert failure["task"] == "one"
+    assert failure["outcome"] == outcome
+    assert sentence in failure["error"]
+    log = arena.log(name)
+    assert said in log
+    assert f"Task one failed: {failure['error']}" in log
+    (end,) = arena.events(name, "gave_up")
+    assert end["outcome"] == outcome
+    assert [e["task"] for e in arena.events(name, "task_started")] == ["one"], "nothing ran after it"
+    assert name in arena.names("Failed")
+
+
+@pytest.mark.parametrize("name", ["segv", "hang", "deaf"])
+def test_the_log_tells_where_in_the_code_it_was(arena, name):
+    assert re.search(r'File ".*Tasks.py", line \d+ in run', arena.log(name))
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_what_is_strange_but_no_failure_is_none(arena, name):
+    assert arena.events(name, "task_failed") == []
+    assert arena.results(name)["two"] == "quick"
+    assert name in arena.names("Completed")
+
+
+@pytest.mark.parametrize("name", ["floods", "line", "endless"])
+def test_a_log_keeps_to_its_limit_with_its_beginning_and_its_end(arena, name):
+    log = arena.log(name)
+    assert len(log) <= 1_000_000
+    assert "the beginning" in log[:1000]
+    assert "bytes were left out here (logLimit)" in log
+    assert len(re.findall("bytes were left out", log)) == 1
+    if name != "endless":
+        assert "the end\n" in log[-200_000:]
+
+
+def test_what_was_left_out_of_a_log_is_counted(arena):
+    log = (arena.output("line") / "log.log").read_bytes()
+    (left_out,) = map(int, re.findall(rb"\] (\d+) bytes were left out", log))
+    assert left_out + log.count(b"x" * 10) * 10 == pytest.approx(10_000_000, abs=2000)
+
+
+def test_a_result_is_kept_or_refused_but_never_lost_however_deep_it_is_nested(arena):
+    for n in range(900, 1000, 3):
+        assert len(arena.events(f"t{n}", "task_started")) == 1
+        kept, failed = arena.events(f"t{n}", "task_finished"), arena.events(f"t{n}", "task_failed")
+        assert len(kept) + len(failed) == 1
+        assert all("nested too deeply" in e["error"] for e in failed)
+
+
+def test_a_run_that_kills_its_host_is_a_crash_loop(arena):
+    (end,) = arena.events("loop", "gave_up")
+    assert "crash loop: interrupted 3 times" in end["reason"]
+    assert arena.events("loop", "task_failed") == []
+    assert [e["attempt"] for e in arena.events("loop", "claimed")] == [1, 2, 3, 4]
+    assert arena.log("loop").count("was interrupted") == 3
+
+
+def test_a_run_that_stops_itself_over_and_over_is_a_crash_loop_too(arena):
+    (end,) = arena.events("self", "gave_up")
+    assert "crash loop: interrupted 3 times" in end["reason"]
+    assert {e["outcome"] for e in arena.events("self", "task_failed")} == {"interrupted"}
+
+
+def test_nothing_of_all_that_is_left_behind(arena):
+    assert arena.left == []
+    pids = [int(pid) for name in ("daemon", "bombs") for pid in arena.note(name).split()]
+    assert len(pids) == 201
+    assert all(is_gone(pid) for pid in pids)
+    figure("F13", "misbehaving runs, with the right outcome each", len(ENDS) + len(FINE) + len(LOOPS))
+    figure("F13", "processes left 2 s later", len(arena.left))
+
+
+# -- memory ---------------------------------------------------------------------------------------------------
+
+
+def test_without_control_groups_a_memory_limit_is_one_of_the_process(tmp_path):
+    package = mutant(tmp_path, "engine/memory.py", "for make in (_group_v2, _group_v1):", "for make in ():")
+    arena = Arena(tmp_path, TASKS)
+    arena.queue("oom", "Devours", memoryLimit="150M", maxAttempts=1)
+    arena.work(package=package)
+    (failure,) = arena.events("oom", "task_failed")
+    assert failure["outcome"] == "oom"
+    assert "MemoryError" in failure["error"]
+    assert "no control group can be made here" in arena.log("oom")
+
+
+CGROUPS = {
+    "the second version without the controller": ["0::/user.slice/session-1.scope"],
+    "the first version without memory": ["1:cpu:/", "2:freezer:/"],
+    "none": [],
+    "somewhere that is not there": ["4:memory:/nowhere/at/all", "0::/nowhere/at/all"],
+}
+
+
+@pytest.mark.parametrize("machine", CGROUPS)
+def test_every_machine_has_some_memory_limit(monkeypatch, machine):
+    lines = memory._lines
+    monkeypatch.setattr(
+        memory, "_lines", lambda path: CGROUPS[machine] if path == "/proc/self/cgroup" else lines(path)
+    )
+    said = []
+    assert isinstance(memory.limited(1 << 30, said.append), memory.DataLimit)
+    assert "no control group can be made here" in said[0]
+
+
+def groups() -> set[Path]:
+    """The control groups of the first version that this product has made and not removed."""
+    return set(Path("/sys/fs/cgroup/memory").glob("**/job_orchestration-*"))
+
+
+def test_the_control_group_of_a_killed_host_is_removed_by_the_next_one(tmp_path):
+    made = memory.limited(1 << 30, lambda _: None)
+    made.close()
+    if not isinstance(made, memory.Group):
+        pytest.skip("no control group can be made here")
+    before = groups()
+    arena = Arena(tmp_path, TASKS)
+    arena.queue("a", "DeafAtFirst", memoryLimit="1G")
+    worker = arena.start("--until-idle")
+    child = int(arena.note("started"))
+    (left,) = groups() - before
+    assert str(child) in (left / "cgroup.procs").read_text().split()
+    os.kill(arena.host_of(worker), signal.SIGKILL)
+    arena.ended(worker)
+    assert arena.results("a") == {"deafatfirst": 2}
+    assert groups() - before == set()
+
+
+# -- polite ends ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path):
+    arena = Arena(tmp_path, TASKS)
+    yield arena
+    arena.close()
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["returns", "raises"])
+def test_a_task_that_sees_the_stop_ends_its_own_way_and_another_worker_goes_on(small, raises):
+    small.queue("a", "SeesStop", "Quick", maxAttempts=1, raises=raises)
+    worker = small.start()
+    small.note("started")
+    worker.terminate()
+    small.ended(worker)
+    assert worker.returncode == 130
+    small.note("saw")
+    assert small.names("ConfigsToRun") == ["a"]
+    (back,) = small.events("a", "handed_back")
+    assert "the worker stops" in back["reason"]
+    assert {e["outcome"] for e in small.events("a", "task_failed")} == ({"interrupted"} if raises else set())
+    small.work()
+    assert small.results("a") == {"seesstop": 2 if raises else 1, "quick": "quick"}
+    assert left_behind(lambda: list(map(str, small.alive()))) == []
+
+
+def test_a_second_signal_ends_a_task_that_does_not_listen_at_once(small):
+    small.queue("a", "DeafAtFirst", maxAttempts=1, maxInterruptions=1)
+    worker = small.start()
+    child = int(small.note("started"))
+    worker.terminate()
+    eventually(lambda: small.log("a"))
+    time.sleep(0.3)
+    assert not is_gone(child), "it has half a minute"
+    began = time.monotonic()
+    worker.send_signal(signal.SIGINT)
+    small.ended(worker)
+    assert time.monotonic() - began < 10
+    assert small.names("ConfigsToRun") == ["a"]
+    assert small.events("a", "task_failed") == []
+    assert is_gone(child)
+    small.work()
+    assert small.results("a") == {"deafatfirst": 2}
+
+
+def test_a_grace_time_that_is_over_is_over(small):
+    small.queue("a", "DeafAtFirst", maxAttempts=1, graceTime=0.5)
+    worker = small.start()
+    small.note("started")
+    worker.terminate()
+    small.ended(worker)
+    assert small.names("ConfigsToRun") == ["a"]
+    assert "It did not end by itself. Where it was:" in small.log("a")
+    small.work()
+    assert small.results("a") == {"deafatfirst": 2}
+
+
+def test_a_walltime_is_kept_and_what_is_not_finished_is_handed_back(small):
+    small.queue("a", "DeafAtFirst", maxAttempts=1, graceTime=1)
+    began = time.monotonic()
+    worker = small.start("--for", "6s")
+    small.note("started")
+    small.ended(worker)
+    assert time.monotonic() - began < 10, "six seconds, and what a slow machine takes to begin and end"
+    assert small.names("ConfigsToRun") == ["a"]
+    small.work()
+    assert small.results("a") == {"deafatfirst": 2}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_a_result_of_a_gigabyte_is_refused_and_breaks_nothing(tmp_path):
+    arena = Arena(tmp_path, TASKS.replace("50_000_000", "1_000_000_000"))
+    arena.queue("big", "Returns", value="big", maxAttempts=1)
+    arena.work()
+    (failure,) = arena.events("big", "task_failed")
+    assert "1048576 are kept" in failure["error"]
+    figure("F13", "bytes of a result that was refused", 1_000_000_000)
+    assert subprocess.run([sys.executable, "-c", ""], check=False, timeout=60).returncode == 0
