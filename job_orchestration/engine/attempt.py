@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import random
 import sys
 import threading
@@ -25,7 +24,7 @@ from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
 from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
 from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
-from job_orchestration.model.run import Outcome, RunState, TaskState, TaskStatus
+from job_orchestration.model.run import Outcome, TaskState, TaskStatus
 from job_orchestration.model.task import specs_of
 from job_orchestration.rules import lifecycle
 
@@ -91,22 +90,46 @@ class TaskContext:
 
 
 class Attempt:
-    """The child's view of the run it works for."""
+    """The child's view of the run it works for; made by the host before the fork.
 
-    def __init__(
-        self, order: Message, lock: int, writer: journal.Writer, page: Page, state: RunState
-    ) -> None:
+    Args:
+        order: the worker's message.
+        lock: the locked token.
+        journal_file: this attempt's, open for appending.
+        page: shared with the host.
+
+    Raises:
+        OSError: when the journal cannot be read.
+    """
+
+    def __init__(self, order: Message, lock: int, journal_file: int, page: Page) -> None:
         self.run_name: str = order["run"]
         self.folder: str = order["folder"]
         self.number: int = order["attempt"]
         self.token: str = order["token"]
         self.lock = lock
-        self.writer = writer
         self.page = page
+        path = journal.path_of(self.folder, self.number)
+        self._writer = journal.Writer(journal_file, path, order["written"])
+        state = lifecycle.fold(journal.read(self.folder))
         self._folding = lifecycle.Folding(state)
+        self._stall_timeout: float | None = order.get("stall_timeout")
         self.seed = state.seed
         self.specs = specs_of(state.values)
         self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
+
+    def run(self) -> int:
+        """Go on with the run; returns the exit code: the errno when it was the disk."""
+        if self._stall_timeout:
+            threading.Thread(target=_beat, args=(self.page, self._stall_timeout), daemon=True).start()
+        try:
+            self.page.verdict = self.go_on()
+        except ClaimLostError as error:
+            self.page.verdict = Verdict.LOST
+            log.error("%s", error)  # noqa: TRY400  # no fault of the program, so no traceback
+        except OSError as error:
+            return end_by_disk(self.page, error)
+        return 0 if self.page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
 
     def finished(self, task_id: str) -> TaskState:
         """A task of this run that has its checkpoint."""
@@ -119,7 +142,7 @@ class Attempt:
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event; the state follows."""
-        self._folding.add(self.writer.write(event, sync=sync))
+        self._folding.add(self._writer.write(event, sync=sync))
 
     def go_on(self) -> Verdict:
         """Run the tasks without a checkpoint, in order, until one fails or somebody says stop."""
@@ -198,29 +221,11 @@ def describe(error: BaseException) -> str:
     return (f"{name}: {text}" if text else name)[:2000]
 
 
-def state_of(order: Message) -> RunState:
-    """The fold of the run's journal. A host asks for it before it forks: what is warm there costs less."""
-    return lifecycle.fold(journal.read(order["folder"]))
-
-
-def run(order: Message, lock: int, journal_file: int, page: Page, state: RunState) -> int:
-    """The whole life of an attempt's child; returns its exit code: the errno when it was the disk."""
-    os.environ.update(order["environment"])
-    writer = journal.Writer(
-        journal_file, journal.path_of(order["folder"], order["attempt"]), order["written"]
-    )
-    if order.get("stall_timeout"):
-        threading.Thread(target=_beat, args=(page, order["stall_timeout"]), daemon=True).start()
-    try:
-        page.verdict = Attempt(order, lock, writer, page, state).go_on()
-    except ClaimLostError as error:
-        page.verdict = Verdict.LOST
-        log.error("%s", error)  # noqa: TRY400  # no fault of the program, so no traceback
-    except OSError as error:
-        page.verdict = Verdict.DISK
-        log.error("This attempt ends, and will go on when it can write again: %s", error)  # noqa: TRY400
-        return error.errno or errno.EIO
-    return 0 if page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
+def end_by_disk(page: Page, error: OSError) -> int:
+    """Say that the disk ended the attempt; returns the exit code, the error's number."""
+    page.verdict = Verdict.DISK
+    log.error("This attempt ends, and will go on when it can write again: %s", error)
+    return error.errno or errno.EIO
 
 
 def _beat(page: Page, stall_timeout: float) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import gc
 import os
 import select
@@ -30,8 +31,9 @@ from job_orchestration.engine.supervision import Child
 from job_orchestration.model.run import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from job_orchestration.engine.messages import Message
-    from job_orchestration.model.run import RunState
 
 _SPAWNED: Final = (200, 201, 202)
 """Where a spawned child finds the lock, the journal and the page."""
@@ -104,7 +106,8 @@ class Host:
         sys.stdout.flush()
         sys.stderr.flush()
         host = os.getpid()
-        state = attempt.state_of(child.order) if child.order["kind"] == "attempt" else None
+        work = _work_of(child.order, child.descriptors, self.page)
+        os.environ.update(child.order["environment"])  # nothing of a host's own heeds it
         pid = os.fork()
         if pid:
             with contextlib.suppress(OSError):
@@ -115,7 +118,7 @@ class Host:
             self.worker.close()  # a descriptor in flight would keep the lock until both ends are closed
             child.output.become_stdio()
             interior.settle_in(host, self.page)
-            code = run_order(child.order, child.descriptors, self.page, state)
+            code = work()
         except BaseException:  # noqa: BLE001  # nothing may unwind into the host's frames
             traceback.print_exc()
         finally:
@@ -160,11 +163,14 @@ class Host:
         )
 
 
-def run_order(order: Message, descriptors: list[int], page: Page, state: RunState | None) -> int:
-    """Do in a child what the worker, or `ready`, asked for; returns the exit code."""
+def _work_of(order: Message, descriptors: list[int], page: Page) -> Callable[[], int]:
+    """What a child is to do for the worker, or for `ready`; what it can be given ready-made it is."""
     if order["kind"] == "validate":
-        return validation.answer(order)
-    return attempt.run(order, descriptors[0], descriptors[1], page, state or attempt.state_of(order))
+        return functools.partial(validation.answer, order)
+    try:
+        return attempt.Attempt(order, descriptors[0], descriptors[1], page).run
+    except OSError as error:
+        return functools.partial(attempt.end_by_disk, page, error)
 
 
 def bootstrap(function: str) -> str:
@@ -224,7 +230,8 @@ def spawned() -> None:
         interior.settle_in(request["host"], page)
         loading.load(loading.CodePlan.from_message(request["plan"]))
         interior.prepare()
-        code = run_order(request["order"], descriptors, page, None)
+        os.environ.update(request["order"]["environment"])
+        code = _work_of(request["order"], descriptors, page)()
     except BaseException:  # noqa: BLE001  # said in the log; the worker sees that nothing was done
         traceback.print_exc()
     finally:

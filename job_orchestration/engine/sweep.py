@@ -57,10 +57,15 @@ def die_with_parent(parent: int) -> None:
 
 
 def keep_from_forks(descriptor: int) -> None:
-    """Have the forks of this process close a descriptor: a lock that they share lasts as long as they."""
+    """Have what a task forks be a process like any other: SIGTERM ends it, and a lock is not held by it.
+
+    A pool of processes waits for ever for members that take SIGTERM for a polite request, and a lock that
+    forks share lasts as long as they.
+    """
     status = os.fstat(descriptor)
 
     def let_go() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), status):  # the number may be another file's by now
                 os.close(descriptor)

@@ -194,8 +194,9 @@ def is_opened(workspace: Workspace, run: str) -> bool:
     for _ in range(2):  # a claim makes its journal file before it takes the token away
         if any(n > 0 for n in journal.attempts(folder)):
             return True
-        if any(token.run_of(found.path) == run for found in token.scan(workspace.to_run)):
-            return True
+        for place in (workspace.to_run, workspace.running):  # after a power cut that file may be missing
+            if any(token.run_of(found.path) == run for found in token.scan(place)):
+                return True
     return False
 
 

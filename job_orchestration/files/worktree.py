@@ -60,6 +60,7 @@ _WORKSPACE_NAMES: Final = (
 
 _BYTECODE: Final = (":(top,exclude,glob)**/__pycache__/**", ":(top,exclude,glob)**/*.pyc")
 _NAMES_SHOWN: Final = 5
+_PATH_SHOWN: Final = 300
 
 
 def look(path_to_tasks: Path, ignore: Path) -> WorkTree:
@@ -74,10 +75,7 @@ def look(path_to_tasks: Path, ignore: Path) -> WorkTree:
         CodeError: when there is no such folder, it is in no work tree with a commit, git does not trust it,
             or the commit does not hold what the work tree shows (Git LFS and the like).
     """
-    path = path_to_tasks.resolve()
-    if not path.is_dir():
-        state = "is not a folder" if path.exists() else "does not exist"
-        raise CodeError(f"{path} {state}", "Let pathToTasks name the folder of your Tasks.py")
+    path = _resolved(path_to_tasks)
     top = _top_of(path)
     origin, filters = _configuration(top)
     head, branch, dirty = _status(top, filters, _excluded(top, path, ignore.resolve()))
@@ -93,6 +91,19 @@ def named(paths: Iterable[str]) -> str:
 
 
 # -- where it is ------------------------------------------------------------------------------------------
+
+
+def _resolved(path_to_tasks: Path) -> Path:
+    try:
+        path = path_to_tasks.resolve()
+        if path.is_dir():
+            return path
+        state = "is not a folder" if path.exists() else "does not exist"
+    except (OSError, RuntimeError) as error:  # too long, not ours to see, a loop of links
+        reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
+        path, state = path_to_tasks, f"cannot be looked at: {reason}"
+    shown = str(path) if len(str(path)) <= _PATH_SHOWN else f"{str(path)[:_PATH_SHOWN]}…"
+    raise CodeError(f"{shown} {state}", "Let pathToTasks name the folder of your Tasks.py")
 
 
 def _top_of(path: Path) -> Path:

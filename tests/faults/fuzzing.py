@@ -7,6 +7,7 @@ input of a number is always the same one, so that a finding can be had again by 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import random
@@ -215,8 +216,9 @@ class Beside:
 
     def __init__(self) -> None:
         fast = "/dev/shm" if os.path.isdir("/dev/shm") else None
-        self._folder = tempfile.TemporaryDirectory(dir=fast)
-        self._workspace = workspaces.prepare(self._folder.name)
+        folder = tempfile.TemporaryDirectory(dir=fast)
+        atexit.register(folder.cleanup)
+        self._workspace = workspaces.prepare(folder.name)
         self._files = (
             Path(self._workspace.root, "workspace.yaml"),
             Path(self._workspace.misc, "VERSION"),

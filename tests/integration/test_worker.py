@@ -12,6 +12,7 @@ from tests.integration.arena import Arena, eventually, is_gone, mutant
 
 TASKS = r"""
     import json
+    import multiprocessing
     import os
     import shutil
     import signal
@@ -82,6 +83,13 @@ TASKS = r"""
                     signal.pause()
                 wait_for("never")
             return "clean"
+
+
+    class Pools(Base):
+        def run(self):
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                found = pool.map(abs, [-1, -2])
+            return [found, self.context.should_stop]
 
 
     class Removes(Base):
@@ -210,6 +218,13 @@ def test_a_fork_in_a_session_of_its_own_ends_with_its_host(arena):
     kill(arena.host_of(worker))
     eventually(lambda: arena.names("Completed") == ["a"])
     assert is_gone(fork)
+
+
+@pytest.mark.xfail(reason="forks take SIGTERM for a polite request until the child resets it", strict=True)
+def test_a_pool_of_processes_ends_when_its_task_ends_it(arena):
+    arena.queue("a", "Pools", timeout=5, maxAttempts=1)
+    arena.work()
+    assert arena.results("a") == {"pools": [[1, 2], False]}
 
 
 @pytest.mark.xfail(reason="a fork keeps the lock until the child has its forks let go of it", strict=True)

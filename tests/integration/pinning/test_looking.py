@@ -140,6 +140,15 @@ def test_a_path_that_is_no_folder_is_refused(repo, workspace):
     assert "Tasks.py is not a folder" in refusal(look, repo / "exp" / "Tasks.py", workspace)
 
 
+def test_a_path_that_cannot_be_followed_is_refused_like_any_other(repo, workspace, tmp_path):
+    long = refusal(look, tmp_path / ("x" * 5000), workspace)
+    assert "… cannot be looked at: File name too long. Let pathToTasks" in long
+    assert len(long) < 500
+    (tmp_path / "circle").symlink_to("circle")
+    circle = refusal(look, tmp_path / "circle", workspace)
+    assert "circle cannot be looked at: " in circle or "circle does not exist" in circle
+
+
 def test_a_folder_outside_of_any_work_tree_is_refused(tmp_path, workspace):
     (tmp_path / "plain").mkdir()
     said = refusal(look, tmp_path / "plain", workspace)
