@@ -183,8 +183,9 @@ class Check:
 
     def _fault_of_run(self, run: str, config: Config, claimed: Mapping[str, Candidate]) -> Fault | None:
         todo = "Choose another outputDir"
-        if _leads_through_link(self.workspace, run):
-            return naming.Fault(f"Output/{run} leads through a symbolic link", todo)
+        obstacle = _obstacle(self.workspace, run)
+        if obstacle is not None:
+            return naming.Fault(obstacle, todo)
         above = opening.enclosing_run(self.workspace, run) or next(
             (r for r in _ancestors(run) if r in claimed), None
         )
@@ -245,8 +246,15 @@ def _ancestors(run: str) -> list[str]:
     return ["/".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def _leads_through_link(workspace: Workspace, run: str) -> bool:
-    return any(os.path.islink(workspace.run_folder(p)) for p in (*_ancestors(run), run))
+def _obstacle(workspace: Workspace, run: str) -> str | None:
+    """What on the way to a run's folder is no folder."""
+    for above in (*_ancestors(run), run):
+        path = workspace.run_folder(above)
+        if os.path.islink(path):
+            return f"Output/{run} leads through a symbolic link"
+        if above != run and os.path.lexists(path) and not os.path.isdir(path):
+            return f"Output/{above} is a file, and a folder is needed there"
+    return None
 
 
 def _caught(call: Callable[[], T]) -> T | CodeError:

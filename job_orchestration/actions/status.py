@@ -145,8 +145,12 @@ def _elapsed(record: RunRecord, now: datetime) -> float | None:
         return None
     began = datetime.fromisoformat(state.started_at)
     if state.ended_at is not None:
-        return round((datetime.fromisoformat(state.ended_at) - began).total_seconds(), 3)
-    return round((now - began).total_seconds(), 3) if record.place is Place.RUNNING else None
+        until = datetime.fromisoformat(state.ended_at)
+    elif record.place is Place.RUNNING:
+        until = now
+    else:
+        return None
+    return round(max((until - began).total_seconds(), 0.0), 3)  # a clock may have been set back since
 
 
 def _time_left(

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import errno
 import logging
-import random
-import sys
+import math
+import os
 import threading
 import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.engine import interior, loading
+from job_orchestration.engine import interior, loading, sweep
 from job_orchestration.engine.page import Page, Verdict
+from job_orchestration.engine.seeding import seed_all
 from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
 from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
 from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
+from job_orchestration.model.problem import escaped
 from job_orchestration.model.run import Outcome, TaskState, TaskStatus
 from job_orchestration.model.task import specs_of
 from job_orchestration.rules import lifecycle
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from job_orchestration.engine.messages import Message
     from job_orchestration.model.task import Json
 
-_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a task's own writes that are the disk's and not the task's."""
 
 log = logging.getLogger("job_orchestration")
 
@@ -67,7 +70,9 @@ class TaskContext:
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the task is: two numbers in shared memory, so call it as often as you like."""
-        self._of.page.set_progress(float(done), float(total or 0))
+        numbers = float(done), float(total or 0)
+        if all(map(math.isfinite, numbers)):
+            self._of.page.set_progress(*numbers)
 
     def result_of(self, task_id: str) -> Json:
         """What an earlier task of this run returned.
@@ -120,11 +125,15 @@ class Attempt:
 
     def run(self) -> int:
         """Go on with the run; returns the exit code: the errno when it was the disk."""
+        sweep.keep_from_forks(self.lock)
         if self._stall_timeout:
             threading.Thread(target=_beat, args=(self.page, self._stall_timeout), daemon=True).start()
         try:
             self.page.verdict = self.go_on()
         except ClaimLostError as error:
+            if not _is_open(self.lock):
+                log.error("The task closed files that are not its own (os.closerange?)")  # noqa: TRY400
+                return 1  # without a verdict: a crash of the task
             self.page.verdict = Verdict.LOST
             log.error("%s", error)  # noqa: TRY400  # no fault of the program, so no traceback
         except OSError as error:
@@ -180,7 +189,7 @@ class Attempt:
 
     def _call(self, index: int, context: TaskContext) -> Json:
         spec = self.specs[index]
-        _seed(self.seed)
+        seed_all(self.seed)
         made: Any = loading.resolve(spec.method)(spec.merged_with(self.values))
         made.context = context
         value = made.run()
@@ -190,20 +199,19 @@ class Attempt:
             raise PermanentError(f"its return value cannot be kept: {error}") from None
 
     def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
-        if isinstance(error, OSError) and error.errno in _DISK:
+        if isinstance(error, OSError) and error.errno in _FULL:
             raise error  # the disk's trouble is not the task's: the attempt ends uncounted
         traceback.print_exception(error)
         outcome = Outcome.OOM if isinstance(error, MemoryError) else Outcome.ERROR
-        # What a task raises when it is told to stop is no fault of its own.
-        outcome = self.page.stop or outcome
+        told = self.page.stop  # what a task raises when it is told to stop is no fault of its own
         delay = error.delay if isinstance(error, TemporaryError) else None
         self.write(
             TaskFailed(
                 task.id,
-                outcome,
+                told or outcome,
                 describe(error),
                 round(duration, 6),
-                permanent=isinstance(error, PermanentError),
+                permanent=isinstance(error, PermanentError) and told is None,
                 delay_s=delay,
             )
         )
@@ -215,9 +223,12 @@ class Attempt:
 
 
 def describe(error: BaseException) -> str:
-    """An exception's name and message in one bounded line."""
-    text = str(error).strip()
+    """An exception's name and message in one bounded line that is safe to print."""
     name = type(error).__name__
+    try:
+        text = escaped(" ".join(str(error).split()))
+    except Exception:  # noqa: BLE001  # whatever the exception's own code raises
+        text = "its message cannot be shown"
     return (f"{name}: {text}" if text else name)[:2000]
 
 
@@ -228,17 +239,16 @@ def end_by_disk(page: Page, error: OSError) -> int:
     return error.errno or errno.EIO
 
 
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def _beat(page: Page, stall_timeout: float) -> None:
     """Show that the interpreter runs, for as long as it does."""
     while True:
         page.beat = time.monotonic()
         time.sleep(min(stall_timeout / 5, 1.0))
-
-
-def _seed(seed: int) -> None:
-    """Start the random numbers of the libraries that are loaded, or forks would repeat each other's."""
-    random.seed(seed)
-    if (numpy := sys.modules.get("numpy")) is not None:
-        numpy.random.seed(seed % 2**32)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.manual_seed(seed)

@@ -25,7 +25,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.engine import attempt, interior, loading, memory, messages, sweep, validation
+from job_orchestration.engine import attempt, interior, loading, messages, sweep, validation
 from job_orchestration.engine.page import Page
 from job_orchestration.engine.supervision import Child
 from job_orchestration.model.run import Outcome
@@ -52,7 +52,6 @@ class Host:
     def serve(self) -> None:
         """Work until the worker is gone."""
         self.spare = set(sweep._children(os.getpid()))  # noqa: SLF001  # what the imports started is not a run's
-        memory.begin_counting()
         interior.prepare()
         gc.collect()
         gc.freeze()  # forks share the memory of the imports, which a collection would copy

@@ -17,7 +17,7 @@ from job_orchestration.files.workspace import VARIABLE
 from job_orchestration.model.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from job_orchestration.engine.loading import CodePlan
     from job_orchestration.engine.messages import Message
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 IMPORT_LIMIT: Final = 600.0
 """Seconds that the imports of a ``Tasks.py`` may take."""
+_LOOK_AGAIN: Final = 0.5
+"""Seconds between two looks whether the imports are still wanted."""
 KEPT: Final = 2
 """Hosts that a worker keeps warm: the one of the moment and the one before."""
 
@@ -37,7 +39,9 @@ class Host:
         HostError: when the tasks cannot be imported; the sentence holds the traceback.
     """
 
-    def __init__(self, workspace: Workspace, plan: CodePlan) -> None:
+    def __init__(
+        self, workspace: Workspace, plan: CodePlan, unwanted: Callable[[], bool] = lambda: False
+    ) -> None:
         self.plan = plan
         self.page = page.Page(page.create())
         self.socket, theirs = messages.pair()
@@ -52,7 +56,7 @@ class Host:
             )
         try:
             messages.send(self.socket, {"plan": plan.as_message()}, [self.page.descriptor])
-            ready = self.wait(IMPORT_LIMIT)
+            ready = self._first_word(unwanted)
         except BaseException:
             self.kill()
             raise
@@ -61,6 +65,14 @@ class Host:
         if ready is not None and ready["event"] == "ready":
             self.close()  # it ends what its imports had started, and goes
         raise HostError(_why(ready, self.kill()), "Mend the import, commit, and ready the config anew")
+
+    def _first_word(self, unwanted: Callable[[], bool]) -> Message | None:
+        """Wait for the imports, but no longer than somebody wants them."""
+        deadline = time.monotonic() + IMPORT_LIMIT
+        while True:
+            said = self.wait(min(_LOOK_AGAIN, max(deadline - time.monotonic(), 0)))
+            if said is None or said["event"] != "nothing" or unwanted() or time.monotonic() >= deadline:
+                return said
 
     @property
     def pid(self) -> int:
@@ -156,10 +168,16 @@ def _environment(workspace: Workspace) -> dict[str, str]:
 
 
 class Hosts:
-    """The hosts that a worker keeps warm, the one used last at the end."""
+    """The hosts that a worker keeps warm, the one used last at the end.
 
-    def __init__(self, workspace: Workspace) -> None:
+    Args:
+        workspace: where they work.
+        unwanted: whether imports that take long are waited for no more.
+    """
+
+    def __init__(self, workspace: Workspace, unwanted: Callable[[], bool] = lambda: False) -> None:
         self._workspace = workspace
+        self._unwanted = unwanted
         self._warm: dict[CodePlan, Host] = {}
 
     def get(self, plan: CodePlan) -> Host:
@@ -176,7 +194,7 @@ class Hosts:
             self._warm.pop(next(iter(self._warm))).close()
         if host is None:
             try:
-                host = Host(self._workspace, plan)
+                host = Host(self._workspace, plan, self._unwanted)
             except HostError:
                 self._sweep()
                 raise

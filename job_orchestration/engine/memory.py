@@ -10,26 +10,36 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROOT: Final = "/sys/fs/cgroup"
+_NAME: Final = "job_orchestration-"
+_LOOK_AGAIN: Final = 1.0
+"""Seconds for which the count of kills is taken as it was: a look costs 0.1 ms, and a task may cost less."""
 
 
 class Memory:
     """How much memory a child may have; this one may have any amount."""
 
     _kills = 0
-    """The machine's count of such kills when it was last looked at; a look costs 0.1 ms, so it is rare."""
+    """The machine's count of such kills when it was last looked at."""
+    _looked_at = float("-inf")
 
-    def add(self, pid: int) -> None:
+    def add(self, pid: int) -> None:  # noqa: ARG002  # those with a limit need it
         """Put the child under the limit."""
+        now = time.monotonic()
+        if now - Memory._looked_at > _LOOK_AGAIN:
+            Memory._looked_at = now
+            Memory._kills = _kills_on_this_machine()
 
     def was_exceeded(self) -> bool:
-        """Whether the kernel has killed for want of memory, anywhere on this machine, since last asked."""
+        """Whether the kernel has killed for want of memory, anywhere on this machine, in the child's time."""
         before, Memory._kills = Memory._kills, _kills_on_this_machine()
         return Memory._kills > before
 
@@ -72,14 +82,10 @@ class DataLimit(Memory):
 
     def add(self, pid: int) -> None:
         """Put the child under the limit."""
+        super().add(pid)
         if hasattr(resource, "prlimit"):
             with contextlib.suppress(OSError):
                 resource.prlimit(pid, resource.RLIMIT_DATA, (self._limit, self._limit))
-
-
-def begin_counting() -> None:
-    """Take the machine's count of kills as it is now for the one that later ones are compared with."""
-    Memory().was_exceeded()
 
 
 def limited(limit: int | None, say: Callable[[str], None]) -> Memory:
@@ -87,7 +93,7 @@ def limited(limit: int | None, say: Callable[[str], None]) -> Memory:
     if limit is None:
         return Memory()
     for make in (_group_v2, _group_v1):
-        with contextlib.suppress(OSError, IndexError):
+        with contextlib.suppress(OSError, IndexError, StopIteration):  # no such groups, or not for us
             group = make(limit)
             say(f"memoryLimit: {limit} bytes for the run with everything it starts (control group).")
             return group
@@ -98,7 +104,7 @@ def limited(limit: int | None, say: Callable[[str], None]) -> Memory:
 def _group_v2(limit: int) -> Group:
     own = next(line[3:].strip() for line in _lines("/proc/self/cgroup") if line.startswith("0::"))
     parent = os.path.join(_ROOT, own.lstrip("/"))
-    path = os.path.join(parent, f"job_orchestration-{os.getpid()}")
+    path = os.path.join(parent, f"{_NAME}{os.getpid()}")
     if "memory" not in _lines(os.path.join(parent, "cgroup.subtree_control"))[0].split():
         raise OSError(0, "the memory controller is not handed down here")
     _make(path, {"memory.max": limit, "memory.swap.max": 0})
@@ -107,14 +113,14 @@ def _group_v2(limit: int) -> Group:
 
 def _group_v1(limit: int) -> Group:
     own = next(line.split(":")[2].strip() for line in _lines("/proc/self/cgroup") if ":memory:" in line)
-    path = os.path.join(_ROOT, "memory", own.lstrip("/"), f"job_orchestration-{os.getpid()}")
-    _make(path, {"memory.limit_in_bytes": limit})
+    path = os.path.join(_ROOT, "memory", own.lstrip("/"), f"{_NAME}{os.getpid()}")
+    _make(path, {"memory.limit_in_bytes": limit, "memory.memsw.limit_in_bytes": limit})
     return Group(path, "memory.oom_control")
 
 
 def _make(path: str, values: dict[str, int]) -> None:
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path)
+    _remove_left_over(os.path.dirname(path))
+    os.mkdir(path)
     for number, (name, value) in enumerate(values.items()):
         try:
             _write(os.path.join(path, name), str(value))
@@ -122,6 +128,15 @@ def _make(path: str, values: dict[str, int]) -> None:
             if number == 0:  # the limit itself; swap may not be accounted for here
                 os.rmdir(path)
                 raise
+
+
+def _remove_left_over(parent: str) -> None:
+    """Remove the groups of hosts that were killed, and one of an earlier process of this number."""
+    for name in os.listdir(parent):
+        found = re.fullmatch(f"{_NAME}([0-9]+)", name)
+        if found and (int(found[1]) == os.getpid() or not os.path.exists(f"/proc/{found[1]}")):
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(parent, name))
 
 
 def _write(path: str, text: str) -> None:

@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import Final
 
 _CHUNK: Final = 1 << 16
+_AT_ONCE: Final = 32
+"""Chunks that are moved before the host looks at its other duties: twice what the largest pipe may hold."""
 _NOTICE: Final = re.compile(rb"\[job_orchestration\] (\d+) bytes were left out here")
 
 
@@ -59,7 +61,7 @@ class Output:
 
     def drain(self) -> None:
         """Move what is in the pipe to the log; never wait for its end, which a left-over process may hold."""
-        while True:
+        for _ in range(_AT_ONCE):
             try:
                 data = os.read(self.descriptor, _CHUNK)
             except BlockingIOError:

@@ -89,11 +89,13 @@ def kill_descendants(spare: Collection[int] = (), seconds: float = 5.0) -> int:
         if not spare and not _has_children():
             return 0
         left = _descendants(spare)
-        if not left or time.monotonic() > deadline:
-            return len(left)
+        if not left:
+            return 0
         for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return sum(_lives(pid) for pid in left)
         time.sleep(0.002)
 
 
@@ -119,11 +121,15 @@ def reap(spare: Collection[int] = ()) -> None:
 
 
 def _children(pid: int) -> list[int]:
+    """The children of a process, whichever of its threads has them."""
+    found: list[int] = []
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(child) for child in file.read().split()]
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += [int(child) for child in file.read().split()]
     except OSError:
         return _children_by_psutil(pid)
+    return found
 
 
 def _children_by_psutil(pid: int) -> list[int]:
@@ -136,18 +142,23 @@ def _children_by_psutil(pid: int) -> list[int]:
 
 
 def _descendants(spare: Collection[int]) -> list[int]:
-    """Every living descendant; zombies of other parents are none of ours."""
+    """Every descendant, dead ones that nobody has reaped included: what they had may just be becoming ours."""
+    found: list[int] = []
+    ahead = [child for child in _children(os.getpid()) if child not in spare]
+    while ahead:
+        pid = ahead.pop()
+        found.append(pid)
+        ahead += _children(pid)
+    return found
+
+
+def _lives(pid: int) -> bool:
     import psutil
 
-    found: list[int] = []
-    for child in _children(os.getpid()):
-        if child in spare:
-            continue
-        with suppress(psutil.Error):
-            process = psutil.Process(child)
-            family = [process, *process.children(recursive=True)]
-            found += [p.pid for p in family if p.status() != psutil.STATUS_ZOMBIE]
-    return found
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def kill_marked(run: str, workspace: str, variable: str, journal: str = "", seconds: float = 5.0) -> int:

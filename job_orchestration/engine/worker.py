@@ -86,7 +86,7 @@ class Worker:
         self.name = worker_name(self.host_name, os.getpid(), letters)
         self.failed = 0
         """Runs that this worker saw give up."""
-        self._hosts = Hosts(workspace)
+        self._hosts = Hosts(workspace, lambda: self._urgency(0) > 0)
         self._code = CodeStore(Path(workspace.misc))
         self._pulse = Pulse(workspace, self.name, self.host_name, os.getpid())
         self._stops = 0
@@ -213,7 +213,8 @@ class Worker:
     def _advance(self, claim: Claim) -> None:
         """Do what the journal wants done until the run is somewhere else than in Running."""
         if claim.attempt > 1:
-            sweep.kill_marked(claim.run, self.workspace.root, VARIABLE)
+            written = os.path.dirname(claim.journal.path)
+            sweep.kill_marked(claim.run, self.workspace.root, VARIABLE, written)
             store.clear_partial(claim.run_folder)
         settings = checking.settings_of(claim.state.values)
         self._pulse.busy(claim)
@@ -261,7 +262,9 @@ class Worker:
         try:
             host = self._hosts.get(self._plan(claim))
         except (HostError, OrchestrationError) as error:
-            _note(claim, f"{error.what}\n")
+            if self._urgency(settings.grace_time):
+                return True  # the imports were cut short: nobody's fault
+            _note(claim, error.what)
             claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
             return True
         where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
@@ -271,6 +274,7 @@ class Worker:
         if end is None:
             self._hosts.bury(host)
             self.say(f"{escaped(claim.run)}: its host was killed; the run goes on from its checkpoint")
+            _note(claim, f"Attempt {claim.attempt} was interrupted: its host was killed")
             return False
         return self._ended(claim, end)
 
@@ -330,19 +334,21 @@ class Worker:
             raise ClaimLostError(f"Attempt {claim.attempt} at {claim.run} was taken over by another worker")
         if verdict is Verdict.DISK:
             raise OSError(end["code"], os.strerror(max(end["code"], 0)))
-        if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED}:
+        index = state.current
+        if verdict is Verdict.FAILED and index is not None and stopped is None:
+            # Told to stop by somebody else, perhaps by itself: an interruption, or it would do so for ever.
+            return state.tasks[index].outcome is not Outcome.INTERRUPTED
+        if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED} or index is None:
             return True
         if stopped is Outcome.INTERRUPTED:
             return True  # its try is void; the next step hands the run back
-        index = state.current
-        if index is None:
-            return True
         outcome, error = _reading_of(end["code"], stopped, oom=end["oom"])
         if state.status is not Status.RUNNING_TASK:
             error = f"{error} before the task began"
         task = state.tasks[index]
         spent = _seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
         claim.write(TaskFailed(task.id, outcome, error, spent))
+        _note(claim, f"Task {task.id} failed: {error}")
         return True
 
 
@@ -369,9 +375,9 @@ def _reading_of(code: int, stopped: Outcome | None, *, oom: bool) -> tuple[Outco
 
 
 def _note(claim: Claim, text: str) -> None:
-    """Put into a run's log what happened before there was a child to print it."""
+    """Put into a run's log what happened when there was no child to print it."""
     with suppress(OSError), open(os.path.join(claim.run_folder, "log.log"), "a", encoding="utf-8") as file:
-        file.write(text)
+        file.write(f"[job_orchestration] {text.rstrip()}\n")
 
 
 def print_say(sentence: str) -> None:

@@ -57,6 +57,9 @@ _quoted: Final = json.encoder.encode_basestring
 _PAGE: Final = 1 << 16
 _TORN: Final = b" (torn)\n"
 """Ends half a line, so that it can never be taken for a whole one: it may lack nothing but its newline."""
+_DEEPEST: Final = 100
+"""Levels of a return value. What is nested nearly as deep as the interpreter's stack could be written by one
+process and not be read by another."""
 _FILE: Final = re.compile(r"(\d{6,})\.jsonl")
 
 
@@ -273,6 +276,18 @@ class Writer:
         return False
 
 
+def _is_deeper(value: Json, levels: int) -> bool:
+    found = [value]
+    for _ in range(levels):
+        found = [
+            below
+            for each in found
+            if isinstance(each, (list, dict))
+            for below in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(found)
+
+
 def strict_json(value: object) -> Json:
     """A task's return value as JSON can say it; NumPy's scalars count as the numbers that they are.
 
@@ -291,14 +306,17 @@ def strict_json(value: object) -> Json:
 
     try:
         text = json.dumps(value, default=scalar, allow_nan=False)
+        kept: Json = json.loads(text) if len(text) <= limit else None
+        deep = text.count("[") + text.count("{") > _DEEPEST and _is_deeper(kept, _DEEPEST)
     except RecursionError:
-        raise ValueError("it is nested too deeply, or contains itself") from None
+        deep = True
     except TypeError as error:
         raise ValueError(str(error)) from None
     except ValueError as error:
         known = {"Circ": "it contains itself", "Out ": "NaN and infinity cannot be written as JSON"}
         raise ValueError(known.get(str(error)[:4], f"it holds a number that is too long: {error}")) from None
+    if deep:
+        raise ValueError("it is nested too deeply, or contains itself")
     if len(text) > limit:
         raise ValueError(f"it is {len(text)} bytes long as JSON, and {limit} are kept")
-    kept: Json = json.loads(text)
     return kept

@@ -254,18 +254,26 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
 
 
 def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:
-    """Finish a move out of Running that a crash cut in two: its link was the commit, so the old name goes."""
+    """Leave one name to a token that a crash left with several: the one that is furthest in the run's life.
+
+    A move is a link, which commits it, and then an unlink. And a power cut may bring back the name in
+    ConfigsToRun from which a claim renamed the token: btrfs does so until that folder too is synced.
+    """
     status = os.fstat(descriptor)
     if status.st_nlink == 1:
         return
-    targets = (workspace.to_run, workspace.completed, workspace.failed)
-    if not any(_is_inode(found.path, status) for folder in targets for found in scan(folder)):
-        return
-    for found in scan(workspace.running):
-        if _is_inode(found.path, status):
-            durable.unlink(found.path)
-            durable.sync_folder(workspace.running)
-    if token.folder == workspace.running:
+
+    def names_in(*folders: str) -> list[str]:
+        return [t.path for folder in folders for t in scan(folder) if _is_inode(t.path, status)]
+
+    ended = names_in(workspace.completed, workspace.failed)
+    waiting = names_in(workspace.to_run)
+    waiting.sort(key=lambda path: "~" not in os.path.basename(path))  # one that waits, or is held, is later
+    names = [*ended, *waiting, *names_in(workspace.running)]
+    for path in names[1:]:
+        durable.unlink(path)
+        durable.sync_folder(os.path.dirname(path))
+    if names[:1] != [token.path]:
         raise ClaimLostError("The token has moved on already")
 
 

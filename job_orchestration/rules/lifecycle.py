@@ -178,7 +178,7 @@ class Folding:
                     target, open=False, interruptions=0, outcome=None, error=None, reason=None, ended_at=None
                 )
             case HandedBack():
-                self._each_task(_stopped)
+                self._each_task(_stopped if event.not_before is None else _waiting)
                 self._set(target, open=False, reason=event.reason)
             case Completed():
                 self._set(target, open=False, ended_at=at, outcome=Outcome.OK, error=None, reason=None)
@@ -244,6 +244,11 @@ def _stopped(task: TaskState) -> TaskState:
     return replace(task, status=TaskStatus.WAITING) if task.status is TaskStatus.RUNNING else task
 
 
+def _waiting(task: TaskState) -> TaskState:
+    """A task whose run was handed back until later: its wait is in the token's name from now on."""
+    return replace(_stopped(task), waited=task.status is TaskStatus.FAILED)
+
+
 def _fresh(task: TaskState) -> TaskState:
     """A task whose failures are forgiven."""
     if task.status is TaskStatus.FINISHED:
@@ -280,6 +285,7 @@ def _after(task: TaskState, event: TaskStarted | TaskFinished | TaskFailed, at: 
                 error=event.error,
                 permanent=event.permanent,
                 delay_s=event.delay_s,
+                waited=False,
             )
         case _:
             assert_never(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import os
 import select
 import signal
@@ -117,7 +118,12 @@ class Stage:
             _warm_up()
 
     def act(
-        self, *words: str, faulty: bool = False, recorder: Interceptor | None = None, limit: float = 5.0
+        self,
+        *words: str,
+        faulty: bool = False,
+        recorder: Interceptor | None = None,
+        limit: float = 5.0,
+        **environment: str,
     ) -> Ended:
         """Run one command to its end; one that takes longer than its limit has hung.
 
@@ -126,12 +132,13 @@ class Stage:
             faulty: whether it meets the plan in `faults`.
             recorder: called instead of each durable operation; for forks only.
             limit: seconds; three times as many for a program of its own.
+            environment: variables; for programs only.
         """
         started = time.monotonic()
         said = self.folder / "said"
         with said.open("wb") as output:
             if self.real:
-                code = self._exec(words, output.fileno(), faulty, 3 * limit)
+                code = self._exec(words, output.fileno(), faulty, 3 * limit, environment)
             else:
                 code = self._fork(words, output.fileno(), faulty, recorder, limit)
         seconds = time.monotonic() - started
@@ -147,7 +154,9 @@ class Stage:
         faults = {injection.VARIABLE: str(self.faults)} if faulty else {}
         return {**kept, **faults, VARIABLE: str(self.workspace), "PYTHONPATH": path}
 
-    def _exec(self, words: Sequence[str], output: int, faulty: bool, limit: float) -> int:
+    def _exec(
+        self, words: Sequence[str], output: int, faulty: bool, limit: float, more: dict[str, str]
+    ) -> int:
         process = subprocess.Popen(
             [sys.executable, "-m", "job_orchestration", *words],
             stdin=subprocess.DEVNULL,
@@ -155,7 +164,7 @@ class Stage:
             stderr=output,
             cwd=self.folder,
             start_new_session=True,
-            env=self.environment(faulty=faulty),
+            env={**self.environment(faulty=faulty), **more},
         )
         try:
             return process.wait(limit)
@@ -188,6 +197,7 @@ class Stage:
         code = 70
         try:
             os.setsid()
+            logging.root.handlers.clear()  # those of the test write to its own files
             os.dup2(output, 1)
             os.dup2(output, 2)
             sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  # lives as long as the process

@@ -18,7 +18,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -27,6 +26,7 @@ from tests.conftest import ROOT, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.faults.disks import Disk
 
@@ -273,10 +273,13 @@ class Chain:
                     wrong.append(f"{output['path']} of {run} is torn")
         for place in PLACES[1:]:
             for path in (self.workspace / place).glob("*.yaml"):
-                name = path.name.partition("~")[0].removesuffix(".yaml")
-                frozen = self.workspace / "Output" / "runs" / name / "config.yaml"
-                if not frozen.exists() or frozen.read_bytes() != path.read_bytes():
-                    wrong.append(f"the token of {name} is torn")
+                data = path.read_bytes()
+                run = data.partition(b"\n")[0].removeprefix(b"# job_orchestration run: ").decode()
+                frozen = self.workspace / "Output" / run / "config.yaml"
+                if not run or not frozen.exists() or frozen.read_bytes() != data:
+                    wrong.append(f"{place}/{path.name} is torn")
+                elif run != f"runs/{path.name.partition('~')[0].removesuffix('.yaml')}":
+                    wrong.append(f"{place}/{path.name} is of {run}: one token too many")
         return wrong
 
     def end(self) -> list[str]:

@@ -164,7 +164,7 @@ def _half_moved(stage: Stage) -> None:
     assert verdict.tokens(stage.workspace) == {"a": ["Running", "Completed"]}
 
 
-def _to_be_pinned(stage: Stage) -> None:
+def to_be_pinned(stage: Stage) -> None:
     """A drop whose tasks lie in a repository that this workspace has not seen yet."""
     repository = stage.folder / "repository"
     if not repository.exists():
@@ -239,7 +239,7 @@ SCENARIOS = (
     ),
     Scenario(
         "pinning",
-        _to_be_pinned,
+        to_be_pinned,
         (("ready",),),
         {
             "append": 6,

@@ -26,6 +26,8 @@ from tests.faults.figures import figure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from tests.faults.disk import Disk
+
 WORK = scenarios.WORK
 
 
@@ -68,6 +70,19 @@ STORIES = (
         ((("ready",), None), (WORK, ("fsync", "/journal/000001.jsonl")), (WORK, None)),
     ),
 )
+WEAK_SPOTS = (
+    # A claim's rename was there, but neither its journal file nor the end of the opening.
+    ("life", ("fsync_folder", "/Running"), "a~g000001"),
+    # The source was gone for good, when the link that another process had made was still in memory.
+    ("an opening that died", ("unlink", "/opening/a.json"), None),
+    # The intent was gone for good, and the half-made folder came back.
+    ("an opening that died", ("create", "/opening/b.json"), None),
+    # The second task had its checkpoint, and the first one's was still in memory.
+    ("a checkpoint that was not synced when its worker died", ("link", "/Completed/"), None),
+)
+"""States in which something was once lost: the story, the operation before which the power goes, and the name
+that alone of all that was not synced is on the disk."""
+
 every_story = pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name.replace(" ", "-"))
 
 
@@ -128,6 +143,12 @@ def cut(
             yield f"{story.name}, cut at {moment}", judged(recovery, story, acknowledged)
 
 
+def just_before(disks: Iterable[Disk], steps: list[disk.Step], operation: tuple[str, str]) -> Disk:
+    """The disk before the first operation of a name at a path that holds a text."""
+    name, path = operation
+    return next(d for d, step in zip(disks, steps, strict=False) if step.name == name and path in step.path)
+
+
 def judged(stage: Stage, story: Story, acknowledged: dict[tuple[str, str], Any]) -> list[str]:
     """Recover, and see what is wrong then."""
     before = verdict.tokens(stage.workspace)
@@ -152,6 +173,21 @@ def findings(cuts: Iterable[tuple[str, list[str]]], part: str) -> list[str]:
 @every_story
 def test_no_power_cut_loses_or_doubles_anything(story: Story, folder: Path) -> None:
     assert findings(cut(folder, story, 36), story.name) == []
+
+
+@pytest.mark.parametrize(("name", "operation", "kept"), WEAK_SPOTS)
+def test_what_was_once_lost_is_not_lost_again(
+    name: str, operation: tuple[str, str], kept: str | None, folder: Path
+) -> None:
+    story = next(s for s in STORIES if s.name == name)
+    stage = Stage(folder / "played")
+    record = recorded(stage, story)
+    state = just_before(disk.followed(stage.workspace, record), disk.steps_of(record), operation)
+    new = [c for c in state.changes if kept is not None and c.name.startswith(kept)]
+    assert kept is None or new
+    recovery = Stage(folder / "recovered")
+    state.materialise(recovery.workspace, [*new, *(c.other for c in new if c.other)], {})
+    assert judged(recovery, story, {}) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -104,3 +106,43 @@ def test_without_syncing_a_power_cut_loses_what_was_told(tmp_path, kind):
         f"control without fsync on {kind}: cuts until something is lost, things lost",
         f"{cuts}, {len(lost)}",
     )
+
+
+@pytest.mark.parametrize("place", ["Running", "Completed", "waiting"])
+def test_a_name_that_a_power_cut_brings_back_makes_no_second_token(workspace, drop, cli, place):
+    """What btrfs does to a rename of which only the new folder was synced."""
+    drop("a")
+    cli("ready")
+    old = workspace / "ConfigsToRun" / "a.yaml"
+    if place == "Running":
+        os.link(old, workspace / "Running" / "a~g000001~gone.1.abc.yaml")
+    elif place == "waiting":
+        os.link(old, workspace / "ConfigsToRun" / "a~held.yaml")
+    else:
+        cli("work", "--until-idle")
+        os.link(workspace / "Completed" / "a.yaml", old)
+    cli("work", "--until-idle")
+    found = [f"{p.parent.name}/{p.name}" for p in sorted(workspace.glob("*/a*.yaml"))]
+    assert found == ["ConfigsToRun/a~held.yaml" if place == "waiting" else "Completed/a.yaml"]
+
+
+def test_a_drop_that_was_queued_is_removed_although_its_disk_has_another_number(workspace, drop, cli):
+    """The device's number belongs to the boot, not to the disk."""
+    source = drop("a")
+    kept = source.with_name("kept")
+    os.link(source, kept)
+    cli("ready")
+    identity = kept.stat()
+    kept.rename(source)  # as if `ready` had died just before it removed the source
+    intent = [
+        {
+            "run": "runs/a",
+            "token": "a.yaml",
+            "source": "a.yaml",
+            "identity": [identity.st_dev + 1, identity.st_ino, identity.st_size, identity.st_mtime_ns],
+        }
+    ]
+    (workspace / "Misc" / "opening" / "a.json").write_text(json.dumps(intent))
+    assert "was queued as runs/a before" in cli("ready").stdout
+    assert not source.exists()
+    assert [p.name for p in (workspace / "ConfigsToRun").iterdir()] == ["a.yaml"]

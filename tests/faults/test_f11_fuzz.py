@@ -132,6 +132,7 @@ def drops(count: int, first: int, repository: Path) -> dict[str, bytes]:
         if number % 3 or not name or len(os.fsencode(name)) > 240:
             name = f"n{number}.yaml"
         name += "" if name.endswith((".yaml", ".yml")) else ".yaml"
+        name = os.fsdecode(os.fsencode(name))
         found[name] = fuzzing.mutated(number, contents) if number % 5 else random.Random(number).choice(seeds)
     return found
 
@@ -213,47 +214,62 @@ def site_of_atheris() -> str:
     return str(site)
 
 
+class Searches:
+    """The chunks that are being searched, a process each."""
+
+    def __init__(self) -> None:
+        path = f"{site_of_atheris()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        self._environment = {**os.environ, "PYTHONPATH": path}
+        self._working: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._working)
+
+    def begin(self, number: int) -> None:
+        program = str(Path(fuzzing.__file__).parent / "guided.py")
+        target = CHUNKS[number]
+        words = (program, target, str(KEPT / target), str(CHUNK), str(number + 1))
+        with (KEPT / f"log.{number}").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, *words], env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        self._working[number] = process, time.monotonic()
+
+    def look(self) -> None:
+        """Note the chunks that are done; one that found something fails."""
+        for number, (process, began) in list(self._working.items()):
+            if process.poll() is None:
+                continue
+            del self._working[number]
+            seconds = time.monotonic() - began
+            assert process.returncode == 0, (KEPT / f"log.{number}").read_text(errors="replace")[-3000:]
+            (KEPT / f"done.{number}").write_text(str(seconds))
+            rate = CHUNK / seconds
+            print(f"chunk {number} of {len(CHUNKS)}, {CHUNKS[number]}: {rate:.0f} inputs/s", flush=True)
+
+    def end(self) -> None:
+        for process, _ in self._working.values():
+            process.kill()
+            process.wait()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_a_million_inputs_find_nothing():
     KEPT.mkdir(parents=True, exist_ok=True)
-    path = f"{site_of_atheris()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     waiting = [n for n in range(len(CHUNKS)) if not (KEPT / f"done.{n}").exists()]
-    working: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
-    while waiting or working:
-        while waiting and len(working) < AT_ONCE:
-            number = waiting.pop(0)
-            corpus = str(KEPT / CHUNKS[number])
-            command = [
-                sys.executable,
-                str(Path(fuzzing.__file__).parent / "guided.py"),
-                CHUNKS[number],
-                corpus,
-            ]
-            log = (KEPT / f"log.{number}").open("wb")
-            process = subprocess.Popen(
-                [*command, str(CHUNK), str(number + 1)],
-                env={**os.environ, "PYTHONPATH": path},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-            log.close()
-            working[number] = process, time.monotonic()
-        time.sleep(0.1)
-        for number, (process, began) in list(working.items()):
-            if process.poll() is None:
-                continue
-            del working[number]
-            said = (KEPT / f"log.{number}").read_text(errors="replace")
-            assert process.returncode == 0, said[-3000:]
-            (KEPT / f"done.{number}").write_text(f"{CHUNKS[number]} {time.monotonic() - began}")
-            print(
-                f"chunk {number} of {len(CHUNKS)}: {CHUNK / (time.monotonic() - began):.0f} inputs/s",
-                flush=True,
-            )
-    spent = [float((KEPT / f"done.{n}").read_text().split()[1]) for n in range(len(CHUNKS))]
+    searches = Searches()
+    try:
+        while waiting or len(searches):
+            while waiting and len(searches) < AT_ONCE:
+                searches.begin(waiting.pop(0))
+            time.sleep(0.1)
+            searches.look()
+    finally:
+        searches.end()
+    spent = sum(float((KEPT / f"done.{n}").read_text()) for n in range(len(CHUNKS)))
     figure("F11", "inputs", CHUNK * len(CHUNKS))
-    figure("F11", "inputs a second and process", round(CHUNK * len(CHUNKS) / sum(spent)))
+    figure("F11", "inputs a second and process", round(CHUNK * len(CHUNKS) / spent))
     figure("F11", "guided by branches", (KEPT / "site" / "atheris").exists())
     for done in KEPT.glob("done.*"):
         done.unlink()

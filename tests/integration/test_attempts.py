@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -355,3 +357,14 @@ def test_a_task_that_spoils_its_process_spoils_only_its_own_run(arena):
     assert arena.results("lies")["lies"] == "lied"
     later = [e["at"] for run in SPAWNED for e in arena.events(run, "task_started")]
     assert max(later) > arena.events("lies", "completed")[0]["at"]
+
+
+def test_numpy_that_a_task_imports_itself_is_seeded_too(tmp_path):
+    pytest.importorskip("numpy")
+    code = (
+        "import sys, random; from job_orchestration.engine.seeding import seed_all\n"
+        "assert 'numpy' not in sys.modules\n"
+        "seed_all(7); import numpy; print(random.random(), numpy.random.random())"
+    )
+    told = {subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60) for _ in range(2)}
+    assert len(told) == 1

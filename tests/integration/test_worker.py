@@ -87,9 +87,16 @@ TASKS = r"""
 
     class Pools(Base):
         def run(self):
-            with multiprocessing.get_context("fork").Pool(2) as pool:
-                found = pool.map(abs, [-1, -2])
-            return [found, self.context.should_stop]
+            here, there = multiprocessing.Pipe()
+            waits = lambda: there.send(1) or time.sleep(1000)
+            member = multiprocessing.get_context("fork").Process(target=waits)
+            member.start()
+            here.recv()
+            member.terminate()
+            member.join(3)
+            code = member.exitcode
+            member.kill()
+            return [code, self.context.should_stop]
 
 
     class Removes(Base):
@@ -220,14 +227,12 @@ def test_a_fork_in_a_session_of_its_own_ends_with_its_host(arena):
     assert is_gone(fork)
 
 
-@pytest.mark.xfail(reason="forks take SIGTERM for a polite request until the child resets it", strict=True)
-def test_a_pool_of_processes_ends_when_its_task_ends_it(arena):
-    arena.queue("a", "Pools", timeout=5, maxAttempts=1)
+def test_a_process_that_a_task_forked_ends_by_sigterm_and_stops_nobody_else(arena):
+    arena.queue("a", "Pools", maxAttempts=1)
     arena.work()
-    assert arena.results("a") == {"pools": [[1, 2], False]}
+    assert arena.results("a") == {"pools": [-signal.SIGTERM, False]}
 
 
-@pytest.mark.xfail(reason="a fork keeps the lock until the child has its forks let go of it", strict=True)
 def test_a_fork_that_outlived_everybody_is_ended_by_the_next_holder(arena):
     arena.queue("a", "Forks", maxAttempts=1)
     worker = arena.start()
