@@ -59,7 +59,7 @@ def mounted(monkeypatch, prepared):
         text = (
             "21 1 0:999 / / rw,relatime shared:1 - ext4 /dev/root rw\n"
             "22 21 0:5 / /dev rw,nosuid\n"  # half a line is no mount
-            f"36 21 {here} /sub /mnt/my\\040lab rw,noatime shared:7 master:2 - {source}\n"
+            f"36 21 {here} /sub /data/my\\040lab rw,noatime shared:7 master:2 - {source}\n"
             f"37 21 {here} / /elsewhere rw - fuse.nonsense x rw\n"
         )
         monkeypatch.setattr(probe, "open", lambda *_args, **_kw: io.StringIO(text), raising=False)
