@@ -142,7 +142,7 @@ def _children_by_psutil(pid: int) -> list[int]:
 
 
 def _descendants(spare: Collection[int]) -> list[int]:
-    """Every descendant, dead ones that nobody has reaped included: what they had may just be becoming ours."""
+    """Every descendant, the dead that nobody has reaped included: what they had may be ours in a moment."""
     found: list[int] = []
     ahead = [child for child in _children(os.getpid()) if child not in spare]
     while ahead:

@@ -100,10 +100,20 @@ def _plain(value: object) -> object:
     return dict(value)  # type: ignore[call-overload]  # the only other values are mappings
 
 
+def _number(text: str) -> float:
+    """A float as JSON has them: a number that is too large for one, NaN and infinity are none."""
+    if not isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_number, parse_constant=_number)
+
+
 def decode(line: bytes) -> Entry | None:
     """The event of a whole line, or `None` for what is not one."""
     try:
-        found = json.loads(line)
+        found = _DECODER.decode(line.decode())
         kind = _KINDS[found.pop("event")]
         seq, at = int(found.pop("seq")), found.pop("at")
         if datetime.fromisoformat(at).tzinfo is None:
@@ -122,8 +132,6 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
     for name, value in found.items():
         if name in _TYPES and not isinstance(value, _TYPES[name]):
             raise TypeError(name)
-        if isinstance(value, float) and not isfinite(value):
-            raise ValueError(name)
     if "outcome" in found:
         found["outcome"] = Outcome(found["outcome"])
     if "code" in found:

@@ -110,13 +110,14 @@ def packages(folder: Path) -> None:
         pytest.skip(f"the packages for the guest could not be had: {done.stderr[-500:]}")
 
 
-def run(play: Path, *, limit: float, memory: int = 1536) -> str:
+def run(play: Path, *, limit: float, memory: int = 1536, kept_at: Path | None = None) -> str:
     """Boot the guest, run ``start`` of a play in it, and return what its console said.
 
     Args:
         play: the folder; it lies in ``/play`` there.
         limit: seconds after which the guest is ended.
         memory: of the guest, in MiB.
+        kept_at: where the console is written while it talks.
     """
     kept = disk()
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +131,7 @@ def run(play: Path, *, limit: float, memory: int = 1536) -> str:
             *("-drive", f"file={kept / 'root.img'},format=raw,if=virtio,snapshot=on"),
             *("-drive", f"file={tar},format=raw,if=virtio,readonly=on"),
         ]
-        console = Path(folder, "console")
+        console = Path(folder, "console") if kept_at is None else kept_at
         with console.open("wb") as said:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
             try:

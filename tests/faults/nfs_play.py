@@ -160,6 +160,7 @@ class SharedStorm(Storm):
         self.environment["JOB_ORCHESTRATION_WORKSPACE"] = str(self.workspace)
         self.clients = clients
         self._turn = itertools.cycle(clients)
+        self._say_at = 0.0
 
     def command(self, *words: str) -> None:
         """One command of the product, on the first client."""
@@ -182,6 +183,13 @@ class SharedStorm(Storm):
         self.workers.append(Inside(outer))
         return self.workers[-1]
 
+    def replace(self) -> None:
+        """Start a worker for each that is gone, and say now and then how far all of it is."""
+        super().replace()
+        if time.monotonic() >= self._say_at:
+            self._say_at = time.monotonic() + 15
+            print(f"{self.folder.name}: {self.completed()} runs, {self.blows} blows", flush=True)
+
     def executions(self) -> list[history.Execution]:
         """What the tasks of the first run noted so far."""
         return self.history().executions("storm/0")
@@ -192,10 +200,10 @@ class SharedStorm(Storm):
 
 def kills(clients: list[Client]) -> dict[str, object]:
     """Workers, hosts, children and what these started are killed on both hosts."""
-    storm = SharedStorm(clients, "kills", runs=60, seconds=0.25, seed=9)
+    storm = SharedStorm(clients, "kills", runs=40, seconds=0.25, seed=9)
     storm.prepare()
     began = time.monotonic()
-    storm.rage(workers=4, blows=80, limit=1500, between=0.2)
+    storm.rage(workers=4, blows=60, limit=2400, between=0.2)
     return {
         "findings": storm.findings(),
         "kills": sum(storm.kills.values()),

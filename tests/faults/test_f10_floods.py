@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+LONG = (pytest.mark.soak, pytest.mark.timeout(3600))
 MOST_MEMORY = 300 << 20
 LOOKS = """
 import os
@@ -122,14 +123,15 @@ def look_at_flood(
         heard.append(len(told["queued"]) + len(told["refused"]))
     spent, peak = seconds_of(watching) - before, peak_of(watching)
     assert len(os.listdir(workspace / "ConfigsToRun")) - waiting == -(-count // each)
+    watching.terminate()
+    watching.communicate(timeout=60)
     assert sum(heard) == count, "something was told twice"
     return spent, len(heard), peak
 
 
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("few", "many", "each"),
-    [(2_000, 10_000, 200), pytest.param(10_000, 100_000, 100, marks=pytest.mark.soak)],
+    [(2_000, 10_000, 200), pytest.param(10_000, 100_000, 100, marks=LONG)],
 )
 def test_a_flood_of_drops_is_seen_in_two_looks_and_costs_no_more_for_each(
     workspace, repository, start, patched, few, many, each
@@ -195,10 +197,9 @@ def work_off(workspace: Path, start, patched, count: int, some: int, monkeypatch
     return spent / some, round(made), peak
 
 
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     ("few", "many", "some"),
-    [(500, 10_000, 400), pytest.param(10_000, 100_000, 5_000, marks=pytest.mark.soak)],
+    [(500, 10_000, 400), pytest.param(10_000, 100_000, 5_000, marks=LONG)],
 )
 def test_a_flood_of_tokens_is_seen_in_two_looks_and_costs_no_more_for_each(
     tmp_path, start, patched, monkeypatch, few, many, some

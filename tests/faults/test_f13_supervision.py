@@ -36,7 +36,7 @@ TASKS = r"""
         def __init__(self, config):
             self.config = config
 
-        def note(self, name, text=""):
+        def note(self, name, text="so"):
             Path(self.config["notes"], name).write_text(f"{text}\n")
 
 
@@ -210,6 +210,15 @@ TASKS = r"""
                 self.note("started", os.getpid())
                 while True:
                     time.sleep(0.1)
+            return self.context.attempt
+
+
+    class LosesItsRun(Base):
+        def run(self):
+            if self.context.attempt == 1:
+                running = Path(os.environ["JOB_ORCHESTRATION_WORKSPACE"], "Running")
+                (token,) = running.iterdir()
+                token.rename(running / "a~g000009~elsewhere.1.abc.yaml")
             return self.context.attempt
 
 
@@ -501,6 +510,14 @@ def test_a_walltime_is_kept_and_what_is_not_finished_is_handed_back(small):
     assert small.names("ConfigsToRun") == ["a"]
     small.work()
     assert small.results("a") == {"deafatfirst": 2}
+
+
+def test_a_task_whose_run_was_taken_away_leaves_no_checkpoint(small):
+    small.queue("a", "LosesItsRun", maxAttempts=1)
+    assert "was taken over by another worker" in small.work()
+    assert small.results("a") == {"losesitsrun": 10}
+    assert small.events("a", "task_failed") == []
+    assert "was taken over by another worker" in small.log("a")
 
 
 @pytest.mark.soak

@@ -91,6 +91,10 @@ def _of_run(folder: Path, *, completed: bool) -> list[str]:
         if event["event"] == "task_finished":
             ended.add(event["task"])
             found += _torn(folder, event.get("outputs", ()))
+            if not (folder / event.get("folder", ".")).is_dir():
+                found.append(
+                    f"{folder.name}: the checkpoint of {event['task']} names a folder that is not there"
+                )
         elif event["event"] == "task_started" and event["task"] in ended:
             found.append(f"{folder.name}: {event['task']} started again after it had finished")
     return found
