@@ -181,8 +181,9 @@ class Storm:
         while (done := self.completed()) < self.runs:
             assert time.monotonic() < deadline, f"not done in time: {done} of {self.runs} runs"
             time.sleep(between)
-            if self.blows < blows and self.blows <= blows * 1.1 * done / self.runs + workers:
-                self.strike(weather)
+            for _ in range(3):
+                if self.blows < blows and self.blows <= blows * 1.1 * done / self.runs + workers:
+                    self.strike(weather)
             self.wake()
             self.replace()
         self.end()

@@ -63,7 +63,7 @@ MUTANTS = [
         "files/token.py",
         "str(TokenName(token.name.stem, attempt, worker))",
         "str(TokenName(token.name.stem, 1, worker))",
-        (f"{CLAIMS}test_an_attempts_number_is_one_more_than_any_that_was_ever_used",),
+        (f"{CLAIMS}test_a_claimed_run_cannot_be_claimed_until_it_is_released",),
     ),
     Mutant(
         "the number in the name does not count",

@@ -276,7 +276,7 @@ def test_a_run_stays_locked_while_its_host_sleeps_because_the_host_has_the_lock(
         kill(host)
     else:
         arena.note("a.2")
-        assert not is_gone(host), "it was only asleep, and lost its run: this is what sending the lock prevents"
+        assert not is_gone(host), "it only slept, and lost its run: this is what sending the lock prevents"
     (arena.notes / "gate").touch()
     eventually(lambda: arena.names("Completed") == ["a", "b"])
     assert arena.results("a") == {"gated": 2}
