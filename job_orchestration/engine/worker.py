@@ -7,6 +7,7 @@ that makes trouble is let go of and stays where it is; the worker goes on with t
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import select
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 _LAST_CALL: Final = 30.0
 """Seconds before the end of a walltime at which no more runs are taken."""
+_LEAVING: Final = 1.0
+"""Seconds that it takes to kill what does not listen, and to hand its run back."""
 _PAUSE: Final = 1.0
 """Seconds between two looks at a disk that could not be written."""
 _PUT_OFF: Final = timedelta(seconds=2)
@@ -139,10 +142,13 @@ class Worker:
         Args:
             grace: seconds that politeness takes, so that a walltime is kept and not overrun by it.
         """
+        return max(self._stops, int(self._left(grace) <= 0))
+
+    def _left(self, grace: float) -> float:
+        """Seconds until the end of the walltime begins, which is `grace` long."""
         if self._over_at is None or self.orders.seconds is None:
-            return self._stops
-        near = time.monotonic() >= self._over_at - min(grace, self.orders.seconds / 2)
-        return max(self._stops, int(near))
+            return math.inf
+        return self._over_at - min(grace + _LEAVING, self.orders.seconds / 2) - time.monotonic()
 
     def _rest(self, seconds: float) -> None:
         self._pulse.idle()
@@ -310,14 +316,15 @@ class Worker:
         """Wait for the end of an attempt's child, passing on what this worker is told meanwhile."""
         asked = 0
         while True:
-            message = host.wait(pulse.EVERY, self._wake.descriptor)
+            left = self._left(settings.grace_time)
+            message = host.wait(min(pulse.EVERY, left) if left > 0 else pulse.EVERY, self._wake.descriptor)
             if message is None or message["event"] == "end":
                 return message
             self._wake.clear()
             urgency = self._urgency(settings.grace_time)
             if urgency > asked:
                 asked = urgency
-                grace = settings.grace_time if urgency == 1 else 0.0
+                grace = min(settings.grace_time, max(self._left(0.0), 0.0)) if urgency == 1 else 0.0
                 host.stop(Outcome.INTERRUPTED, grace)
                 self.say(f"{escaped(claim.run)}: asked to stop; it has {grace:g} s")
             if not token.still_ours(claim.path, claim.descriptor):

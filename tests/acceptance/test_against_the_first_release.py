@@ -96,7 +96,9 @@ def of_first(environment: dict[str, str], folder: Path, repository: Path) -> tup
     base = [sys.executable, "-W", "ignore", "-m", "job_orchestration"]
 
     def run(*command: str) -> float:
-        subprocess.run(command, env=own, check=True, timeout=300, input=b"na\n", capture_output=True)
+        subprocess.run(
+            command, cwd=folder, env=own, check=True, timeout=120, input=b"na\n", capture_output=True
+        )
         return children()
 
     run(*base)

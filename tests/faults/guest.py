@@ -127,7 +127,7 @@ def run(play: Path, *, limit: float, memory: int = 1536, kept_at: Path | None = 
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"),
             *("-m", str(memory), "-nographic", "-no-reboot", "-net", "none"),
             *("-kernel", str(kept / "kernel"), "-initrd", str(kept / "initrd")),
-            *("-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 init=/play-init"),
+            *("-append", "root=/dev/vda rw console=ttyS0 quiet no_timer_check panic=-1 init=/play-init"),
             *("-drive", f"file={kept / 'root.img'},format=raw,if=virtio,snapshot=on"),
             *("-drive", f"file={tar},format=raw,if=virtio,readonly=on"),
         ]

@@ -97,6 +97,11 @@ class Inside:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
+    def wake(self) -> None:
+        """Let a stopped process go on, and nsenter, which stops when what it started does."""
+        for pid in (self.pid, self._outer.pid):
+            os.kill(pid, signal.SIGCONT)
+
 
 class Client:
     """Another host: everything it runs goes through `start`."""
@@ -230,6 +235,37 @@ def handed_over(storm: Storm) -> int:
     return count
 
 
+def back_and_forth(clients: list[Client]) -> dict[str, object]:
+    """A run goes from one host to the other and back, quicker than the hosts forget what they have seen.
+
+    A client believes what it knows of a folder for half a minute; so whoever takes a run back must ask for
+    the journal files that the other host has made since, or it runs a finished task again.
+    """
+    one, two = clients
+    storm = SharedStorm([one, two, one], "back", runs=1, seconds=5, litter=2)
+    storm.prepare()
+    queued, parked = (storm.workspace / folder / "r0.yaml" for folder in ("ConfigsToRun", "Misc"))
+    queued.rename(parked)
+    workers = [storm.start_worker() for _ in range(3)]
+    beats = storm.workspace / "Misc" / "workers"
+    wait_for(lambda: len(list(beats.glob("*.json"))) == 3, "three workers are idle", 300)
+    for worker in workers[1:]:
+        os.kill(worker.pid, signal.SIGSTOP)
+    parked.rename(queued)
+    wait_for(storm.executions, "a task runs", 120)
+    storm.command("status")  # so that the first host knows the journal's folder as it is now
+    for begun, (worker, heir) in zip((2, 4), itertools.pairwise(workers), strict=True):
+        wait_for(lambda n=begun: len(storm.executions()) >= n, "a task is finished and the next runs", 300)
+        heir.wake()
+        for pids in members(worker.pid).values():
+            for pid in pids:
+                storm.kill("member", pid)
+    took = wait_for(lambda: storm.completed() == 1, "the run is done", 300)
+    storm.end()
+    tasks = [f"{e.task}: attempt {e.attempt}" for e in storm.executions()]
+    return {"findings": storm.findings(), "seconds": round(took), "order": tasks}
+
+
 def restart(clients: list[Client], server: Server) -> dict[str, object]:
     """The server is stopped while both hosts hold runs, and forgets their locks."""
     storm = SharedStorm(clients, "restart", runs=8, seconds=4, seed=10)
@@ -323,6 +359,7 @@ def play() -> None:
         "kills": lambda: kills(clients),
         "partition": lambda: partition(clients, "partition", mend_at_once=True),
         "long partition": lambda: partition(clients, "long", mend_at_once=False),
+        "back and forth": lambda: back_and_forth(clients),
         "restart": lambda: restart(clients, server),
         "v3 nolock": lambda: refusal(clients),
     }

@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from tests.faults.looking import PLACES, events, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TASKS = """
     import time
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_now_and_then_loses_nothing_and_fails_nobody(
     workers = here.start("work"), here.start("work")
     wait_until(lambda: names(here.workspace, "Completed") == ["warm"])
     dropped = ["warm"]
-    for n in range(times):
+    for _ in range(times):
         for _ in range(runs // times + 1):
             dropped.append(f"r{len(dropped)}")
             here.drop(folder, dropped[-1], "Saves", "Saves")
