@@ -62,7 +62,7 @@ class Storm:
     Args:
         folder: where everything is made.
         runs: how many, of three tasks each.
-        seconds: how long a task takes.
+        seconds: how long a task takes; those after the first no more than one.
         package: the folder of another `job_orchestration`, to be used instead of the installed one.
         seed: of the blows.
         litter: one run in so many starts a program that leaves its session and never ends.
@@ -119,6 +119,7 @@ class Storm:
         for command in (["init", "-q"], ["add", "."], commit):
             subprocess.run(["git", *command], cwd=repository, check=True, timeout=60)
         self.command("init")
+        later = min(self.seconds, 1)
         more = "".join(f"{key}: {value}\n" for key, value in self.values.items())
         for n in range(self.runs):
             config = textwrap.dedent(f"""\
@@ -128,8 +129,8 @@ class Storm:
                 litter: {"true" if n % self.litter == 0 else "false"}
                 tasks:
                 - {{id: one, method: Work}}
-                - {{id: two, method: Work}}
-                - {{id: three, method: Work}}
+                - {{id: two, method: Work, seconds: {later}}}
+                - {{id: three, method: Work, seconds: {later}}}
                 """)
             (self.workspace / "ConfigSources" / f"r{n}.yaml").write_text(config + more)
         self.command("ready")

@@ -213,7 +213,7 @@ def work_off(workspace: Path, start, patched, count: int, some: int, monkeypatch
 
 @pytest.mark.parametrize(
     ("few", "many", "some"),
-    [(500, 10_000, 400), pytest.param(10_000, 100_000, 5_000, marks=LONG)],
+    [(500, 10_000, 400), pytest.param(10_000, 100_000, 2_000, marks=LONG)],
 )
 def test_a_flood_of_tokens_is_seen_in_two_looks_and_costs_no_more_for_each(
     tmp_path, start, patched, monkeypatch, few, many, some
