@@ -39,6 +39,10 @@ SCAN_EVERY: Final = 10.0
 """Seconds between two scans at the least; a scan that takes long is made more rarely."""
 BUSY_AFTER: Final = 8
 """Tokens taken one after the other, after which a worker stops watching until it runs out of them."""
+IDLE_AFTER: Final = 1.0
+"""Seconds without a token after which a worker watches again; until then it looks, which is cheaper."""
+LOOK_EVERY: Final = 0.05
+"""Seconds between two such looks at the least."""
 RUNNING_EVERY: Final = 1.0
 """Seconds between two looks at Running: nothing tells that a lock there has become free."""
 
@@ -132,10 +136,12 @@ class Queue:
         """When the waiting of each of those is over, by the monotonic clock."""
         self._unfit: dict[str, int] = {}
         self._scan_at = 0.0
+        self._look_at = 0.0
         self._running_at = 0.0
         self._interrupted: deque[Token] = deque()
         self._wake = wake
         self._streak = 0
+        self._taken_at = 0.0
         self._events: FolderEvents | None = None
         self._watch()
 
@@ -160,7 +166,7 @@ class Queue:
             self._interrupted = deque(self._fit(token.scan(self._workspace.running)))
         if self._interrupted:
             return self._interrupted.popleft()
-        if now >= self._scan_at:
+        if now >= self._scan_at or (not self._heap and self._events is None and now >= self._look_at):
             self._scan()
         self._wake_delayed()
         if self._heap:
@@ -169,6 +175,7 @@ class Queue:
             name = TokenName.parse(filename)
             assert name is not None
             self._streak += 1
+            self._taken_at = now
             if self._streak == BUSY_AFTER:
                 self.close()
             return Token(self._workspace.to_run, filename, name, mtime)
@@ -185,10 +192,12 @@ class Queue:
 
     def look_again_in(self) -> float:
         """Seconds after which something may have changed without an event; called before a rest."""
+        now = time.monotonic()
         if self._events is None:
+            if now - self._taken_at < IDLE_AFTER:
+                return max(self._look_at - now, 0.0)
             self._watch()
         self._streak = 0
-        now = time.monotonic()
         dues = [self._scan_at - now, self._running_at - now]
         dues += [due - now for due in self._due.values()]
         return max(min(dues), 0.0)
@@ -207,8 +216,9 @@ class Queue:
         for found in self._fit(token.scan(self._workspace.to_run)):
             self._add(found)
         self._due = {name: due for name, due in self._due.items() if name in self._delayed}
-        taken = time.monotonic() - started
-        self._scan_at = time.monotonic() + max(SCAN_EVERY, 100 * taken)
+        now = time.monotonic()
+        self._scan_at = now + max(SCAN_EVERY, 100 * (now - started))
+        self._look_at = now + max(LOOK_EVERY, 20 * (now - started))
 
     def _take_events(self) -> None:
         if self._events is None:

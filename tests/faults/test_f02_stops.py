@@ -29,7 +29,7 @@ def rage(storm: Storm, *, stops: int, limit: float) -> None:
     storm.prepare()
     began = time.monotonic()
     try:
-        storm.rage(workers=6, blows=round(stops * 1.3), limit=limit, weather=storms.STOPS)
+        storm.rage(workers=6, blows=round(stops * 1.6), limit=limit, weather=storms.STOPS)
         findings = storm.findings()
     finally:
         for worker in storm.workers:
