@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,11 @@ def work_off(workspace: Path, start, patched, count: int, some: int, monkeypatch
     worker = start(
         "work", env={**patched, "TEST_LOOKS": str(looks), "JOB_ORCHESTRATION_WORKSPACE": str(workspace)}
     )
+    assert worker.stdout is not None
+    listener = threading.Thread(
+        target=worker.stdout.read, daemon=True
+    )  # or it waits, when it has said enough
+    listener.start()
     wait_until(lambda: looks.exists() and at_rest(worker))
     worker.send_signal(signal.SIGSTOP)
     make_tokens(workspace, count, monkeypatch)
@@ -206,6 +212,7 @@ def work_off(workspace: Path, start, patched, count: int, some: int, monkeypatch
     peak = peak_of(worker)
     worker.terminate()
     assert worker.wait(timeout=60) in {0, 130}
+    listener.join()
     left = len(os.listdir(workspace / "ConfigsToRun")) + len(os.listdir(completed))
     assert left == count, "a token was lost"
     return spent / some, made, peak
