@@ -260,8 +260,9 @@ def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:
     ConfigsToRun from which a claim renamed the token: btrfs does so until that folder too is synced.
     """
     status = os.fstat(descriptor)
-    if status.st_nlink == 1:
-        return
+    fresh = os.path.join(workspace.opening, str(TokenName(token.name.stem)))
+    if status.st_nlink == 1 or (status.st_nlink == 2 and _is_inode(fresh, status)):  # noqa: PLR2004
+        return  # one name, or one in the workspace and the one that `ready` made it by and is taking away
 
     def names_in(*folders: str) -> list[str]:
         return [t.path for folder in folders for t in scan(folder) if _is_inode(t.path, status)]

@@ -1,7 +1,8 @@
 """The long fault suite, part by part: ``make soak``, or one part of it with ``make soak PART=F7``.
 
 A part that has passed is not run again unless asked for (``make soak AGAIN=1``, or by its name), so an
-interrupted soak goes on where it was. What each part measured, and when, is written to ``docs/reliability.md``.
+interrupted soak goes on where it was. What each part measured, and when, is put into the page
+``docs/reliability.md``.
 """
 
 from __future__ import annotations
