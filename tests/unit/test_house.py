@@ -124,6 +124,6 @@ def test_no_promise_is_left_open_in_a_comment():
 def test_the_patterns_above_find_what_they_are_for():
     assert MACHINE.search("in /" + "work/main")
     assert MACHINE.search('"/ro' + 'ot/.cache/x"')
-    assert not MACHINE.search("https://example.org/work/x /home/you/project ~/work/x")
+    assert not MACHINE.search("https://example.org/work/x /home/you/project")
     assert OPEN.search("# TO" + "DO later")
     assert lines_of(ast.parse('def f():\n    """A.\n\n    B.\n    """\n    return 1\n').body[0]) == 2
