@@ -14,9 +14,7 @@ import itertools
 import os
 import re
 import shutil
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +26,8 @@ from tests.faults.acts import Stage
 from tests.faults.figures import figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from tests.faults.injection import Made
     from tests.faults.scenarios import Scenario
@@ -40,18 +39,6 @@ ENOUGH = 5
 """Findings after which nothing more is played; in a broken product every point may hang."""
 HANG = 5.0
 """Seconds; a command that takes longer has hung. It takes a hundredth of that."""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: these faults are not about what a disk forgets."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="job_orchestration.", dir=memory))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def all_points(made: list[Made], scenario: Scenario) -> list[tuple[int, str]]:

@@ -14,11 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -30,6 +28,7 @@ from tests.faults.figures import figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 CALLS = ("rename", "fsync", "fdatasync", "mkdir", "flock", "write", "unlink", "openat", "linkat")
 BYTECODE = "/Misc/bytecode/"
@@ -56,18 +55,6 @@ class Point(NamedTuple):
     number: int
     """Which call of this name, in each process."""
     fault: str
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: nothing here is about what a disk forgets."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="job_orchestration.", dir=memory))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def to_work(stage: Stage) -> None:

@@ -8,13 +8,10 @@ half of it, must be found out.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +22,7 @@ from tests.faults.figures import figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from tests.faults.disk import Disk
 
@@ -86,18 +84,6 @@ WEAK_SPOTS = (
 and the name that alone of all that was not synced is on the disk."""
 
 every_story = pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name.replace(" ", "-"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: the disk is made up anyway."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="job_orchestration.", dir=memory))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def recorded(stage: Stage, story: Story) -> Path:
