@@ -47,6 +47,7 @@ class Host:
         self.page = page
         self.plan = plan
         self.spare: set[int] = set()
+        self.threads = loading.thread_count()
         self.child: Child | None = None
 
     def serve(self) -> None:
@@ -92,7 +93,7 @@ class Host:
 
     def _begin(self, child: Child) -> None:
         self.page.reset()
-        spawn = child.order["isolation"] == "spawn" or loading.thread_count() > 1
+        spawn = child.order["isolation"] == "spawn" or self.threads > 1
         if spawn and child.order["isolation"] != "spawn":
             child.output.say(
                 "The imports left threads behind, which do not survive a fork: this run gets a fresh"

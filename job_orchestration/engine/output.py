@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from typing import Final
 
 _CHUNK: Final = 1 << 16
 _AT_ONCE: Final = 32
 """Chunks that are moved before the host looks at its other duties: twice what the largest pipe may hold."""
+_MUCH: Final = _CHUNK // 4
+"""Bytes at one look after which the next look is not put off: the pipe must not fill up."""
+_GATHER: Final = 0.02
+"""Seconds between two looks at a child that prints little, so that a host is not woken for each line."""
 _NOTICE: Final = re.compile(rb"\[job_orchestration\] (\d+) bytes were left out here")
 
 
@@ -32,6 +37,8 @@ class Output:
         os.set_blocking(self.descriptor, False)
         self.ended = False
         """Whether nobody can write into the pipe any more."""
+        self.look_at = time.monotonic() + _GATHER
+        """The moment before which nobody needs to look whether something was printed."""
         self._log = -1
         self._size = 0
         with suppress(OSError):
@@ -71,6 +78,7 @@ class Output:
                 return
             self._write(data)
             if len(data) < _CHUNK:
+                self.look_at = time.monotonic() + (_GATHER if len(data) < _MUCH else 0.0)
                 return
 
     def say(self, sentence: str) -> None:

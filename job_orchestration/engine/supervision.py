@@ -73,9 +73,14 @@ class Child:
 
     def register(self, poll: select.poll) -> float | None:
         """Add what is to be waited for; returns the seconds after which it wants to be looked at anyway."""
+        now = time.monotonic()
+        waits = [] if self._deadline is None else [self._deadline - now]
         if not self.output.ended:
-            poll.register(self.output.descriptor, select.POLLIN)
-        waits = [] if self._deadline is None else [self._deadline - time.monotonic()]
+            gathers = self.output.look_at - now
+            if gathers > 0:
+                waits.append(gathers)
+            else:
+                poll.register(self.output.descriptor, select.POLLIN)
         if self.pidfd >= 0:
             poll.register(self.pidfd, select.POLLIN)
         else:

@@ -193,8 +193,7 @@ class Worker:
         a run that needs more space than there is would be tried again and again before all others.
         """
         with suppress(OSError, ClaimLostError):
-            claim.journal.resume(claim.run_folder, claim.attempt)
-            over = claim.refold().status in {Status.COMPLETE, Status.FAILED}
+            over = claim.take_back().status in {Status.COMPLETE, Status.FAILED}
             moving = os.fstat(claim.descriptor).st_nlink > 1
             if not (over or moving):  # both are finished by whoever claims it next
                 now = datetime.now(UTC)
@@ -335,8 +334,7 @@ class Worker:
     def _ended(self, claim: Claim, end: Message) -> bool:
         """Take the journal over from the child and write down what it could not say itself."""
         verdict, stopped = Verdict(end["verdict"]), end["stopped"] and Outcome(end["stopped"])
-        claim.journal.resume(claim.run_folder, claim.attempt)
-        state = claim.refold()
+        state = claim.take_back()
         if verdict is Verdict.LOST or stopped is Outcome.LOST:
             raise ClaimLostError(f"Attempt {claim.attempt} at {claim.run} was taken over by another worker")
         if verdict is Verdict.DISK:
@@ -390,4 +388,5 @@ def _note(claim: Claim, text: str) -> None:
 def print_say(sentence: str) -> None:
     """Say a sentence on stderr; a full disk or a closed terminal does not stop a worker."""
     with suppress(OSError, ValueError):
-        print(sentence, file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"{sentence}\n")  # one write, so that lines of several workers never mix
+        sys.stderr.flush()

@@ -166,8 +166,19 @@ class Claim:
         self.state = lifecycle.step(self.state, self.journal.write(event, sync=sync))
 
     def refold(self) -> RunState:
-        """The journal as it is now, this attempt's file read again after another process wrote to it."""
+        """The journal as it is now, this attempt's file read again while another process writes to it."""
         own, _ = journal.read_file(self.run_folder, self.attempt)
+        return self._fold(own)
+
+    def take_back(self) -> RunState:
+        """Become the journal's writer again after the process that was has ended.
+
+        Raises:
+            ClaimLostError: when the file was taken away meanwhile.
+        """
+        return self._fold(self.journal.resume(self.run_folder, self.attempt))
+
+    def _fold(self, own: list[Entry]) -> RunState:
         self.state = lifecycle.fold({**self._earlier, self.attempt: own})
         return self.state
 
@@ -230,7 +241,7 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         run, written = inspect(workspace, descriptor)
         folder = workspace.run_folder(run)
         others = _refuse_copy(workspace, run, descriptor)
-        writer = _new_attempt(folder, token.name.generation)
+        writer = _new_attempt(folder, max(token.name.generation, *written))
         attempt = journal.attempt_of(writer.path)
         target = os.path.join(workspace.running, str(TokenName(token.name.stem, attempt, worker)))
         _take(token.path, target, descriptor)
@@ -371,8 +382,8 @@ def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal
     return run, written
 
 
-def _new_attempt(run_folder: str, generation: int) -> journal.Writer:
-    number = 1 + max([generation, *journal.attempts(run_folder)])
+def _new_attempt(run_folder: str, latest: int) -> journal.Writer:
+    number = 1 + latest
     while True:
         path = journal.path_of(run_folder, number)
         try:

@@ -274,6 +274,7 @@ def test_a_run_stays_locked_while_its_host_sleeps_because_the_host_has_the_lock(
         assert [e["attempt"] for e in arena.events("a", "claimed")] == [1]
         assert not is_gone(child)
         kill(host)
+        eventually(lambda: is_gone(child))  # or it would finish the task before its death reached it
     else:
         arena.note("a.2")  # its host only slept, and lost the run: this is what sending the lock prevents
     (arena.notes / "gate").touch()
