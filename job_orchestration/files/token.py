@@ -297,7 +297,7 @@ def _refuse_copy(
     names = frozenset(os.listdir(workspace.running))
     for name in names - seen:
         path = os.path.join(workspace.running, name)
-        if run_of(path) == run and not _is_inode(path, status):
+        if not _is_inode(path, status) and run_of(path) == run:
             raise UnfitTokenError(
                 f"It is a copy: the run {run} is in Running already, as {name}",
                 "Remove this file; to have the run once more, ready it with another outputDir",
