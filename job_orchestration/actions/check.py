@@ -228,8 +228,8 @@ class Check:
 
     def _question(self, number: int, candidate: Candidate) -> checks.Question:
         values = {**candidate.checked.values, "outputDir": self.workspace.run_folder(candidate.run)}
-        tasks = tuple(t.merged_with(values) for t in candidate.checked.tasks if t.method)
-        return checks.Question(number, tasks, ask=candidate.config is not None)
+        tasks = tuple(t.merged_with({}) for t in candidate.checked.tasks if t.method)
+        return checks.Question(number, values, tasks, ask=candidate.config is not None)
 
 
 def _note(candidate: Candidate, finding: checks.Finding) -> None:

@@ -24,9 +24,10 @@ SILENCE_LIMIT: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One config's tasks, each as its constructor would get it."""
+    """One config's tasks; the constructor of each gets the config's values overlaid by the task's own."""
 
     number: int
+    values: dict[str, Json]
     tasks: tuple[dict[str, Json], ...]
     ask: bool
     """Whether to call `validate`, or only to look for the classes."""
@@ -71,7 +72,7 @@ def _ask_once(host: Host, questions: Sequence[Question]) -> tuple[dict[int, list
         request, reply, log = (os.path.join(folder, name) for name in ("request", "reply", "log"))
         with open(request, "w", encoding="utf-8") as file:
             for question in questions:
-                line = {"number": question.number, "tasks": question.tasks, "ask": question.ask}
+                line = {name: getattr(question, name) for name in question.__slots__}
                 file.write(json.dumps(line) + "\n")
         with open(reply, "wb"):
             pass

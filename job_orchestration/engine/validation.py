@@ -27,7 +27,7 @@ def answer(order: Message) -> int:
         findings = [
             [index, what]
             for index, task in enumerate(question["tasks"])
-            for what in _findings(task, ask=question["ask"])
+            for what in _findings({**question["values"], **task}, ask=question["ask"])
         ]
         os.write(reply, json.dumps({"number": question["number"], "findings": findings}).encode() + b"\n")
     os.close(reply)
