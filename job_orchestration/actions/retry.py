@@ -21,8 +21,7 @@ from job_orchestration.model.run import Place
 from job_orchestration.rules.naming import TokenName, worker_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
 
@@ -40,12 +39,14 @@ class Retried:
     """Why the others do not."""
 
 
-def retry(workspace: Workspace, names: Sequence[str] = (), reason: str = "asked to go on") -> Retried:
+def retry(
+    workspace: Workspace, choice: Choice = selection.EVERYTHING, reason: str = "asked to go on"
+) -> Retried:
     """Have failed runs go on from their checkpoint.
 
     Args:
         workspace: with all its folders in place.
-        names: the runs; all that have failed when there are none.
+        choice: which of those that have failed.
         reason: what their journals say about it.
 
     Raises:
@@ -53,9 +54,10 @@ def retry(workspace: Workspace, names: Sequence[str] = (), reason: str = "asked 
         OSError: what the disk says; the runs that are not done yet stay as they were.
     """
     records = history.entries(workspace)
-    failed = [r for r in records if r.place is Place.FAILED]
-    if names:
-        failed = list({r.path: r for name in names for r in [_failed(records, name)]}.values())
+    for name in choice.names:
+        if not selection.is_glob(records, name):
+            _check_failed(selection.one(records, name), name)
+    failed = [r for r in selection.chosen(workspace, records, choice) if r.place is Place.FAILED]
     runs: list[str] = []
     refused: list[Problem] = []
     for record in failed:
@@ -67,14 +69,12 @@ def retry(workspace: Workspace, names: Sequence[str] = (), reason: str = "asked 
     return Retried(tuple(runs), tuple(refused))
 
 
-def _failed(records: Sequence[RunRecord], name: str) -> RunRecord:
-    record = selection.one(records, name)
+def _check_failed(record: RunRecord, name: str) -> None:
     if record.place is not Place.FAILED:
         place = record.place.replace("_", " ")
         raise UsageError(
             f"{escaped(name)} has not failed: it is {place}", "Only a run that gave up can be retried"
         )
-    return record
 
 
 def _retry_one(workspace: Workspace, record: RunRecord, reason: str) -> Problem | None:

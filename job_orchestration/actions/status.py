@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from job_orchestration.actions import selection
 from job_orchestration.files.history import History
 from job_orchestration.model.run import Place, Status, TaskStatus
 from job_orchestration.rules import forecasting
@@ -14,6 +15,7 @@ from job_orchestration.rules import forecasting
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import RunState
@@ -84,21 +86,31 @@ class Overview:
         }
 
 
-def status(workspace: Workspace, history: History | None = None) -> Overview:
+def status(
+    workspace: Workspace, history: History | None = None, choice: Choice = selection.EVERYTHING
+) -> Overview:
     """Look at a workspace without changing it.
 
     Args:
         workspace: the one to look at.
         history: the reader of an earlier look, which remembers what has ended.
+        choice: which configs and runs are shown and counted.
+
+    Raises:
+        UsageError: when the choice names what is not there.
     """
-    return overview((history or History(workspace)).records(), datetime.now(UTC))
+    records = (history or History(workspace)).records()
+    return overview(records, datetime.now(UTC), selection.chosen(workspace, records, choice))
 
 
-def overview(records: Sequence[RunRecord], now: datetime) -> Overview:
-    """What was found, in the words of ``status``."""
+def overview(
+    records: Sequence[RunRecord], now: datetime, shown: Sequence[RunRecord] | None = None
+) -> Overview:
+    """What was found, in the words of ``status``; all of it, or what of it is to be shown."""
+    shown = records if shown is None else shown
     usual = forecasting.usual_durations(r.state for r in records if r.state is not None)
-    counts = Counter(r.place for r in records)
-    runs = [entry(record, usual, now) for record in records]
+    counts = Counter(r.place for r in shown)
+    runs = [entry(record, usual, now) for record in shown]
     runs.sort(key=lambda e: (_ORDER.index(e.place), e.readied_at or "", e.run or e.config))
     return Overview({place: counts[place] for place in Place}, tuple(runs))
 

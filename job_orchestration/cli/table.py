@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_orchestration.rules.filtering import Filter
+
 
 class Argument(NamedTuple):
     """One argument of an action, as `argparse` wants it."""
@@ -51,6 +53,28 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _statuses(text: str) -> frozenset[str]:
+    import argparse
+
+    from job_orchestration.actions.selection import statuses_of
+
+    try:
+        return statuses_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _filter(text: str) -> Filter:
+    import argparse
+
+    from job_orchestration.rules.filtering import FilterError, parse
+
+    try:
+        return parse(text)
+    except FilterError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 _JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
 _RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config's name"})
 _RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "all failed runs when none is named"})
@@ -66,6 +90,31 @@ _UNTIL_IDLE = Argument(
 _FOR = Argument(
     ("--for",),
     {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "be gone after this time, such as 4h"},
+)
+_SELECT = (
+    Argument(
+        ("--status",),
+        {
+            "metavar": "WORDS",
+            "type": _statuses,
+            "dest": "statuses",
+            "default": frozenset(),
+            "help": "only those that any of these words fits, such as failed,interrupted or timeout",
+        },
+    ),
+    Argument(
+        ("--filter",),
+        {
+            "metavar": "EXPRESSION",
+            "type": _filter,
+            "help": "only those that it is true of, such as 'model == \"Conv\" and epochs > 3'",
+        },
+    ),
+)
+"""What narrows down the runs of a verb, besides their names; `cli.verbs` makes a `Choice` of it."""
+_SOME = Argument(
+    ("runs",),
+    {"metavar": "RUN", "nargs": "*", "help": "names or globs such as '2026_*'; all when none is given"},
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
@@ -100,7 +149,13 @@ ACTIONS: Final = (
         f"{_VERBS}:up",
         (_WORKERS, _UNTIL_IDLE),
     ),
-    Action("status", "who is where, how long still", "status --json", f"{_VERBS}:status", (_JSON,)),
+    Action(
+        "status",
+        "who is where, how long still",
+        "status --status failed,running",
+        f"{_VERBS}:status",
+        (_SOME, *_SELECT, _JSON),
+    ),
     Action(
         "progressReport",
         "the same, under the lines of the first Job Orchestration",
@@ -121,7 +176,7 @@ ACTIONS: Final = (
         "failed runs go on from their checkpoint",
         "retry a.yaml",
         f"{_VERBS}:retry",
-        (_RUNS, _JSON),
+        (_RUNS, *_SELECT, _JSON),
         ("rereadyFailed",),
     ),
 )

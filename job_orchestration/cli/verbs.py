@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from job_orchestration.actions.ready import Report
+    from job_orchestration.actions.selection import Choice
     from job_orchestration.actions.status import Overview
     from job_orchestration.actions.work import Worked
     from job_orchestration.cli.live import LiveView
@@ -34,6 +35,13 @@ def _existing(arguments: Namespace) -> Workspace:
 def _prepared(arguments: Namespace) -> Workspace:
     """The workspace for a verb that changes it; a part that it lacks is made."""
     return workspaces.prepare(workspaces.locate(arguments.workspace).root)
+
+
+def chosen(arguments: Namespace) -> Choice:
+    """The runs that the arguments ask for: those of `table._SELECT`, and names."""
+    from job_orchestration.actions.selection import Choice
+
+    return Choice(tuple(arguments.runs), arguments.statuses, arguments.filter)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -183,7 +191,10 @@ def status(arguments: Namespace) -> int:
     """Show who is where."""
     from job_orchestration.actions.status import status as look
 
-    _show_overview(look(_existing(arguments)), arguments)
+    found = look(_existing(arguments), choice=chosen(arguments))
+    if not found.runs and (arguments.runs or arguments.statuses or arguments.filter):
+        _complain("No run fits.")
+    _show_overview(found, arguments)
     return 0
 
 
@@ -245,12 +256,13 @@ def retry(arguments: Namespace) -> int:
     from job_orchestration.actions.retry import retry as ask
     from job_orchestration.model.problem import escaped
 
-    done = ask(_prepared(arguments), arguments.runs)
+    done = ask(_prepared(arguments), chosen(arguments))
     if arguments.json:
         _print_json({"runs": list(done.runs), "refused": told.problems_as_json(done.refused)})
     else:
         _print(f"{escaped(run)}: waits to go on from its checkpoint" for run in done.runs)
         _print(str(problem) for problem in done.refused)
         if not done.runs and not done.refused:
-            print("No run has failed.")
+            which = "that fits " if arguments.statuses or arguments.filter or arguments.runs else ""
+            print(f"No run {which}has failed.")
     return _REFUSED if done.refused else 0
