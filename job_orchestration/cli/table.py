@@ -53,6 +53,10 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def _statuses(text: str) -> frozenset[str]:
     import argparse
 
@@ -118,6 +122,36 @@ _SOME = Argument(
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
+_ARRANGE = (
+    Argument(
+        ("--best",), {"metavar": "FIGURE", "help": "the best run by a figure, the highest; with --top N more"}
+    ),
+    Argument(("--lowest",), {"action": "store_true", "help": "the lowest is the best"}),
+    Argument(("--top",), {"metavar": "N", "type": _positive, "help": "the first N rows"}),
+    Argument(("--sort",), {"metavar": "COLUMN", "help": "in the order of a column"}),
+    Argument(("--descending",), {"action": "store_true", "help": "in the opposite order"}),
+    Argument(
+        ("--group-by",),
+        {"metavar": "COLUMNS", "type": _words, "default": (), "help": "mean, std, min and max of each group"},
+    ),
+    Argument(
+        ("--columns",),
+        {"metavar": "COLUMNS", "type": _words, "default": (), "help": "these only, in this order"},
+    ),
+)
+_FORMATS = (
+    _JSON,
+    Argument(("--ndjson",), {"action": "store_true", "help": "a JSON object a line"}),
+    Argument(("--csv",), {"action": "store_true", "help": "comma-separated values"}),
+    Argument(("--md",), {"action": "store_true", "help": "a table in Markdown"}),
+    Argument(("--parquet",), {"metavar": "FILE", "help": "write a Parquet file (extra [parquet])"}),
+    Argument(
+        ("--to",),
+        {"metavar": "URL", "help": "into a database: sqlite:///results.db, or others (extra [database])"},
+    ),
+    Argument(("--table",), {"metavar": "NAME", "default": "results", "help": "the table in it (results)"}),
+)
+
 _VERBS: Final = "job_orchestration.cli.verbs"
 
 ACTIONS: Final = (
@@ -170,6 +204,13 @@ ACTIONS: Final = (
         "show 2026_11_20/bbs",
         f"{_VERBS}:show",
         (_RUN, _JSON),
+    ),
+    Action(
+        "results",
+        "parameters and results of runs as a table, a file, or into a database",
+        "results --best accuracy --top 5",
+        "job_orchestration.cli.results:results",
+        (_SOME, *_SELECT, *_ARRANGE, *_FORMATS),
     ),
     Action(
         "retry",

@@ -27,7 +27,7 @@ _TROUBLE: Final = 4
 _INTERRUPTED: Final = 130
 
 
-def _existing(arguments: Namespace) -> Workspace:
+def existing(arguments: Namespace) -> Workspace:
     """The workspace for a verb that only reads."""
     return workspaces.locate(arguments.workspace)
 
@@ -191,7 +191,7 @@ def status(arguments: Namespace) -> int:
     """Show who is where."""
     from job_orchestration.actions.status import status as look
 
-    found = look(_existing(arguments), choice=chosen(arguments))
+    found = look(existing(arguments), choice=chosen(arguments))
     if not found.runs and (arguments.runs or arguments.statuses or arguments.filter):
         _complain("No run fits.")
     _show_overview(found, arguments)
@@ -203,7 +203,7 @@ def progress_report(arguments: Namespace) -> int:
     from job_orchestration.actions.status import status as look
     from job_orchestration.files.history import living_workers
 
-    workspace = _existing(arguments)
+    workspace = existing(arguments)
     found = look(workspace)
     if not arguments.json:
         _print(render.former_report(found, len(living_workers(workspace))))
@@ -227,7 +227,7 @@ def show(arguments: Namespace) -> int:
     """Show one run."""
     from job_orchestration.actions.show import show as look
 
-    found = look(_existing(arguments), arguments.run)
+    found = look(existing(arguments), arguments.run)
     if arguments.json:
         _print_json(found.as_json())
     else:
@@ -239,7 +239,7 @@ def logs(arguments: Namespace) -> int:
     """Print a run's log as it is, or made safe for a terminal."""
     from job_orchestration.actions.logs import logs as read
 
-    pieces = read(_existing(arguments), arguments.run, follow=arguments.follow)
+    pieces = read(existing(arguments), arguments.run, follow=arguments.follow)
     if arguments.json:
         for piece in pieces:
             _print_json({"text": piece}, indent=None)
