@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from job_orchestration.model.errors import PermanentError, TemporaryError
 from job_orchestration.TaskBase import TaskBase
 
-__all__ = ["PermanentError", "TaskBase", "TemporaryError", "__version__"]
+if TYPE_CHECKING:
+    from job_orchestration.api import Workspace
+
+__all__ = ["PermanentError", "TaskBase", "TemporaryError", "Workspace", "__version__"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`Workspace` is imported when it is first asked for: every task imports this package."""
+    if name == "Workspace":
+        from job_orchestration.api import Workspace
+
+        return Workspace
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

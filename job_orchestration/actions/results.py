@@ -75,7 +75,8 @@ def _arranged(table: Table, how: Arrangement) -> Table:
     if how.sort is not None:
         table = arranging.sorted_by(table, _column(table, how.sort, how), descending=how.descending)
     if how.best is not None:
-        table = arranging.best(table, _column(table, how.best, how), lowest=how.lowest)
+        column = _column(table, how.best, how)
+        table = arranging.best(table, column, lowest=how.lowest).led_by(column, len(how.group_by) or 1)
     top = 1 if how.best is not None and how.top is None else how.top
     table = table if top is None else table.first(top)
     if not how.columns:

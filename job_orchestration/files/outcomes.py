@@ -29,6 +29,8 @@ RESULTS: Final = "results.yaml"
 METRICS: Final = "metrics.json"
 MOST_BYTES: Final = 1 << 20
 _DEEPEST: Final = 32
+_LONGEST: Final = 10_000
+"""Bits of a number that Python is willing to write down."""
 
 
 def saved(run_folder: str, state: RunState) -> tuple[list[tuple[str, Json]], list[str]]:
@@ -80,6 +82,8 @@ def _loaded(data: bytes) -> object:
 def _plain(value: object) -> Json:
     """A value in the words of JSON; NaN and infinity stay what they are."""
     match value:
+        case int() if value.bit_length() > _LONGEST:
+            raise ValueError("a number in it has thousands of digits")
         case None | bool() | int() | float() | str():
             return value
         case Mapping():

@@ -40,6 +40,11 @@ class Table:
         figures = tuple(column for column in columns if column in self.figures)
         return Table(tuple(columns), rows, tuple(columns), figures)
 
+    def led_by(self, column: str, after: int) -> Table:
+        """The table in which people see a column behind the first few."""
+        others = [c for c in self.shown if c != column]
+        return replace(self, shown=(*others[:after], column, *others[after:]))
+
     def first(self, number: int) -> Table:
         """The table with its first rows."""
         return replace(self, rows=self.rows[:number])
@@ -143,4 +148,5 @@ def grouped(table: Table, keys: Sequence[str]) -> Table:
         found.append(line)
     measures = tuple(f"{column}.{name}" for column in figures for name in _MEASURES)
     columns = (*keys, COUNT, *measures)
-    return Table(columns, tuple(found), columns, measures)
+    shown = (*keys, COUNT, *(m for m in measures if m.endswith((".mean", ".std"))))
+    return Table(columns, tuple(found), shown, measures)

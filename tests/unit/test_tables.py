@@ -1,0 +1,179 @@
+"""Rows, tables, and what they are in the formats of other programs."""
+
+import csv
+import io
+import json
+import math
+import statistics
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskState, TaskStatus
+from job_orchestration.rules import arranging, formats
+from job_orchestration.rules.arranging import Table
+from job_orchestration.rules.tabulating import MOST_KEYS, columns_meant, flattened, row_of
+
+NOW = datetime(2026, 11, 20, 6, tzinfo=UTC)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8"))
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+
+
+def row(*tasks, place=Place.COMPLETED, saved=(), **values):
+    state = RunState(
+        status=Status.COMPLETE,
+        values={"outputDir": "a", "maxAttempts": 3, **values},
+        tasks=tasks,
+        started_at="2026-11-20T05:00:00+00:00",
+        ended_at="2026-11-20T05:00:30+00:00" if place is Place.COMPLETED else None,
+        outcome=Outcome.OK,
+    )
+    return row_of("a", "a", place, state, saved, now=NOW)
+
+
+def finished(name, result):
+    return TaskState(name, "M", TaskStatus.FINISHED, result=result)
+
+
+def table(*rows):
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    whole = tuple({column: row.get(column) for column in columns} for row in rows)
+    return Table(columns, whole, columns, columns)
+
+
+def test_a_row_has_facts_parameters_and_results_and_nothing_of_how_a_run_is_treated():
+    spec = {"id": "train", "method": "Train", "epochs": 5, "timeout": "1h"}
+    found = row(finished("train", {"acc": 0.9}), model={"kind": "Conv", "sizes": [1, 2]}, tasks=[spec])
+    assert found.parameters == {
+        "model.kind": "Conv",
+        "model.sizes": [1, 2],
+        "train.method": "Train",
+        "train.epochs": 5,
+    }
+    assert found.results == {"train.acc": 0.9}
+    assert found.facts["elapsed_s"] == 30.0
+    assert row(place=Place.RUNNING).facts["elapsed_s"] == 3600.0
+    assert row(place=Place.INTERRUPTED).facts["elapsed_s"] is None
+
+
+def test_what_is_not_finished_has_no_result():
+    going = TaskState("train", "M", TaskStatus.RUNNING, result=None)
+    assert row(finished("load", 7), going).results == {"load": 7}
+    assert row(finished("load", None)).results == {}
+
+
+def test_columns_that_are_taken_get_another_name_and_equal_ones_are_one():
+    found = row(
+        finished("train", {"acc": 0.9, "epochs": 4}),
+        saved=[("train", {"acc": 0.9, "epochs": 3}), ("", {"acc": 1, "lr": 2})],
+        run="mine",
+        tasks=[{"id": "train", "method": "T", "epochs": 5}],
+        lr=1,
+    )
+    assert found.facts["run"] == "a"
+    assert found.parameters["config.run"] == "mine"
+    assert found.results == {
+        "train.acc": 0.9,
+        "result.train.epochs": 4,
+        "result.result.train.epochs": 3,
+        "acc": 1,
+        "result.lr": 2,
+    }
+
+
+def test_large_and_deep_mappings_stay_one_cell():
+    large = dict.fromkeys(map(str, range(MOST_KEYS + 1)), 0)
+    assert flattened("x", large) == [("x", large)]
+    deep = 1
+    for _ in range(50):
+        deep = {"d": deep}
+    assert len(flattened("x", deep)[0][0].split(".")) < 10
+    assert flattened("", [1]) == [("results", [1])]
+
+
+def test_a_column_may_be_named_by_its_last_parts():
+    assert columns_meant("acc", ["train.acc", "test.acc", "acc"]) == ["acc"]
+    assert columns_meant("acc", ["train.acc", "test.acc", "tacc"]) == ["train.acc", "test.acc"]
+    assert columns_meant("train.acc", ["train.acc"]) == ["train.acc"]
+
+
+def test_people_see_what_differs_and_programs_see_everything():
+    found = arranging.table_of(
+        [row(finished("t", 1), lr=1, model="x"), row(finished("t", 2), lr=2, model="x")]
+    )
+    assert found.shown == ("run", "lr", "t", "elapsed_s")
+    assert {"model", "place", "commit"} <= set(found.columns)
+
+
+@given(st.lists(scalars, min_size=1), st.booleans())
+def test_sorting_keeps_all_rows_and_puts_what_is_missing_last(cells, descending):
+    found = arranging.sorted_by(table(*({"x": c} for c in cells)), "x", descending=descending)
+    ordered = [row["x"] for row in found.rows]
+    assert sorted(map(repr, ordered)) == sorted(map(repr, cells))
+    missing = [repr(x) in {"None", "nan"} for x in ordered]
+    assert missing == sorted(missing)
+    numbers = [x for x in ordered if arranging.number_in(x) is not None]
+    assert numbers == sorted(numbers, reverse=descending)
+
+
+def test_the_best_has_the_highest_number_and_none_is_no_number():
+    found = table({"x": 1}, {"x": None}, {"x": math.nan}, {"x": "9"}, {"x": 3}, {"x": True}, {"x": 2})
+    assert [row["x"] for row in arranging.best(found, "x").rows] == [3, 2, 1]
+    assert [row["x"] for row in arranging.best(found, "x", lowest=True).rows] == [1, 2, 3]
+
+
+finite = st.integers(-100, 100) | st.floats(-100, 100)
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 1.0, "a", None, True]), finite | st.none()), min_size=1))
+def test_groups_have_the_figures_of_their_members(pairs):
+    found = arranging.grouped(table(*({"k": k, "x": x} for k, x in pairs)), ["k"])
+    assert sum(row["count"] for row in found.rows) == len(pairs)
+    assert len(found.rows) == len({(isinstance(k, bool), k) for k, _ in pairs})
+    for line in found.rows:
+        same = [
+            (k, x) for k, x in pairs if k == line["k"] and isinstance(k, bool) == isinstance(line["k"], bool)
+        ]
+        numbers = [x for _, x in same if x is not None]
+        assert line["count"] == len(same)
+        if any(x is not None for _, x in pairs):
+            assert line["x.min"] == (min(numbers) if numbers else None)
+            assert line["x.max"] == (max(numbers) if numbers else None)
+            assert line["x.mean"] == (pytest.approx(statistics.fmean(numbers)) if numbers else None)
+            assert (line["x.std"] is None) == (len(numbers) < 2)
+
+
+@given(st.lists(st.tuples(values, values)))
+def test_what_csv_says_comes_back(rows):
+    written = table(*({"a": a, "=b,": b} for a, b in rows)) if rows else table({"a": 1, "=b,": 2})
+    text = "".join(f"{line}\n" for line in formats.csv_lines(written))
+    header, *lines = csv.reader(io.StringIO(text, newline=""))
+    assert [formats.unshielded(name) for name in header] == ["a", "=b,"]
+    back = [[formats.unshielded(cell) for cell in line] for line in lines]
+    assert back == [[formats.cell(row[c]) for c in written.columns] for row in written.rows]
+
+
+@given(st.text())
+def test_no_text_is_a_formula_for_a_spreadsheet(text):
+    shielded = formats.shielded(text)
+    assert formats.unshielded(shielded) == text
+    begins = shielded[:1] in set("=+-@\t\r")
+    assert not begins or (shielded == text and isinstance(float(text), float))
+
+
+def test_an_empty_cell_alone_is_still_a_line():
+    text = "\n".join(formats.csv_lines(table({"a": None}, {"a": 1})))
+    assert list(csv.reader(io.StringIO(text))) == [["a"], [""], ["1"]]
+
+
+@given(values)
+def test_json_is_strict(value):
+    (line,) = formats.json_rows(table({"x": value}))
+    assert "x" in json.loads(json.dumps(line, allow_nan=False))
+
+
+def test_markdown_keeps_a_cell_in_its_cell():
+    lines = list(formats.markdown_lines(["a|b"], [{"a|b": "x\n|<i>\x1b[31m"}]))
+    assert lines == ["| a\\|b |", "| --- |", "| x \\|\\<i>\\\\x1b[31m |"]
