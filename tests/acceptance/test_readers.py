@@ -111,6 +111,8 @@ def test_looking_changes_nothing(
         ["logs", "done"],
         ["logs", "-f", "gone"],
         ["logs", "waits", "--json"],
+        ["results"],
+        ["results", "*", "--csv", "--filter", "x is null"],
     ):
         cli(*words)
     assert picture(workspace) == before
@@ -124,7 +126,13 @@ def test_a_read_only_workspace_can_be_looked_at(
     inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{mount} && exec "$@"', str(workspace)]
     if subprocess.run([*inside, "true"], check=False, capture_output=True, timeout=30).returncode != 0:
         pytest.skip("this machine lets nobody mount anything")
-    for words in (["status"], ["-action", "progressReport"], ["show", "done"], ["logs", "-f", "done"]):
+    for words in (
+        ["status"],
+        ["-action", "progressReport"],
+        ["show", "done"],
+        ["logs", "-f", "done"],
+        ["results"],
+    ):
         done = subprocess.run(
             [*inside, sys.executable, "-m", "job_orchestration", *words],
             env=environment,
