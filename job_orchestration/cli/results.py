@@ -63,7 +63,7 @@ def _give(table: Table, form: str, arguments: Namespace) -> None:
                 save(arguments.to, arguments.table, table)
             print(f"{len(table.rows)} rows saved in the table {escaped(arguments.table)}", file=sys.stderr)
         case "" if sys.stdout.isatty():
-            _show(table)
+            show_on_terminal(table)
         case _:
             for line in _lines(table, form):
                 print(line)
@@ -89,7 +89,7 @@ def _cells(table: Table) -> list[list[str]]:
     return [[escaped(formats.short(row[column])) for column in table.shown] for row in table.rows]
 
 
-def _show(table: Table) -> None:
+def show_on_terminal(table: Table) -> None:
     """The table on a terminal: as many columns as fit, numbers to the right."""
     from rich.cells import cell_len
     from rich.console import Console
@@ -118,6 +118,4 @@ def _show(table: Table) -> None:
     console.print(grid)
     if shown < len(table.shown):
         more = ", ".join(map(escaped, table.shown[shown:]))
-        console.print(
-            f"… and {len(table.shown) - shown} columns more: {more}. Choose with --columns.", markup=False
-        )
+        console.print(f"… and {len(table.shown) - shown} more: {more}. Choose with --columns.", markup=False)

@@ -49,7 +49,8 @@ def _array(pa: Any, values: Sequence[Json]) -> Any:
     if kinds == {int} and small:
         return pa.array(values, pa.int64())
     if kinds and kinds <= {int, float} and small:
-        return pa.array(values, pa.float64(), safe=False)
+        numbers = [float(v) if isinstance(v, (int, float)) else None for v in values]
+        return pa.array(numbers, pa.float64())
     texts = [None if v is None else cell(v).encode(errors="backslashreplace").decode() for v in values]
     return pa.array(texts, pa.string())
 

@@ -120,6 +120,8 @@ def test_metrics_that_a_task_saved_count_only_in_the_folder_that_counts(tmp_path
     for name, value in (("train", 1), ("train~2", 2)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(f'{{"acc": {value}, "bad": NaN}}')
+    (tmp_path / "train~2" / "deep").mkdir()
+    (tmp_path / "train~2" / "deep" / "metrics.json").write_text("{}")
     outputs = (Output("train~2/metrics.json", 9, ""), Output("train~2/deep/metrics.json", 9, ""))
     state = RunState(tasks=(TaskState("train", "T", folder="train~2", outputs=outputs),))
     ((task, value),), notes = outcomes.saved(str(tmp_path), state)
@@ -244,12 +246,20 @@ def test_parquet_keeps_types(tmp_path):
     from job_orchestration.files.columnar import write_parquet
 
     rows = [
-        {"b": True, "i": 1, "f": 1, "t": "ü", "m": 1, "l": [1], "h": 10**400},
+        {"b": True, "i": 1, "f": 2**60 + 1, "t": "ü", "m": 1, "l": [1], "h": 10**400},
         {"b": None, "i": 2, "f": 0.5, "t": None, "m": "x", "l": {}, "h": 1},
     ]
     write_parquet(str(tmp_path / "r.parquet"), table(*rows))
     back = parquet.read_table(tmp_path / "r.parquet").to_pylist()
-    assert back[0] == {"b": True, "i": 1, "f": 1.0, "t": "ü", "m": "1", "l": "[1]", "h": str(10**400)}
+    assert back[0] == {
+        "b": True,
+        "i": 1,
+        "f": float(2**60),
+        "t": "ü",
+        "m": "1",
+        "l": "[1]",
+        "h": str(10**400),
+    }
     assert back[1] == {"b": None, "i": 2, "f": 0.5, "t": None, "m": "x", "l": "{}", "h": "1"}
 
 

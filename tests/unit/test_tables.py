@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskState, TaskStatus
 from job_orchestration.rules import arranging, formats
@@ -59,7 +60,7 @@ def test_a_row_has_facts_parameters_and_results_and_nothing_of_how_a_run_is_trea
 
 
 def test_what_is_not_finished_has_no_result():
-    going = TaskState("train", "M", TaskStatus.RUNNING, result=None)
+    going = TaskState("train", "M", TaskStatus.RUNNING, result=5)
     assert row(finished("load", 7), going).results == {"load": 7}
     assert row(finished("load", None)).results == {}
 
@@ -177,3 +178,18 @@ def test_json_is_strict(value):
 def test_markdown_keeps_a_cell_in_its_cell():
     lines = list(formats.markdown_lines(["a|b"], [{"a|b": "x\n|<i>\x1b[31m"}]))
     assert lines == ["| a\\|b |", "| --- |", "| x \\|\\<i>\\\\x1b[31m |"]
+
+
+@pytest.mark.parametrize(("width", "columns"), [(24, 2), (60, 3)])
+def test_a_terminal_sees_as_many_columns_as_fit_and_is_told_of_the_others(
+    monkeypatch, capsys, width, columns
+):
+    from job_orchestration.cli.results import show_on_terminal
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    show_on_terminal(table({"run": "größe/界", "accuracy": 0.123456789, "evil": "\x1b[31m[red]"}))
+    printed = capsys.readouterr().out
+    assert all(cell_len(line) <= width for line in printed.splitlines())
+    assert printed.splitlines()[0].split() == ["run", "accuracy", "evil"][:columns]
+    assert ("0.123457" in printed, "\x1b" in printed) == (True, False)
+    assert ("and 1 more: evil" in printed) == (columns == 2)
