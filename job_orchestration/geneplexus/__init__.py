@@ -15,6 +15,7 @@ import tempfile
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # pandas imports Arrow if it can
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # GenePlexus's import makes a folder in the home directory, unless it is told of one that exists.

@@ -68,8 +68,8 @@ MUTANTS = [
     Mutant(
         "the number in the name does not count",
         "files/token.py",
-        "number = 1 + max([generation, *journal.attempts(run_folder)])",
-        "number = 1 + max([0, *journal.attempts(run_folder)])",
+        "_new_attempt(folder, max(token.name.generation, *written))",
+        "_new_attempt(folder, max(written))",
         (f"{CLAIMS}test_an_attempts_number_is_one_more_than_any_that_was_ever_used",),
     ),
     Mutant(

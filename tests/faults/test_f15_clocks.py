@@ -159,8 +159,9 @@ def test_a_clock_that_is_set_back_before_the_wait_is_known_makes_it_begin_anew(
     mine.set(abs(jump))
     drop("a", {"mended": str(tmp_path / "mended"), "maxAttempts": 2, "retryDelay": 2}, tasks=["Fails"])
     cli("ready", env=mine.environment)
-    cli("work", "--for", "1s", env=mine.environment, check=None)
-    token = next((workspace / "ConfigsToRun").glob("a~wait*"))
+    while not (waiting := list((workspace / "ConfigsToRun").glob("a~wait*"))):
+        cli("work", "--for", "1s", env=mine.environment, check=None)
+    (token,) = waiting
     last = max((workspace / "Output/runs/a/journal").glob("*.jsonl"))
     last.write_text("".join(line for line in last.read_text().splitlines(True) if "handed_back" not in line))
     token.rename(workspace / "Running" / f"a~g{int(last.stem):06d}~gone.1.abc.yaml")
