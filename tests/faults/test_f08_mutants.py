@@ -89,7 +89,7 @@ MUTANTS = [
     Mutant(
         "a copy of a running token is claimed as well",
         "files/token.py",
-        "        if run_of(path) == run and not _is_inode(path, status):\n",
+        "        if not _is_inode(path, status) and run_of(path) == run:\n",
         "        if False:\n",
         (f"{CLAIMS}test_a_copy_of_a_token_is_no_second_lock_on_its_run",),
     ),
