@@ -30,6 +30,8 @@ class Action(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     aliases: tuple[str, ...] = ()
     """What the first Job Orchestration called it."""
+    reads: bool = False
+    """Whether it never changes or locks anything, whatever its arguments."""
 
 
 def _positive(text: str) -> int:
@@ -69,7 +71,10 @@ _FOR = Argument(
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
+_OF_DEFAULTS = Argument(("--workspace-file",), {"action": "store_true", "help": "that of workspace.yaml"})
+
 _VERBS: Final = "job_orchestration.cli.verbs"
+_KEEPING: Final = "job_orchestration.cli.keeping"
 
 ACTIONS: Final = (
     Action("init", "make or mend a workspace", "init --workspace ~/experiments", f"{_VERBS}:init"),
@@ -100,21 +105,32 @@ ACTIONS: Final = (
         f"{_VERBS}:up",
         (_WORKERS, _UNTIL_IDLE),
     ),
-    Action("status", "who is where, how long still", "status --json", f"{_VERBS}:status", (_JSON,)),
+    Action(
+        "status", "who is where, how long still", "status --json", f"{_VERBS}:status", (_JSON,), reads=True
+    ),
     Action(
         "progressReport",
         "the same, under the lines of the first Job Orchestration",
         "progressReport",
         f"{_VERBS}:progress_report",
         (_JSON,),
+        reads=True,
     ),
-    Action("logs", "a run's log; -f follows it", "logs -f a.yaml", f"{_VERBS}:logs", (_RUN, _FOLLOW, _JSON)),
+    Action(
+        "logs",
+        "a run's log; -f follows it",
+        "logs -f a.yaml",
+        f"{_VERBS}:logs",
+        (_RUN, _FOLLOW, _JSON),
+        reads=True,
+    ),
     Action(
         "show",
         "one run: state, tasks, provenance, files",
         "show 2026_11_20/bbs",
         f"{_VERBS}:show",
         (_RUN, _JSON),
+        reads=True,
     ),
     Action(
         "retry",
@@ -123,6 +139,14 @@ ACTIONS: Final = (
         f"{_VERBS}:retry",
         (_RUNS, _JSON),
         ("rereadyFailed",),
+    ),
+    Action(
+        "schema",
+        "the JSON Schema of configs, for an editor",
+        "schema --workspace-file",
+        f"{_KEEPING}:schema",
+        (_OF_DEFAULTS, _JSON),
+        reads=True,
     ),
 )
 
