@@ -7,7 +7,7 @@ import re
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job_orchestration.rules import reading
@@ -38,7 +38,15 @@ texts = st.text(max_size=8) | st.sampled_from(
         "true",
     ]
 )
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
+bounds = st.sampled_from([-1, 0, 1, 0.5, 2**32 - 1, 2**32, 315_360_000, 315_360_001, 2**62, 2**62 + 1])
+scalars = (
+    bounds
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
 values = scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2)
 names = (
     st.sampled_from(["a", "load", "m:C", "pkg.mod:Name", "Größe", "log.log", "a.B", "1a", ".a", ""]) | texts
@@ -62,6 +70,7 @@ def is_accepted(config, defaults=None):
     return read_and_check(to_yaml(config), "a.yaml", "a", defaults or {}).config is not None
 
 
+@settings(max_examples=300)
 @given(configs)
 def test_what_passes_the_checks_passes_the_schema(config):
     for defaults in ({}, FINE):
@@ -69,6 +78,7 @@ def test_what_passes_the_checks_passes_the_schema(config):
             SCHEMA.validate(config)
 
 
+@settings(max_examples=1000)
 @given(st.sampled_from(sorted(RULES)), scalars)
 def test_of_a_single_setting_both_say_the_same(key, value):
     whole = isinstance(value, float) and value.is_integer()  # JSON Schema takes 3.0 for an integer
