@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_orchestration.rules.keeping import Keep
+
 
 class Argument(NamedTuple):
     """One argument of an action, as `argparse` wants it."""
@@ -53,6 +55,17 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _keep(text: str) -> Keep:
+    import argparse
+
+    from job_orchestration.rules.keeping import parse_keep
+
+    found = parse_keep(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not last:N, best:N:METRIC or lowest:N:METRIC")
+    return found
+
+
 _JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
 _RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config's name"})
 _RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "all failed runs when none is named"})
@@ -72,6 +85,32 @@ _FOR = Argument(
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
 _OF_DEFAULTS = Argument(("--workspace-file",), {"action": "store_true", "help": "that of workspace.yaml"})
+
+_ONLY_RUNS = Argument(
+    ("runs",),
+    {"metavar": "RUN", "nargs": "*", "help": "only these, completed or failed, as far as --keep lets them"},
+)
+_TRASHED = Argument(
+    ("runs",), {"metavar": "RUN", "nargs": "*", "help": "an output folder, a config's name, or an entry's"}
+)
+_KEEP = Argument(
+    ("--keep",),
+    {
+        "metavar": "WHICH",
+        "type": _keep,
+        "action": "append",
+        "help": "last:N, best:N:METRIC (the highest), lowest:N:METRIC; METRIC is task.key or key of what"
+        " a task returned. May be given several times; all other completed runs can go",
+    },
+)
+_OLDER_THAN = Argument(
+    ("--older-than",),
+    {"metavar": "TIME", "type": _duration, "help": "only what ended longer ago than this, such as 30d"},
+)
+_EMPTY_TRASH = Argument(
+    ("--empty-trash",), {"action": "store_true", "help": "only, and for good: trash that is --older-than"}
+)
+_YES = Argument(("--yes",), {"action": "store_true", "help": "do it"})
 
 _VERBS: Final = "job_orchestration.cli.verbs"
 _KEEPING: Final = "job_orchestration.cli.keeping"
@@ -139,6 +178,20 @@ ACTIONS: Final = (
         f"{_VERBS}:retry",
         (_RUNS, _JSON),
         ("rereadyFailed",),
+    ),
+    Action(
+        "gc",
+        "free space: shows what can go; with --yes it goes, runs into the trash",
+        "gc --keep best:5:accuracy --keep last:10 --older-than 30d",
+        f"{_KEEPING}:gc",
+        (_ONLY_RUNS, _KEEP, _OLDER_THAN, _EMPTY_TRASH, _YES, _JSON),
+    ),
+    Action(
+        "restore",
+        "runs come back out of the trash; without a name it is listed",
+        "restore 2026_11_20/bbs",
+        f"{_KEEPING}:restore",
+        (_TRASHED, _JSON),
     ),
     Action(
         "schema",

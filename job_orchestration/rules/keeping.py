@@ -78,10 +78,11 @@ def may_go(runs: Mapping[str, RunState], policy: Policy, now: datetime) -> list[
     kept: set[str] = set()
     for keep in policy.keeps:
         kept.update(ended[::-1][: keep.number] if isinstance(keep, Last) else _best(runs, ended[::-1], keep))
-    return [run for run in ended if run not in kept and _is_old(runs[run], policy.older_than, now)]
+    return [run for run in ended if run not in kept and is_old(runs[run], policy.older_than, now)]
 
 
-def _is_old(state: RunState, seconds: float | None, now: datetime) -> bool:
+def is_old(state: RunState, seconds: float | None, now: datetime) -> bool:
+    """Whether a run ended longer ago than so many seconds; any run is old enough for ``None``."""
     if seconds is None:
         return True
     return state.ended_at is not None and now - datetime.fromisoformat(state.ended_at) > timedelta(
