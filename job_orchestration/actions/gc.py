@@ -225,7 +225,8 @@ def collect(workspace: Workspace, wanted: Wanted) -> Collected:
         UsageError: as `look` does, before anything has gone.
     """
     items = look(workspace, wanted)
-    mended = settle(workspace)
+    with opening.only_one(workspace):
+        mended = trash.settle(workspace)
     gone: list[Item] = []
     refused: list[Problem] = []
     for item in items:
@@ -264,13 +265,6 @@ def _let_snapshots_go(
 
 def _problem(item: Item, error: OSError) -> Problem:
     return Problem(item.name, error.strerror or str(error), "Mend that and try again")
-
-
-def settle(workspace: Workspace) -> list[str]:
-    """Bring back the runs that were moved half-way when somebody died; returns their names."""
-    with opening.only_one(workspace):
-        found = trash.unfinished(workspace)
-        return [d.run for d in found if d.run and trash.bring_back(workspace, d) is None]
 
 
 def _let_go(workspace: Workspace, item: Item) -> Problem | None:

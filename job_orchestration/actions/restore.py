@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration.actions import gc
 from job_orchestration.files import litter, opening, token, trash
 from job_orchestration.model.errors import UsageError
 from job_orchestration.model.problem import Problem, escaped
@@ -61,7 +60,8 @@ def restore(workspace: Workspace, names: Sequence[str]) -> Restored:
     Raises:
         UsageError: when a name means nothing, or more than one thing.
     """
-    runs = gc.settle(workspace)
+    with opening.only_one(workspace):
+        runs = trash.settle(workspace)
     refused: list[Problem] = []
     for name in names:
         with opening.only_one(workspace):

@@ -136,6 +136,8 @@ def _entry(path: str) -> Discarded | None:
         names = sorted(os.listdir(path))
     except OSError:
         return None
+    if not names:
+        return None
     folders = [p for n in names if os.path.isdir(p := os.path.join(path, n)) and not os.path.islink(p)]
     tokens = [os.path.join(path, n) for n in names if TokenName.parse(n) is not None]
     folder, found = next(iter(folders), None), next(iter(tokens), None)
@@ -145,6 +147,19 @@ def _entry(path: str) -> Discarded | None:
     with suppress(ValueError):
         at = datetime.strptime(os.path.basename(path).partition("-")[0], _STAMP).replace(tzinfo=UTC)
     return Discarded(path, at, run if run and token.is_inside_output(run) else None, folder, found)
+
+
+def settle(workspace: Workspace) -> list[str]:
+    """Bring back what was moved half-way when somebody died. Called under `opening.only_one`.
+
+    Returns:
+        The runs that are whole again.
+    """
+    with suppress(FileNotFoundError):
+        for name in os.listdir(_bin_of(workspace)):
+            with suppress(OSError):
+                os.rmdir(os.path.join(_bin_of(workspace), name))  # an entry that nothing is in
+    return [d.run for d in unfinished(workspace) if d.run and bring_back(workspace, d) is None]
 
 
 def unfinished(workspace: Workspace) -> list[Discarded]:

@@ -237,7 +237,7 @@ def test_a_run_whose_way_to_the_trash_is_cut_is_whole_on_one_side(make, how):
         ended(workspace, "a")
         with failing(at, how), suppress(Killed):
             gc.collect(workspace, ALL)
-        gc.settle(workspace)
+        gc.collect(workspace, Wanted())
         sides.add((whole_in_workspace(workspace, "a"), whole_in_trash(workspace, "a")))
         assert sides <= {(True, False), (False, True)}, at
         gc.collect(workspace, ALL)
@@ -268,6 +268,9 @@ def test_a_way_back_that_is_cut_can_be_gone_again(make, how, with_token):
             assert restore(workspace, ["runs/a"]).refused == ()
         assert whole_in_workspace(workspace, "a")
         assert tokens(workspace) == {"completed": ["a.yaml"]}
+        with suppress(UsageError):
+            restore(workspace, ["nothing"])
+        assert list(Path(workspace.misc, "trash").iterdir()) == []
         (record,) = history.entries(workspace)
         assert (record.place, record.run) == (Place.COMPLETED, "runs/a")
 
