@@ -155,11 +155,19 @@ def settle(workspace: Workspace) -> list[str]:
     Returns:
         The runs that are whole again.
     """
+    for found in contents(workspace):
+        if found.run and found.token and _has_other_name(workspace, found.run, found.token):
+            durable.unlink(found.token)  # whoever moved it linked it, and died before the unlink
     with suppress(FileNotFoundError):
         for name in os.listdir(_bin_of(workspace)):
             with suppress(OSError):
                 os.rmdir(os.path.join(_bin_of(workspace), name))  # an entry that nothing is in
     return [d.run for d in unfinished(workspace) if d.run and bring_back(workspace, d) is None]
+
+
+def _has_other_name(workspace: Workspace, run: str, path: str) -> bool:
+    """Whether a token in the trash is at the same time one in the folders of configs."""
+    return any(os.path.samefile(path, other.path) for other in _tokens(workspace, run, *_TOKENS))
 
 
 def unfinished(workspace: Workspace) -> list[Discarded]:
