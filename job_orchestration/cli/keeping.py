@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from job_orchestration.actions.gc import Collected, Item
     from job_orchestration.actions.restore import Kept
     from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.finding import Finding
 
 _REFUSED: Final = 3
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -119,6 +120,27 @@ def _show_trash(kept: Sequence[Kept], *, as_json: bool) -> None:
             print(line)
     else:
         print("The trash is empty.")
+
+
+def doctor(arguments: Namespace) -> int:
+    """Say what is wrong, and what is fine."""
+    from job_orchestration.actions.doctor import doctor as look
+
+    report = look(arguments.workspace)
+    if arguments.json:
+        print(json.dumps(report.as_json(), indent=2))
+        return 0
+    print(f"job_orchestration {report.version}, {report.at}")
+    rows = [(str(f.level), f.topic, _sentences(f)) for f in report.findings]
+    for line in render.table([("", "", ""), *rows]):
+        if line:
+            print(line)
+    print(", ".join(f"{number} {level}" for level, number in report.counts.items()))
+    return 0
+
+
+def _sentences(finding: Finding) -> str:
+    return escaped(" ".join(f"{s}." for s in (finding.what, finding.todo) if s))
 
 
 def schema(arguments: Namespace) -> int:

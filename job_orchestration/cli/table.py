@@ -194,6 +194,14 @@ ACTIONS: Final = (
         (_TRASHED, _JSON),
     ),
     Action(
+        "doctor",
+        "what is wrong with this workspace or machine, to be pasted into a report",
+        "doctor",
+        f"{_KEEPING}:doctor",
+        (_JSON,),
+        reads=True,
+    ),
+    Action(
         "schema",
         "the JSON Schema of configs, for an editor",
         "schema --workspace-file",

@@ -159,6 +159,20 @@ class CodeStore:
             _put_in_place(made, target)
         return target
 
+    def fault(self, limit: float) -> str | None:
+        """What git finds wrong with the store when it looks at what hangs together; nothing is changed.
+
+        Args:
+            limit: seconds that it may take.
+        """
+        if not self._repository.is_dir():
+            return None
+        try:
+            self._git("fsck", "--connectivity-only", "--no-dangling", "--no-progress", limit=limit)
+        except CodeError as error:
+            return error.what
+        return None
+
     # -- the repository -----------------------------------------------------------------------------------
 
     def _ref(self, commit: str) -> Path:
@@ -246,6 +260,7 @@ class CodeStore:
         environment: dict[str, str] | None = None,
         feed: bytes = b"",
         lock: int | None = None,
+        limit: float = _LONG,
     ) -> str:
         command, *rest = arguments
         said = git.run(
@@ -260,7 +275,7 @@ class CodeStore:
                 **(environment or {}),
             },
             feed=feed,
-            limit=_LONG,
+            limit=limit,
             hold=lock,
         )
         return os.fsdecode(said).removesuffix("\n")

@@ -167,7 +167,9 @@ def settle(workspace: Workspace) -> list[str]:
 
 def _has_other_name(workspace: Workspace, run: str, path: str) -> bool:
     """Whether a token in the trash is at the same time one in the folders of configs."""
-    return any(os.path.samefile(path, other.path) for other in _tokens(workspace, run, *_TOKENS))
+    with suppress(FileNotFoundError):
+        return any(os.path.samefile(path, other.path) for other in _tokens(workspace, run, *_TOKENS))
+    return False
 
 
 def unfinished(workspace: Workspace) -> list[Discarded]:
