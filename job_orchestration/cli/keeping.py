@@ -78,17 +78,16 @@ def _collected(done: Collected, *, yes: bool) -> Iterator[str]:
         (str(i.kind), escaped(i.name), size(i.bytes), "trash" if i.to_trash else "gone") for i in done.items
     ]
     yield from render.table([("what", "name", "size", "to"), *rows])
-    yield f"{'Freed' if yes else 'Can be freed'}: {_total(done.items, to_trash=False)}; {_trash(done.items)}"
+    trashed = _total(done.items, to_trash=True)
+    freed = f"{'Freed' if yes else 'Can be freed'}: {_total(done.items, to_trash=False)}"
+    yield f"{freed}; to the trash, where restore finds it: {trashed}" if trashed else freed
     if not yes:
         yield "Nothing was changed. To do it, write the same with --yes."
 
 
 def _total(items: Sequence[Item], *, to_trash: bool) -> str:
-    return size(sum(item.bytes for item in items if item.to_trash is to_trash))
-
-
-def _trash(items: Sequence[Item]) -> str:
-    return f"to the trash, where restore finds it: {_total(items, to_trash=True)}."
+    found = [item.bytes for item in items if item.to_trash is to_trash]
+    return size(sum(found)) if found or not to_trash else ""
 
 
 def restore(arguments: Namespace) -> int:

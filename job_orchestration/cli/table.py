@@ -182,7 +182,7 @@ ACTIONS: Final = (
     Action(
         "gc",
         "free space: shows what can go; with --yes it goes, runs into the trash",
-        "gc --keep best:5:accuracy --keep last:10 --older-than 30d",
+        "gc --keep best:5:accuracy --older-than 30d",
         f"{_KEEPING}:gc",
         (_ONLY_RUNS, _KEEP, _OLDER_THAN, _EMPTY_TRASH, _YES, _JSON),
     ),

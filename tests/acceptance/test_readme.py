@@ -101,19 +101,25 @@ def shows(printed, expected):
 
 
 @pytest.fixture
-def home(tmp_path):
-    """The folder that the documents call /home/you; the data they call /data lie beside it."""
+def home(tmp_path, path):
+    """The folder that a document calls /home/you; the data it calls /data lie beside it."""
+    if "/data/" in path.read_text():
+        put_data(tmp_path)
+    home = tmp_path / "you"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\n name = You\n email = you@example.org\n")
+    return home
+
+
+def put_data(folder):
+    """Make GenePlexus data in a folder."""
     sys.path.insert(0, str(ROOT / "demo"))
     try:
         from make_data import make_data
     finally:
         sys.path.remove(str(ROOT / "demo"))
-    data = make_data(tmp_path / "data" / "geneplexus")
+    data = make_data(folder / "data" / "geneplexus")
     (data.parent / "my_genes.txt").write_text((data / "genesets" / "alpha.txt").read_text())
-    home = tmp_path / "you"
-    home.mkdir()
-    (home / ".gitconfig").write_text("[user]\n name = You\n email = you@example.org\n")
-    return home
 
 
 def environment_of(home):
