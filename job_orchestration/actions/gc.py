@@ -27,7 +27,7 @@ from job_orchestration.files.store import PARTIAL, RESUME
 from job_orchestration.model.errors import UsageError
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Place, Status
-from job_orchestration.rules import keeping, lifecycle
+from job_orchestration.rules import keeping, lifecycle, naming
 from job_orchestration.rules.keeping import Policy
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
         return _runs(workspace, {r.run: r.state for r in named if r.run and r.state}, wanted.policy)
     completed = {r.run: r.state for r in records if r.run and r.state and _is_completed(r)}
     needed = _needed_by_others(records)
-    free = {run: state for run, state in completed.items() if state.config not in needed}
+    free = {run: state for run, state in completed.items() if not {run, state.config} & needed}
     policy = wanted.policy
     runs = _runs(workspace, completed, policy) if policy != Policy() else []
     runs = [item for item in runs if item.name in free]
@@ -144,7 +144,8 @@ def _needed_by_others(records: Sequence[RunRecord]) -> set[str]:
     found: set[str] = set()
     for record in records:
         after = record.state.values.get("after") if record.state and record.place not in _ENDS else None
-        found.update(str(name) for name in (after if isinstance(after, list) else [after]) if name)
+        names = after if isinstance(after, list) else [after]
+        found.update(naming.stem_of(name) for name in names if isinstance(name, str))
     return found
 
 

@@ -33,7 +33,7 @@ class Action(NamedTuple):
     aliases: tuple[str, ...] = ()
     """What the first Job Orchestration called it."""
     reads: bool = False
-    """Whether it never changes or locks anything, whatever its arguments."""
+    """Whether it never changes or locks anything, whatever its arguments; only doctor tries the disk."""
 
 
 def _positive(text: str) -> int:

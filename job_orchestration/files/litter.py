@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ABANDONED: Final = 86_400.0
 """Seconds after which nobody is still at work on what is made in minutes, whatever the clocks say."""
+PROBE: Final = ".doctor-"
+"""How the name of the file begins that is written to see how the disk does."""
 _BLOCK: Final = 512
 """Bytes of what stat(2) calls a block."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -69,7 +71,7 @@ def bytecode(workspace: Workspace) -> str | None:
 def abandoned(workspace: Workspace) -> list[str]:
     """Scratch folders and temporary files whose makers died."""
     places = [
-        *(os.path.join(workspace.misc, n) for n in _names(workspace.misc) if n.startswith(SCRATCH)),
+        *(os.path.join(workspace.misc, n) for n in _names(workspace.misc) if n.startswith((SCRATCH, PROBE))),
         *(os.path.join(workspace.workers, n) for n in _names(workspace.workers) if _TEMPORARY.fullmatch(n)),
     ]
     return [path for path in places if _is_abandoned(path)]

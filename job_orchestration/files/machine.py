@@ -18,6 +18,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable, probe
+from job_orchestration.files.litter import PROBE
 from job_orchestration.model.finding import Finding, Level
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ _TOLD: Final = re.compile(
     r"rw|ro|vers=.*|proto=.*|hard|soft|softerr|nolock|lock|local_lock=.*|noac|actimeo=.*"
 )
 """Options of a mount that matter and tell nothing about anybody."""
-PROBE: Final = ".doctor-"
-"""How the name of the file begins that is written to see how the disk does."""
 
 
 # -- the machine ------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def survey(workspace: Workspace) -> Iterator[Finding]:
     yield from _drops(workspace)
     yield from _strays(workspace)
     yield from _tokens(workspace, records)
-    yield from _orphans(workspace)
+    yield from _orphans(workspace, {r.run for r in records if r.run})
     yield from _openings(workspace)
     yield from _workers(workspace, records)
 
@@ -161,13 +161,15 @@ def _fault_of(workspace: Workspace, path: str) -> token.UnfitTokenError | None:
     return None
 
 
-def _orphans(workspace: Workspace) -> Iterator[Finding]:
-    """Runs in ``Output`` that no token stands for."""
+def _orphans(workspace: Workspace, known: set[str]) -> Iterator[Finding]:
+    """Runs in ``Output`` that no token stands for, also when they are looked for once more."""
     half = [d.run for d in trash.unfinished(workspace) if d.run]
     todo = "They are put back by: job-orchestration gc --yes"
     yield from _finding("runs", Level.WARNING, half, "These were moved half-way when somebody died", todo)
-    suspects = set(_runs_below(workspace)) - _known(workspace) - {run for run in half if run}
-    lost = suspects - _known(workspace) - _opening_now(workspace)
+    lost = set(_runs_below(workspace)) - known - set(half)
+    if lost:
+        lost -= {run for _, run in history.intended(workspace)}
+        lost -= {r.run for r in history.entries(workspace) if r.run}
     ended = {run for run in lost if trash.is_without_token(workspace, run)}
     todo = "To see them again: job-orchestration restore RUN"
     yield from _finding("runs", Level.WARNING, ended, "These have ended and lost their tokens", todo)
@@ -180,14 +182,6 @@ def _runs_below(workspace: Workspace) -> Iterator[str]:
         if folder != workspace.output and opening.is_run(folder):
             folders.clear()
             yield os.path.relpath(folder, workspace.output)
-
-
-def _known(workspace: Workspace) -> set[str]:
-    return {r.run for r in history.entries(workspace) if r.run}
-
-
-def _opening_now(workspace: Workspace) -> set[str]:
-    return {run for _, run in history.intended(workspace)}
 
 
 def _openings(workspace: Workspace) -> Iterator[Finding]:
