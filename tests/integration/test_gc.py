@@ -12,11 +12,12 @@ import pytest
 from job_orchestration.actions import gc
 from job_orchestration.actions.gc import Kind, Wanted
 from job_orchestration.actions.restore import restore, trashed
-from job_orchestration.files import durable, history, journal, litter, token, trash
+from job_orchestration.files import beats, durable, history, journal, litter, token, trash
 from job_orchestration.files import workspace as workspaces
+from job_orchestration.files.beats import Beat
 from job_orchestration.model.errors import UsageError
-from job_orchestration.model.event import Completed, GaveUp, TaskFinished, TaskStarted
-from job_orchestration.model.run import Place
+from job_orchestration.model.event import Code, Completed, GaveUp, TaskFinished, TaskStarted
+from job_orchestration.model.run import Place, RunState
 from job_orchestration.rules.keeping import Best, Last, Policy
 from job_orchestration.rules.naming import TokenName
 from tests.faults.looking import tree
@@ -135,6 +136,26 @@ def test_what_tasks_kept_for_a_resume_goes_when_the_run_has_completed(workspace)
     assert not Path(workspace.run_folder("runs/done"), ".resume").exists()
     assert Path(workspace.run_folder("runs/failed"), ".resume/one/weights").exists()
     assert not list(Path(workspace.misc).glob(".making-*"))
+
+
+@pytest.mark.parametrize("place", list(Place))
+def test_a_snapshot_goes_when_no_run_needs_it_soon_and_it_can_be_made_again(workspace, place, monkeypatch):
+    commit = "c" * 40
+    snapshot = Path(workspace.misc, "snapshots", commit)
+    snapshot.mkdir(parents=True)
+    record = history.RunRecord("a", place, "a.yaml", "a", RunState(code=Code(commit, ".")))
+    assert gc._snapshots(workspace, [record]) == []  # it is not pinned: nobody could make it again
+    pin = Path(workspace.misc, "code.git", "refs", "pins", commit)
+    pin.parent.mkdir(parents=True)
+    pin.write_text(f"{commit}\n")
+    can_go = place is Place.COMPLETED
+    assert bool(gc._snapshots(workspace, [record])) == can_go
+    monkeypatch.chdir(snapshot)
+    assert gc._snapshots(workspace, [record]) == []
+    monkeypatch.chdir(workspace.root)
+    now = journal.now()
+    beats.write(workspace, Beat("far.1.abc", "far", 1, now, now))  # nobody here sees where that one works
+    assert gc._snapshots(workspace, [record]) == []
 
 
 def test_what_dead_processes_left_goes_when_it_is_old(workspace):
