@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from job_orchestration.files import durable, journal
 from job_orchestration.files import workspace as workspaces
+from job_orchestration.rules import schema
 
 if TYPE_CHECKING:
     from job_orchestration.files.workspace import Workspace
@@ -20,7 +23,7 @@ class Made:
     folders: tuple[str, ...]
     """Those that were not there, relative to the workspace."""
     files: tuple[str, ...]
-    """Those of the template that were not there, relative to the workspace."""
+    """Those that were not there, or said something else, relative to the workspace."""
 
 
 def init(root: str) -> Made:
@@ -31,8 +34,24 @@ def init(root: str) -> Made:
     """
     before = _folders_in(os.path.expanduser(root))
     workspace = workspaces.prepare(root)
-    files = workspaces.furnish(workspace)
+    files = sorted([*workspaces.furnish(workspace), *_write_schemas(workspace)])
     return Made(workspace, tuple(sorted(_folders_in(workspace.root) - before)), tuple(files))
+
+
+def _write_schemas(workspace: Workspace) -> list[str]:
+    """Put the schemas where the editor lines of the template point to, those of this release."""
+    schemas = {
+        schema.CONFIG_FILE: schema.config_schema(),
+        schema.WORKSPACE_FILE: schema.workspace_schema(),
+    }
+    made: list[str] = []
+    for name, content in schemas.items():
+        path = os.path.join(workspace.misc, name)
+        data = f"{json.dumps(content, indent=1)}\n".encode()
+        if not os.path.isfile(path) or journal.whole(path) != data:
+            durable.write_view(path, data)
+            made.append(os.path.relpath(path, workspace.root))
+    return made
 
 
 def _folders_in(root: str) -> set[str]:

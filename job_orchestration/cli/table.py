@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.rules.filtering import Filter
+    from job_orchestration.rules.keeping import Keep
 
 
 class Argument(NamedTuple):
@@ -32,6 +33,8 @@ class Action(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     aliases: tuple[str, ...] = ()
     """What the first Job Orchestration called it."""
+    reads: bool = False
+    """Whether it never changes or locks anything, whatever its arguments; only doctor tries the disk."""
 
 
 def _positive(text: str) -> int:
@@ -77,6 +80,17 @@ def _filter(text: str) -> Filter:
         return parse(text)
     except FilterError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _keep(text: str) -> Keep:
+    import argparse
+
+    from job_orchestration.rules.keeping import parse_keep
+
+    found = parse_keep(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not last:N, best:N:METRIC or lowest:N:METRIC")
+    return found
 
 
 _JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
@@ -151,8 +165,36 @@ _FORMATS = (
     ),
     Argument(("--table",), {"metavar": "NAME", "default": "results", "help": "the table in it (results)"}),
 )
+_OF_DEFAULTS = Argument(("--workspace-file",), {"action": "store_true", "help": "that of workspace.yaml"})
+
+_ONLY_RUNS = Argument(
+    ("runs",),
+    {"metavar": "RUN", "nargs": "*", "help": "only these, completed or failed, as far as --keep lets them"},
+)
+_TRASHED = Argument(
+    ("runs",), {"metavar": "RUN", "nargs": "*", "help": "an output folder, a config's name, or an entry's"}
+)
+_KEEP = Argument(
+    ("--keep",),
+    {
+        "metavar": "WHICH",
+        "type": _keep,
+        "action": "append",
+        "help": "last:N, best:N:METRIC (the highest), lowest:N:METRIC; METRIC is task.key or key of what"
+        " a task returned. May be given several times; all other completed runs can go",
+    },
+)
+_OLDER_THAN = Argument(
+    ("--older-than",),
+    {"metavar": "TIME", "type": _duration, "help": "only what ended longer ago than this, such as 30d"},
+)
+_EMPTY_TRASH = Argument(
+    ("--empty-trash",), {"action": "store_true", "help": "only, and for good: trash that is --older-than"}
+)
+_YES = Argument(("--yes",), {"action": "store_true", "help": "do it"})
 
 _VERBS: Final = "job_orchestration.cli.verbs"
+_KEEPING: Final = "job_orchestration.cli.keeping"
 
 ACTIONS: Final = (
     Action("init", "make or mend a workspace", "init --workspace ~/experiments", f"{_VERBS}:init"),
@@ -189,6 +231,7 @@ ACTIONS: Final = (
         "status --status failed,running",
         f"{_VERBS}:status",
         (_SOME, *_SELECT, _JSON),
+        reads=True,
     ),
     Action(
         "progressReport",
@@ -196,14 +239,23 @@ ACTIONS: Final = (
         "progressReport",
         f"{_VERBS}:progress_report",
         (_JSON,),
+        reads=True,
     ),
-    Action("logs", "a run's log; -f follows it", "logs -f a.yaml", f"{_VERBS}:logs", (_RUN, _FOLLOW, _JSON)),
+    Action(
+        "logs",
+        "a run's log; -f follows it",
+        "logs -f a.yaml",
+        f"{_VERBS}:logs",
+        (_RUN, _FOLLOW, _JSON),
+        reads=True,
+    ),
     Action(
         "show",
         "one run: state, tasks, provenance, files",
         "show 2026_11_20/bbs",
         f"{_VERBS}:show",
         (_RUN, _JSON),
+        reads=True,
     ),
     Action(
         "results",
@@ -211,6 +263,7 @@ ACTIONS: Final = (
         "results --best accuracy --top 5",
         "job_orchestration.cli.results:results",
         (_SOME, *_SELECT, *_ARRANGE, *_FORMATS),
+        reads=True,
     ),
     Action(
         "retry",
@@ -219,6 +272,36 @@ ACTIONS: Final = (
         f"{_VERBS}:retry",
         (_RUNS, *_SELECT, _JSON),
         ("rereadyFailed",),
+    ),
+    Action(
+        "gc",
+        "free space: shows what can go; with --yes it goes, runs into the trash",
+        "gc --keep best:5:accuracy --older-than 30d",
+        f"{_KEEPING}:gc",
+        (_ONLY_RUNS, _KEEP, _OLDER_THAN, _EMPTY_TRASH, _YES, _JSON),
+    ),
+    Action(
+        "restore",
+        "runs come back out of the trash; without a name it is listed",
+        "restore 2026_11_20/bbs",
+        f"{_KEEPING}:restore",
+        (_TRASHED, _JSON),
+    ),
+    Action(
+        "doctor",
+        "what is wrong with this workspace or machine, to be pasted into a report",
+        "doctor",
+        f"{_KEEPING}:doctor",
+        (_JSON,),
+        reads=True,
+    ),
+    Action(
+        "schema",
+        "the JSON Schema of configs, for an editor",
+        "schema --workspace-file",
+        f"{_KEEPING}:schema",
+        (_OF_DEFAULTS, _JSON),
+        reads=True,
     ),
 )
 

@@ -40,7 +40,7 @@ from job_orchestration.model.errors import CodeError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["CAPTURE_LIMIT", "CodeStore", "WorkTree", "look"]
+__all__ = ["CAPTURE_LIMIT", "SCRATCH", "CodeStore", "WorkTree", "look"]
 
 CAPTURE_LIMIT: Final = 50_000_000
 """Bytes of changed and new files that a capture may hold."""
@@ -64,7 +64,7 @@ _CONFIG: Final = b"""\
 """
 _ATTRIBUTES: Final = b"* -text -ident -filter !working-tree-encoding -export-ignore -export-subst\n"
 _TRUST: Final = b"[safe]\n\tdirectory = *\n"
-_SCRATCH: Final = ".making-"
+SCRATCH: Final = ".making-"
 """How the names of temporary folders in ``Misc`` begin; one that outlived its process may be deleted."""
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -159,6 +159,20 @@ class CodeStore:
             _put_in_place(made, target)
         return target
 
+    def fault(self, limit: float) -> str | None:
+        """What git finds wrong with the store when it looks at what hangs together; nothing is changed.
+
+        Args:
+            limit: seconds that it may take.
+        """
+        if not self._repository.is_dir():
+            return None
+        try:
+            self._git("fsck", "--connectivity-only", "--no-dangling", "--no-progress", limit=limit)
+        except CodeError as error:
+            return error.what
+        return None
+
     # -- the repository -----------------------------------------------------------------------------------
 
     def _ref(self, commit: str) -> Path:
@@ -246,6 +260,7 @@ class CodeStore:
         environment: dict[str, str] | None = None,
         feed: bytes = b"",
         lock: int | None = None,
+        limit: float = _LONG,
     ) -> str:
         command, *rest = arguments
         said = git.run(
@@ -260,7 +275,7 @@ class CodeStore:
                 **(environment or {}),
             },
             feed=feed,
-            limit=_LONG,
+            limit=limit,
             hold=lock,
         )
         return os.fsdecode(said).removesuffix("\n")
@@ -278,7 +293,7 @@ class CodeStore:
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
         """A temporary folder on the workspace's file system."""
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self._misc) as folder:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._misc) as folder:
             yield Path(folder)
 
 

@@ -146,7 +146,7 @@ class History:
             return set()
         runs = {r.run for r in found}
         configs = {r.config for r in found if r.run is not None}
-        removed = {name for name, run in _intended(self._workspace) if run in runs}
+        removed = {name for name, run in intended(self._workspace) if run in runs}
         return {
             r.path
             for r in drops
@@ -211,7 +211,7 @@ def _placed(record: RunRecord, name: TokenName, inode: int, workers: _Workers) -
     return replace(record, place=place, held_by=held_by, beat=beat if mine else None)
 
 
-def _intended(workspace: Workspace) -> set[tuple[str, str]]:
+def intended(workspace: Workspace) -> set[tuple[str, str]]:
     """The drops that somebody is queueing at this moment, or was when it died, each with its run."""
     found: set[tuple[str, str]] = set()
     for name in _listed(workspace.opening):

@@ -42,20 +42,39 @@ def require_locks(workspace: Workspace) -> None:
     Raises:
         WorkspaceError: when it may not; the sentence says how to mount, or where to move.
     """
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-            mounts = file.read()
-    except OSError:
-        mounts = ""  # no Linux: the trial has to do
-    device = os.stat(workspace.root).st_dev
-    trouble = fault_of_mount(mounts, f"{os.major(device)}:{os.minor(device)}")
+    fault = fault_of_place(workspace.root)
+    if fault is not None:
+        raise WorkspaceError(*fault)
+    fault = fault_of_locks(os.path.join(workspace.misc, "VERSION"))
+    if fault is not None:
+        raise WorkspaceError(*fault)
+
+
+def fault_of_place(root: str) -> tuple[str, str] | None:
+    """Why the locks of a folder's file system are not to be trusted, and what to do; nothing is tried."""
+    trouble = fault_of_mount(mounts(), device_of(root))
     if trouble is not None:
-        raise WorkspaceError(f"{workspace.root} {trouble[0]}", trouble[1])
-    service = _synchroniser(workspace.root)
+        return f"{root} {trouble[0]}", trouble[1]
+    service = _synchroniser(root)
     if service is not None:
-        what = f"{workspace.root} lies in a folder of {service}, which knows nothing of locks"
-        raise WorkspaceError(what, _MOVE)
-    _try_locks(workspace)
+        return f"{root} lies in a folder of {service}, which knows nothing of locks", _MOVE
+    return None
+
+
+def mounts() -> str:
+    """What is mounted, as ``/proc/self/mountinfo`` (proc(5)) tells; nothing where there is no Linux."""
+    with (
+        suppress(OSError),
+        open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file,
+    ):
+        return file.read()
+    return ""
+
+
+def device_of(path: str) -> str:
+    """``MAJOR:MINOR`` of the file system that a path lies on."""
+    device = os.stat(path).st_dev
+    return f"{os.major(device)}:{os.minor(device)}"
 
 
 def fault_of_mount(mounts: str, device: str) -> tuple[str, str] | None:
@@ -68,7 +87,7 @@ def fault_of_mount(mounts: str, device: str) -> tuple[str, str] | None:
     Returns:
         `None` when its locks can be trusted, or nothing is known of it.
     """
-    kind, options = _mounted(mounts, device)
+    kind, options = mounted(mounts, device)
     if kind is None or kind in _LOCAL:
         return None
     if kind in {"nfs", "nfs4"}:
@@ -80,7 +99,8 @@ def fault_of_mount(mounts: str, device: str) -> tuple[str, str] | None:
     return what, _MOVE
 
 
-def _mounted(mounts: str, device: str) -> tuple[str | None, set[str]]:
+def mounted(mounts: str, device: str) -> tuple[str | None, set[str]]:
+    """The type and the options of a device's mount; no type where the mounts do not tell."""
     for line in mounts.splitlines():
         mount, _, source = line.partition(" - ")
         fields, about = mount.split(), source.split()
@@ -101,8 +121,9 @@ def _synchroniser(root: str) -> str | None:
         folder = os.path.dirname(folder)
 
 
-def _try_locks(workspace: Workspace) -> None:
-    path = os.path.join(workspace.misc, "VERSION")
+def fault_of_locks(path: str) -> tuple[str, str] | None:
+    """Try the locks of a file: why they are not to be trusted, and what to do."""
+    folder = os.path.dirname(path)
     first = second = -1
     try:
         first = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -111,15 +132,14 @@ def _try_locks(workspace: Workspace) -> None:
         try:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return
+            return None
     except OSError as error:
-        what = f"Files in {workspace.root} cannot be locked: {error.strerror}"
-        raise WorkspaceError(what, _MOVE) from None
+        return f"Files in {folder} cannot be locked: {error.strerror}", _MOVE
     finally:
         for descriptor in (first, second):
             if descriptor >= 0:
                 os.close(descriptor)
-    raise WorkspaceError(f"A lock in {workspace.root} was granted twice", _MOVE)
+    return f"A lock in {folder} was granted twice", _MOVE
 
 
 def others_may_write(workspace: Workspace) -> str | None:

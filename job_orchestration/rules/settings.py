@@ -71,6 +71,8 @@ class Rule:
     wanted: str
     """Completes "… is not"."""
     example: str
+    schema: Mapping[str, Any] | None = None
+    """What `read` takes, in the words of JSON Schema as far as those reach; `rules.schema` adds ``null``."""
 
 
 def shown(value: Json) -> str:
@@ -113,22 +115,57 @@ _TIME: Final = "a time"
 _TIMES: Final = "seconds as a number, or a text such as 30s, 5m, 4h or 1d"
 _SIZES: Final = "bytes as a whole number, or a text such as 500M or 8G"
 
+_FLAG: Final = {"type": "boolean"}
+_DURATION_TEXT: Final = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
+_DURATION_SCHEMA: Final = {
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": _MOST_SECONDS}, _DURATION_TEXT]
+}
+_LIMIT_SCHEMA: Final = {
+    "anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": _MOST_SECONDS}, _DURATION_TEXT]
+}
+_SIZE_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": _MOST_BYTES},
+        {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
+    ]
+}
+
 RULES: Final[Mapping[str, Rule]] = {
-    "maxAttempts": Rule("max_attempts", _whole(1), "a whole number from 1 up", "a number such as 3"),
-    "retryDelay": Rule("retry_delay", parse_duration, _TIME, _TIMES),
-    "maxInterruptions": Rule(
-        "max_interruptions", _whole(0), "a whole number from 0 up", "a number such as 20"
+    "maxAttempts": Rule(
+        "max_attempts",
+        _whole(1),
+        "a whole number from 1 up",
+        "a number such as 3",
+        {"type": "integer", "minimum": 1},
     ),
-    "isolation": Rule("isolation", _isolation, "a way to isolate a run", "fork or spawn"),
-    "graceTime": Rule("grace_time", parse_duration, _TIME, _TIMES),
-    "timeout": Rule("timeout", _limit, "a time above 0", _TIMES),
-    "stallTimeout": Rule("stall_timeout", _limit, "a time above 0", _TIMES),
-    "memoryLimit": Rule("memory_limit", parse_size, "a size", _SIZES),
-    "logLimit": Rule("log_limit", parse_size, "a size", _SIZES),
-    "overwriteOutputFine": Rule("overwrite_output", _flag, "true or false", "true or false"),
-    "UNSAFE_ignoreDirtyCheck": Rule("ignore_dirty_check", _flag, "true or false", "true or false"),
+    "retryDelay": Rule("retry_delay", parse_duration, _TIME, _TIMES, _DURATION_SCHEMA),
+    "maxInterruptions": Rule(
+        "max_interruptions",
+        _whole(0),
+        "a whole number from 0 up",
+        "a number such as 20",
+        {"type": "integer", "minimum": 0},
+    ),
+    "isolation": Rule(
+        "isolation",
+        _isolation,
+        "a way to isolate a run",
+        "fork or spawn",
+        {"enum": [str(i) for i in Isolation]},
+    ),
+    "graceTime": Rule("grace_time", parse_duration, _TIME, _TIMES, _DURATION_SCHEMA),
+    "timeout": Rule("timeout", _limit, "a time above 0", _TIMES, _LIMIT_SCHEMA),
+    "stallTimeout": Rule("stall_timeout", _limit, "a time above 0", _TIMES, _LIMIT_SCHEMA),
+    "memoryLimit": Rule("memory_limit", parse_size, "a size", _SIZES, _SIZE_SCHEMA),
+    "logLimit": Rule("log_limit", parse_size, "a size", _SIZES, _SIZE_SCHEMA),
+    "overwriteOutputFine": Rule("overwrite_output", _flag, "true or false", "true or false", _FLAG),
+    "UNSAFE_ignoreDirtyCheck": Rule("ignore_dirty_check", _flag, "true or false", "true or false", _FLAG),
     "seed": Rule(
-        "seed", _whole(0, _MOST_SEED), f"a whole number from 0 to {_MOST_SEED}", "a number such as 1"
+        "seed",
+        _whole(0, _MOST_SEED),
+        f"a whole number from 0 to {_MOST_SEED}",
+        "a number such as 1",
+        {"type": "integer", "minimum": 0, "maximum": _MOST_SEED},
     ),
 }
 

@@ -254,7 +254,7 @@ class Beside:
             _judge(checked)
         found = beats.read(workspace)
         history.living_workers(workspace)
-        history._intended(workspace)
+        history.intended(workspace)
         state = lifecycle.fold({})
         running = [RunRecord("a", Place.RUNNING, "/w/a.yaml", "a", state, beat=b) for b in found.values()]
         json.dumps(overview(running, NOW).as_json(), allow_nan=False)

@@ -1,6 +1,7 @@
 """The template of a workspace says the truth: its defaults are the defaults, its examples are fine."""
 
 import ast
+import json
 import re
 import shutil
 import tomllib
@@ -97,3 +98,22 @@ def test_a_repository_that_becomes_a_workspace_gets_no_files_that_count_as_uncom
     config = f'pathToTasks: {top}\noutputDir: "{{name}}"\ntasks: [{{id: a, method: Quick}}]\n'
     (top / "ConfigSources" / "a.yaml").write_text(config)
     cli("ready", "--workspace", str(top))
+
+
+def test_the_editor_lines_of_the_template_lead_to_the_schemas(tmp_path, cli):
+    workspace = tmp_path / "new"
+    said = cli("init", "--workspace", str(workspace)).stdout
+    assert "Misc/config.schema.json" in said
+    for place, name in (
+        ("ConfigSources", "own_tasks.yaml"),
+        ("ConfigSources", "geneplexus.yaml"),
+        (".", "workspace.yaml"),
+    ):
+        source = EXAMPLES / f"{name}.example" if place != "." else TEMPLATE / name
+        target = re.match(r"# yaml-language-server: \$schema=(\S+)\n", source.read_text())[1]
+        schema = json.loads((workspace / place / target).read_text())
+        wanted = ["schema"] if place != "." else ["schema", "--workspace-file"]
+        assert schema == json.loads(cli(*wanted).stdout)
+    assert "everything is there" in cli("init", "--workspace", str(workspace)).stdout
+    (workspace / "Misc/config.schema.json").write_text("of an earlier release\n")
+    assert "Misc/config.schema.json" in cli("init", "--workspace", str(workspace)).stdout
