@@ -45,7 +45,14 @@ def _install(peer: Peer, folder: Path) -> str:
     try:
         _run([sys.executable, "-m", "venv", str(folder)])
         if peer.packages:
-            pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            pip = [
+                str(folder / "bin" / "python"),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ]
             _run([*pip, *peer.packages])
         for package in peer.debian:
             _unpack(package, folder)

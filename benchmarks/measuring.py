@@ -73,7 +73,9 @@ class Measured:
         return cls(phases={name: Cost(**cost) for name, cost in phases.items()}, **kept)  # type: ignore[arg-type]
 
 
-def environment_for(programs: Path, more: Mapping[str, str] | None = None, *, ours: bool = False) -> dict[str, str]:
+def environment_for(
+    programs: Path, more: Mapping[str, str] | None = None, *, ours: bool = False
+) -> dict[str, str]:
     """What measured commands find in their environment: little, and nothing of the tester's own settings."""
     path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     base = {"PATH": path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8", "NO_COLOR": "1"}

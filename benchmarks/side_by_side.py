@@ -114,13 +114,14 @@ def _count(kept: Kept, peer: Peer, experiments: int, steps: int) -> None:
     if kept.has((peer.name, "tmpfs", experiments, 1, steps, 0)) or experiments > peer.most:
         return
     try:
-        one = measure(
-            peer, "tmpfs", experiments, 1, 0, limit=LIMIT, steps=steps, count_calls=True
-        )
+        one = measure(peer, "tmpfs", experiments, 1, 0, limit=LIMIT, steps=steps, count_calls=True)
     except NotInstalledError:
         return
     kept.add(one)
-    print(f"-- {peer.name}, {experiments} x {steps}: {sum(one.calls.values())} system calls {one.trouble}", flush=True)
+    print(
+        f"-- {peer.name}, {experiments} x {steps}: {sum(one.calls.values())} system calls {one.trouble}",
+        flush=True,
+    )
 
 
 def calls_per_task(kept: Kept, peer: str, names: tuple[str, ...] = ()) -> float | None:

@@ -25,7 +25,7 @@ stages:
     params: [name]
     outs: [three.txt: {{cache: false}}]
 """
-ONE = '''
+ONE = """
 import sys
 sys.path.insert(0, {folder!r})
 from steps import step
@@ -34,7 +34,7 @@ name = [line for line in open("params.yaml") if line.startswith("name:")][0].spl
 step(name, number)
 with open(["one", "two", "three"][number - 1] + ".txt", "w") as file:
     file.write(name + "\\n")
-'''
+"""
 SUBMIT = """
 dvc=$1 count=$2
 number=0
@@ -59,7 +59,9 @@ def phases(job: Job) -> list[Phase]:
     full = {**os.environ, **own}
     for words in ([*GIT, "init", "--quiet"], [dvc, "init", "--quiet"], [*GIT, "add", "."]):
         subprocess.run(words, cwd=repository, env=full, check=True, timeout=120)
-    subprocess.run([*GIT, "commit", "--quiet", "-m", "flow"], cwd=repository, env=full, check=True, timeout=60)
+    subprocess.run(
+        [*GIT, "commit", "--quiet", "-m", "flow"], cwd=repository, env=full, check=True, timeout=60
+    )
     script = str(job.write("submit.sh", SUBMIT))
     inside = ["sh", "-c", 'cd repository && exec "$@"', "sh"]
     submit = [*inside, "sh", script, dvc, str(job.experiments)]

@@ -44,7 +44,13 @@ def phases(job: Job) -> list[Phase]:
     drop = [job.python, "-c", DROP, str(repository), str(job.experiments), str(job.steps)]
     for words in (base, drop):
         subprocess.run(
-            words, cwd=job.folder, env={**os.environ, **own}, input=b"na\n", check=True, capture_output=True, timeout=120
+            words,
+            cwd=job.folder,
+            env={**os.environ, **own},
+            input=b"na\n",
+            check=True,
+            capture_output=True,
+            timeout=120,
         )
     ready, work = [*base, "-action", "readyConfigs"], [*base, "-action", "newWorker"]
     return [Phase("submit", [ready], own, "na\n"), Phase("work", [work] * job.workers, own, "na\n")]
@@ -60,6 +66,8 @@ PEERS = (
             "fasteners==0.19",
             "python-dateutil==2.9.0.post0",
             "importlib-metadata==7.2.1",
+            "PyYAML",
+            "GitPython",
         ),
         repair=repair,
         out="workspace/Output",

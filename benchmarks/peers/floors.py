@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.shape import Job, Peer, Phase
 
-LOOP = '''
+LOOP = """
 import os
 import sys
 sys.path.insert(0, {folder!r})
@@ -13,7 +13,7 @@ from steps import step
 for number in range(int(sys.argv[1]), {experiments}, int(sys.argv[2])):
     name = "e%06d" % number
 {loop}
-'''
+"""
 BARE = """
     for number in range(1, {steps} + 1):
         step(name, number)

@@ -10,7 +10,17 @@ def phases(job: Job) -> list[Phase]:
     job.write_steps()
     job.write("names", "\n".join(job.names) + "\n")
     one = [job.python, "-I", "-S", "alone.py", "{}"]
-    run = ["perl", job.program("parallel"), "--will-cite", "-j", str(job.workers), "--joblog", "log", "-a", "names"]
+    run = [
+        "perl",
+        job.program("parallel"),
+        "--will-cite",
+        "-j",
+        str(job.workers),
+        "--joblog",
+        "log",
+        "-a",
+        "names",
+    ]
     return [Phase("work", [[*run, *one]], {"HOME": str(job.folder)})]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+import time
 from pathlib import Path
 
 from benchmarks.shape import Job, Peer, Phase
 
-TASKS = '''
+TASKS = """
 import os
 
 from job_orchestration import TaskBase
@@ -21,7 +21,7 @@ class Step(TaskBase):
     def run(self):
         with open(os.path.join(self.config["outputDir"], self.config["id"] + ".txt"), "w") as file:
             file.write("done\\n")
-'''
+"""
 CONFIG = """\
 pathToTasks: {repository}
 outputDir: {name}
@@ -30,6 +30,8 @@ epochs: 5
 batchSize: 32
 tasks:
 """
+SETTLED = 2.2
+"""Seconds after which a dropped file counts as whole."""
 GIT = ("git", "-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false")
 
 
@@ -63,13 +65,12 @@ def make_workspace(job: Job, tasks: str = TASKS) -> Path:
 
 
 def drop_all(job: Job, repository: Path) -> None:
-    """Drop all configs of a job, old enough to count as settled."""
+    """Drop all configs of a job, and wait until they count as settled, which is nobody's cost."""
     steps = "".join(f'  - {{id: "{number}", method: Step}}\n' for number in range(1, job.steps + 1))
     sources = job.folder / "workspace" / "ConfigSources"
     for name in job.names:
-        path = sources / f"{name}.yaml"
-        path.write_text(CONFIG.format(repository=repository, name=name) + steps)
-        os.utime(path, (1e9, 1e9))
+        drop(sources, name, CONFIG.format(repository=repository, name=name) + steps)
+    time.sleep(SETTLED)
 
 
 def phases(job: Job) -> list[Phase]:
@@ -80,6 +81,4 @@ def phases(job: Job) -> list[Phase]:
     return [Phase("submit", [ready]), Phase("work", [work])]
 
 
-PEERS = (
-    Peer("job_orchestration", phases, process="run", durable=True, ours=True, out="workspace/Output"),
-)
+PEERS = (Peer("job_orchestration", phases, process="run", durable=True, ours=True, out="workspace/Output"),)

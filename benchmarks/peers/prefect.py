@@ -53,7 +53,7 @@ PEERS = (
         "prefect",
         phases,
         lacks="no fsync; no process of its own; no going on after a kill",
-        packages=("prefect==3.9.1", "fastapi==0.139.*"),
+        packages=("prefect==3.8.8", "fastapi==0.139.*"),
         most=100,
     ),
 )
