@@ -1,4 +1,4 @@
-"""The environment of each peer: its own, made when it is first needed, from PyPI and Debian packages alone."""
+"""The environment of each peer: its own, made when first needed, from PyPI and Debian packages alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.places import CACHE
-from benchmarks.shape import Peer
+
+if TYPE_CHECKING:
+    from benchmarks.shape import Peer
 
 LIMIT = 900
 """Seconds that an installation may take."""
@@ -27,17 +30,30 @@ def programs_of(peer: Peer) -> Path:
     """
     if peer.ours:
         return Path(sys.executable).parent
-    name = re.sub(r"\W+", "-", " ".join((*peer.packages, *peer.debian))) or "bare"
-    folder = CACHE / "environments" / name
-    said = CACHE / "environments" / f"{name}.txt"
+    folder, said = _folder_of(peer), _said_of(peer)
     if not said.exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         print(f"   installing {peer.name}", flush=True)
         said.write_text(_install(peer, folder))
-    if said.read_text():
-        raise NotInstalledError(said.read_text())
+    if fault := fault_of(peer):
+        raise NotInstalledError(fault)
     return folder / "bin"
+
+
+def fault_of(peer: Peer) -> str:
+    """Why a peer could not be installed; empty when it was, or when nobody has tried."""
+    said = _said_of(peer)
+    return said.read_text() if said.exists() else ""
+
+
+def _folder_of(peer: Peer) -> Path:
+    name = re.sub(r"\W+", "-", " ".join((*peer.packages, *peer.debian))) or "bare"
+    return CACHE / "environments" / name
+
+
+def _said_of(peer: Peer) -> Path:
+    return _folder_of(peer).with_suffix(".txt")
 
 
 def _install(peer: Peer, folder: Path) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.measuring import Measured
 from benchmarks.places import CACHE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Kept:

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import environments
 from benchmarks.places import TOP, space
 from benchmarks.shape import Job, Peer, Phase, emptied, trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 METER = Path(__file__).with_name("meter.py")
 

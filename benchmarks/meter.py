@@ -1,14 +1,16 @@
 """A small program that runs commands and says what they and all their descendants cost.
 
-It is a subreaper: whoever outlives its parent (a daemon, a process in a session of its own) becomes a child of
-this one, is ended with the rest, and is waited for. So its processor time is counted. Nothing but the standard library
-is imported, and it runs as a process of its own, because a child's peak memory begins with that of whoever started it.
+It is a subreaper: whoever outlives its parent (a daemon, a process in a session of its own) becomes a child
+of this one, is ended with the rest, and is waited for. So its processor time is counted. Nothing but the
+standard library is imported, and it runs as a process of its own, because a child's peak memory begins with
+that of whoever started it.
 
-Usage: ``python -I -S meter.py PLAN.json``. The plan: ``commands`` (lists of words that run side by side), ``cwd``,
-``env``, ``limit`` (seconds), ``output`` (a file for what they print), ``input`` (text for their standard input), and
-``until`` (``folder`` and ``files``: for commands that do not end by themselves, what they are to have made).
-Prints one JSON object: ``wall``, ``cpu`` (user + system seconds), ``rss`` (MiB of the largest process), ``code``
-(the worst exit code), ``ended`` (``itself``, ``done`` or ``limit``).
+Usage: ``python -I -S meter.py PLAN.json``. The plan: ``commands`` (lists of words that run side by side),
+``cwd``, ``env``, ``limit`` (seconds), ``output`` (a file for what they print), ``input`` (text for their
+standard input), and ``until`` (``folder``, ``files`` and ``last``: for commands that do not end by
+themselves, how many files they are to have made where, and one of the last). Prints one JSON object:
+``wall``, ``cpu`` (user and system seconds), ``rss`` (MiB of the largest process), ``code`` (the worst exit
+code), ``ended`` (``itself``, ``done`` or ``limit``).
 """
 
 import ctypes
@@ -18,6 +20,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 
 CHILD_SUBREAPER = 36
 GRACE = 5.0
@@ -67,10 +70,8 @@ def end_all(codes: dict[int, int]) -> None:
         for pid in found:
             if forced or pid not in asked:
                 asked.add(pid)
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL if forced else signal.SIGTERM)
-                except ProcessLookupError:
-                    pass
         time.sleep(0.01)
         reap(codes)
 
@@ -96,9 +97,7 @@ def start(plan: dict) -> list[int]:
     with open(f"{plan['output']}.in", "w+", encoding="utf-8") as file:
         file.write(plan.get("input") or "")
         file.flush()
-        actions = []
-        for descriptor in (1, 2):
-            actions.append((os.POSIX_SPAWN_DUP2, output, descriptor))
+        actions: list[tuple[object, ...]] = [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)]
         actions.append((os.POSIX_SPAWN_OPEN, 0, file.name, os.O_RDONLY, 0))
         os.chdir(plan["cwd"])
         return [

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from benchmarks.environments import fault_of
 from benchmarks.figures import Row, figures, kept
 from benchmarks.figures.cost import BARE, FIRST, JOURNAL, LOOKED_UP, OURS, SYNCS, per_task
-from benchmarks.kept import Kept
-from benchmarks.kept import today
+from benchmarks.kept import Kept, today
 from benchmarks.peers import everybody
-from benchmarks.places import CACHE, TOP
+from benchmarks.places import TOP
 from benchmarks.shape import STEPS, Peer
 from benchmarks.side_by_side import calls_per_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 PAGE = TOP / "docs" / "performance.md"
 README = TOP / "README.md"
@@ -23,7 +26,8 @@ SIZES = (10, 100, 1000, 10_000)
 
 def write() -> str:
     """Put what is known into the documents; returns it as it is printed."""
-    text = f"{machine()}\n\n{_figures()}\n\n{_peers()}\n\n{_growth()}\n\n{_disk()}\n\n{_two_workers()}\n\n{_missing()}"
+    parts = (machine(), _figures(), _peers(), _growth(), _disk(), _two_workers(), _missing())
+    text = "\n\n".join(parts)
     _put(PAGE, text)
     short = _short()
     if short:
@@ -46,10 +50,9 @@ def machine() -> str:
     """The machine, without its name."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
-    return (
-        f"{today()}: {os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()} {kernel}, "
-        f"Python {platform.python_version()}."
-    )
+    cores = f"{os.cpu_count()} cores ({platform.machine()})"
+    system = f"{platform.system()} {kernel}, Python {platform.python_version()}"
+    return f"{today()}: {cores}, {memory:.0f} GiB, {system}."
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -93,13 +96,11 @@ def _peers() -> str:
         wall = side.median(peer.name, "wall", "tmpfs", at)
         less = side.median(BARE, "wall", "tmpfs", at) or 0.0
         lines.append((cost, _peer_line(peer, at, side, calls, cost, None if wall is None else wall - less)))
-    head = (
-        "", "N", "CPU ms a task", "wall ms a task", "x first release", "largest process, MiB", "system calls a task",
-        "fsyncs a task", "a process for", "durable", "what it does not do",
-    )  # fmt: skip
+    ours = ("", "N", "CPU ms a task", "wall ms a task", "x first release", "largest process, MiB")
+    head = (*ours, "system calls a task", "fsyncs a task", "a process for", "durable", "what it does not do")
     ordered = [line for _, line in sorted(lines, key=lambda pair: pair[0])]
-    title = f"### Side by side: {STEPS} steps each, one worker, in memory, over the bare loop, start and submitting included"
-    return f"{title}\n\n{table(head, ordered)}"
+    said = f"{STEPS} steps each, one worker, in memory; over the bare loop, starts and submitting included."
+    return f"### Side by side\n\n{said}\n\n{table(head, ordered)}"
 
 
 def _peer_line(
@@ -162,10 +163,10 @@ def _two_workers() -> str:
 
 def _missing() -> str:
     lines = []
-    for said in sorted((CACHE / "environments").glob("*.txt")):
-        if text := said.read_text().strip():
-            lines.append(f"- not installed: {said.stem}")
-            print(f"{said.stem}: {text}")
+    for peer in everybody().values():
+        if fault := fault_of(peer):
+            lines.append(f"- not installed: {peer.name}")
+            print(f"{peer.name}: {fault}")
     for one in Kept("peers"):
         if one.trouble and one.round == 0:
             what = f"{one.peer}, {one.where}, N = {one.experiments:,}, {one.workers} worker(s)"

@@ -1,16 +1,19 @@
 """The work that everybody gets, and the words in which a peer says how it does it.
 
-N experiments of three ordered steps; each step writes one line into one small file of its own, the first makes the
-experiment's folder. Nothing else: what is measured is what a tool adds to that.
+N experiments of three ordered steps; each step writes one line into one small file of its own, the first
+makes the experiment's folder. Nothing else: what is measured is what a tool adds to that.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 STEPS = 3
 LINE = "done\n"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from benchmarks import peers
 from benchmarks.environments import NotInstalledError
 from benchmarks.kept import Kept
 from benchmarks.measuring import Measured, can_count_calls, measure
-from benchmarks.shape import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.shape import Peer
 
 LIMIT = float(os.environ.get("LIMIT") or 200)
 """Seconds for one peer at one size."""

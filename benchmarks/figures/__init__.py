@@ -30,7 +30,11 @@ class Row:
 
 def ratio_row(what: str, ours: float, yardstick: float, unit: str, most: float, against: str) -> Row:
     """A row whose figure is a largest ratio."""
-    ratio = ours / yardstick if yardstick else float("inf")
+    if yardstick <= 0:
+        return Row(
+            what, f"{ours:.3g} {unit}", f"too little to be told from noise ({against})", f"≤ {most:.3g} x"
+        )
+    ratio = ours / yardstick
     return Row(
         what,
         f"{ours:.3g} {unit}",
@@ -65,6 +69,8 @@ def measured(name: str, *, again: bool = False) -> list[Row]:
         return kept(name)
     print(f"== {name}", flush=True)
     rows = figures()[name]()
+    if not rows:
+        return rows
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"date": today(), "rows": [asdict(row) for row in rows]}, indent=1))
     for row in rows:

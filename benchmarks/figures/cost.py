@@ -23,7 +23,7 @@ def per_task(
         peer: of whom.
         where: in which place.
         size: how many experiments.
-        base: a smaller size whose cost is taken off, so that what is paid once (a start, imports) is left out.
+        base: a smaller size whose cost is taken off, so that what is paid once (imports) is left out.
         phase: one phase alone.
     """
     found = []
@@ -37,7 +37,7 @@ def per_task(
 
 
 def of_a_task() -> list[Row]:
-    """CPU per task of a warm worker, against the floor, the first release and everybody with a process a run."""
+    """CPU a task, against the floor, the first release and everybody who gives a run a process."""
     kept = Kept("peers")
     rows = []
     warm = per_task(kept, OURS, "tmpfs", 1000, 10, "work")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, Row, ratio_row, size
 from benchmarks.figures.stage import Stage, stage
 from benchmarks.measuring import cost_of
 from benchmarks.places import DATA
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIG = """\
 outputDir: {name}

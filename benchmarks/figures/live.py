@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, Row, bound_row, size
 from benchmarks.figures.stage import Stage, eventually, kill, stage
 
+if TYPE_CHECKING:
+    import psutil
+
 
 def latency() -> list[Row]:
-    """From the moment that a file is renamed into ConfigSources to the first line of its task, with a live `up`."""
+    """From the moment that a file is renamed in to the first line of its task, with a live `up`."""
     drops, found = size("DROPS", 50), []
     with stage() as here, here.started("up"):
         for number in range(drops + 2):

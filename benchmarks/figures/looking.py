@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, Row, bound_row, ratio_row, size
 from benchmarks.figures.stage import Stage, stage
 from benchmarks.measuring import cost_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROUNDS = 3
 FLOOR_OF_READY = '''
@@ -65,12 +68,12 @@ def ready() -> list[Row]:
             if queued != configs:
                 raise RuntimeError(f"{queued} of {configs} were queued")
             commands = len(log.read_text().splitlines())
-    over = (median(costs) - median(floors)) / configs * 1000
-    whole = f"{median(costs) / configs * 1000:.2f} ms each in all, {median(floors) / configs * 1000:.2f} of it the floor"
+    each, floor = (median(found) / configs * 1000 for found in (costs, floors))
+    whole = f"{each:.2f} ms each in all, {floor:.2f} of it the floor"
     return [
         bound_row(
             f"ready of {configs:,} configs of one commit: CPU each over parsing and the durable writes",
-            over,
+            each - floor,
             1,
             "ms",
             whole,

@@ -12,26 +12,24 @@ from benchmarks.peers import everybody
 ROUNDS = 3
 
 
-def _work(peer: str, experiments: int, steps: int, number: int) -> float:
+def _work(experiments: int, steps: int, number: int) -> float:
     """CPU milliseconds of the work alone."""
-    one = measure(everybody()[peer], "tmpfs", experiments, 1, number, limit=600, steps=steps)
+    one = measure(everybody()["job_orchestration"], "tmpfs", experiments, 1, number, limit=600, steps=steps)
     if one.trouble:
         raise RuntimeError(one.trouble)
     return one.phases["work"].cpu * 1000
 
 
 def long_config() -> list[Row]:
-    """A task of a config with 1,000, against a task of configs with 10; what a run costs besides is left out."""
+    """A task of a config with 1,000, against one of configs with 10; what a run costs besides is left out."""
     many = size("TASKS", 1000)
     short, long = [], []
     for number in range(ROUNDS):
-        long.append(
-            (_work("job_orchestration", 1, many, number) - _work("job_orchestration", 1, 10, number))
-            / (many - 10)
-        )
+        most, few = (_work(1, steps, number) for steps in (many, 10))
+        long.append((most - few) / (many - 10))
         runs = many // 10
-        both = [_work("job_orchestration", runs, steps, number) for steps in (20, 10)]
-        short.append((both[0] - both[1]) / (runs * 10))
+        most, few = (_work(runs, steps, number) for steps in (20, 10))
+        short.append((most - few) / (runs * 10))
     what = f"one config with {many:,} tasks: CPU a task"
     return [ratio_row(what, median(long), median(short), "ms", 1.1, "configs with 10 tasks")]
 

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -17,6 +17,9 @@ from benchmarks.measuring import Cost, cost_of, environment_for
 from benchmarks.peers import ours
 from benchmarks.places import space
 from benchmarks.shape import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LIMIT = 300.0
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from typing import TYPE_CHECKING
 
-from benchmarks.shape import Peer
+if TYPE_CHECKING:
+    from benchmarks.shape import Peer
 
 NAMES = (
     "floors",

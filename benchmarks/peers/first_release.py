@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.peers import ours
 from benchmarks.shape import Job, Peer, Phase
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BROKEN = "from collections import defaultdict, Callable"
 WHOLE = "from collections import defaultdict\nfrom typing import Callable"

@@ -1,4 +1,4 @@
-"""The floors: what a loop costs that does the same work and nothing else, and what each promise adds to it."""
+"""The floors: what a loop costs that does the work and nothing else, and what each promise adds to it."""
 
 from __future__ import annotations
 

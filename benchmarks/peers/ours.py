@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.shape import Job, Peer, Phase
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TASKS = """
 import os
