@@ -61,7 +61,7 @@ class Measured:
 
     def total(self, what: str) -> float:
         """The sum over the phases of ``wall`` or ``cpu``; of ``rss`` the most."""
-        values = [getattr(cost, what) for cost in self.phases.values()]
+        values: list[float] = [getattr(cost, what) for cost in self.phases.values()]
         return max(values) if what == "rss" else sum(values)
 
     def as_json(self) -> dict[str, object]:

@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 CHILD_SUBREAPER = 36
 GRACE = 5.0
@@ -86,12 +87,12 @@ def made(folder: str) -> int:
     return count
 
 
-def is_done(until: dict) -> bool:
+def is_done(until: dict[str, Any]) -> bool:
     """Whether what was to be made is there; counts only when the last one is, because counting is dear."""
     return os.path.exists(until["last"]) and made(until["folder"]) >= until["files"]
 
 
-def start(plan: dict) -> list[int]:
+def start(plan: dict[str, Any]) -> list[int]:
     """Start the commands; their standard input is a file, so that nobody waits for a writer."""
     output = os.open(plan["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     with open(f"{plan['output']}.in", "w+", encoding="utf-8") as file:
@@ -106,11 +107,17 @@ def start(plan: dict) -> list[int]:
         ]
 
 
+def stop(*_: object) -> None:
+    """End all, and this too."""
+    end_all({})
+    sys.exit(1)
+
+
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
     ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, lambda *_: (end_all({}), sys.exit(1)))
+    signal.signal(signal.SIGTERM, stop)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     codes: dict[int, int] = {}
     started = time.monotonic()

@@ -1,7 +1,7 @@
 """How many system calls a run costs: counts are the same on every machine, times are not.
 
 Two batches are worked off, a small one and a larger one, under a tracer; what the larger one costs more is
-what its runs cost. Bounds are what today's code does: to come below one is good, and then it is to be lowered.
+what its runs cost. Bounds are what today's code does: to come below one is good, and then it is lowered.
 What this process itself does to the disk is also counted by `files.durable`, which needs no tracer.
 """
 
@@ -67,8 +67,8 @@ KINDS = {
 }
 """What is counted, and the system calls that it is made of."""
 LINE = re.compile(r"\d+ +(?:\[[^]]*\] )?(\w+)\((.*)")
-BEATS = "Misc/workers"
-"""What happens there happens every few seconds, however many runs there are."""
+BEATS, RUNNING, QUEUE = "Misc/workers", "/Running>", "/ConfigsToRun>"
+"""Beats are written, and Running is looked through, every so often, however many runs there are."""
 traced = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
@@ -102,11 +102,19 @@ def calls_of(arena: Arena, *words: str) -> Counter[str]:
     assert done.returncode == 0, done.stdout + done.stderr
     kinds = {name: kind for kind, names in KINDS.items() for name in names}
     found: Counter[str] = Counter()
+    waited = 0
     for match in filter(None, map(LINE.match, log.read_text().splitlines())):
         name, rest = match.groups()
-        if name in kinds and BEATS not in rest and "CLONE_THREAD" not in rest:
-            found[kinds[name]] += 1
-            found["queue"] += name in KINDS["look"] and "/ConfigsToRun>" in rest
+        looks = name in KINDS["look"]
+        if name not in kinds or "CLONE_THREAD" in rest or BEATS in rest or (looks and RUNNING in rest):
+            continue
+        if looks and QUEUE in rest:
+            waited += 1
+            continue
+        found[kinds[name]] += 1
+        if kinds[name] == "move":  # what comes after the last one is the waiting for more
+            found["queue"] += waited
+            waited = 0
     return found
 
 
@@ -159,7 +167,7 @@ def test_a_task_is_made_durable_by_one_sync_and_by_nothing_else(counted):
 @traced
 def test_a_run_is_made_durable_by_few_syncs_and_moves(counted):
     assert a_run(counted, "sync") <= 5
-    assert a_run(counted, "move") <= 4
+    assert a_run(counted, "move") <= 3
 
 
 @traced
@@ -170,8 +178,8 @@ def test_a_run_gets_one_process_and_no_program(counted):
 
 @traced
 def test_a_run_is_no_reason_to_list_the_queue(counted):
-    assert a_run(counted, "queue") == 0
-    assert a_run(counted, "look") <= 12
+    assert a_run(counted, "queue") <= 1, "a listing is two calls"
+    assert a_run(counted, "look") <= 8, "the folders of its own"
 
 
 # -- ready ------------------------------------------------------------------------------------------------
