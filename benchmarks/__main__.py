@@ -13,7 +13,6 @@ import os
 
 from benchmarks import page, side_by_side
 from benchmarks.figures import figures, measured
-from benchmarks.places import CACHE
 
 
 def main() -> int:
@@ -30,9 +29,7 @@ def main() -> int:
             return 2
         try:
             if part in {"peers", "calls"}:
-                if again:
-                    (CACHE / f"{part}.jsonl").unlink(missing_ok=True)
-                (side_by_side.run if part == "peers" else side_by_side.count_calls)()
+                (side_by_side.run if part == "peers" else side_by_side.count_calls)(again=again)
             else:
                 measured(part, again=again)
         except (OSError, RuntimeError) as error:

@@ -160,7 +160,7 @@ def measure(
         wrong = wrong or trouble(job, peer.out)
         if wrong:
             wrong += said(job.folder / "printed", costs)
-    return Measured(peer.name, where, experiments, workers, steps, number, costs, wrong, calls)
+    return Measured(peer.name, where, experiments, workers, steps, number, costs, wrong, dict(calls))
 
 
 def _until(peer: Peer, job: Job, phase: Phase) -> dict[str, object] | None:

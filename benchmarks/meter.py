@@ -117,7 +117,8 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
     ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     codes: dict[int, int] = {}
     started = time.monotonic()

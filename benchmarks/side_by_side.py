@@ -10,6 +10,7 @@ from benchmarks import peers
 from benchmarks.environments import NotInstalledError
 from benchmarks.kept import Kept
 from benchmarks.measuring import Measured, can_count_calls, measure
+from benchmarks.shape import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,20 +67,19 @@ def too_slow(kept: Kept, peer: Peer, where: str, experiments: int, workers: int)
     return f"{smaller} experiments took {took:.0f} s" if cut or took * 10 > 1.5 * LIMIT else ""
 
 
-def run() -> None:
-    """Measure what has not been measured yet."""
+def run(*, again: bool = False) -> None:
+    """Measure what has not been measured yet, or, again, what was asked for."""
     kept = Kept("peers")
     for where, experiments, workers, rounds in blocks():
         for number in range(rounds):
             order = chosen()
             random.Random(f"{where} {experiments} {workers} {number}").shuffle(order)
             for peer in order:
-                _once(kept, peer, where, experiments, workers, number)
+                if again or not kept.has((peer.name, where, experiments, workers, STEPS, number)):
+                    _once(kept, peer, where, experiments, workers, number)
 
 
 def _once(kept: Kept, peer: Peer, where: str, experiments: int, workers: int, number: int) -> None:
-    if kept.has((peer.name, where, experiments, workers, 3, number)):
-        return
     what = f"{where}, {experiments} x 3, {workers} worker{'s' if workers > 1 else ''}: {peer.name}"
     if slow := too_slow(kept, peer, where, experiments, workers):
         print(f"-- {what}: skipped, {slow}", flush=True)
@@ -102,7 +102,7 @@ def figures(one: Measured) -> str:
 # -- system calls -----------------------------------------------------------------------------------------
 
 
-def count_calls() -> None:
+def count_calls(*, again: bool = False) -> None:
     """Count the system calls of every peer, at two sizes; ours also with six steps a run."""
     if not can_count_calls():
         print("-- no strace here: system calls are not counted")
@@ -110,13 +110,13 @@ def count_calls() -> None:
     kept = Kept("calls")
     for peer in chosen():
         for experiments in (FEW, MORE):
-            for steps in (3, 6) if peer.ours else (3,):
-                _count(kept, peer, experiments, steps)
+            for steps in (STEPS, 2 * STEPS) if peer.ours else (STEPS,):
+                done = kept.has((peer.name, "tmpfs", experiments, 1, steps, 0))
+                if experiments <= peer.most and (again or not done):
+                    _count(kept, peer, experiments, steps)
 
 
 def _count(kept: Kept, peer: Peer, experiments: int, steps: int) -> None:
-    if kept.has((peer.name, "tmpfs", experiments, 1, steps, 0)) or experiments > peer.most:
-        return
     try:
         one = measure(peer, "tmpfs", experiments, 1, 0, limit=LIMIT, steps=steps, count_calls=True)
     except NotInstalledError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,11 @@ def latency() -> list[Row]:
     with stage() as here, here.started("up"):
         for number in range(drops + 2):
             dropped = here.drop(f"d{number}")
-            eventually(lambda number=number: f"d{number}" in here.stamps("ended"))
+            eventually(partial(_ended, here, f"d{number}"))
             began = here.stamps()[f"d{number}"][0]
             if number >= 2:  # the first ones make the snapshot and start the host
                 found.append((began - dropped) / 1e6)
-            eventually(lambda number=number: here.count("Completed") > number)
+            eventually(partial(_completed, here, number + 1))
             time.sleep(random.uniform(0.3, 1.5))
     found.sort()
     what = "drop → task starts, live `up`, file renamed in, snapshot warm"
@@ -32,6 +33,14 @@ def latency() -> list[Row]:
         bound_row(f"{what}: p50 of {drops}", found[len(found) // 2], 50, "ms"),
         bound_row(f"{what}: p95", found[int(len(found) * 0.95)], 200, "ms"),
     ]
+
+
+def _ended(here: Stage, run: str) -> bool:
+    return run in here.stamps("ended")
+
+
+def _completed(here: Stage, runs: int) -> bool:
+    return here.count("Completed") >= runs
 
 
 def long_queue() -> list[Row]:
@@ -92,14 +101,14 @@ def resume() -> list[Row]:
             here.settled()
             here.run("ready")
             with here.started("work", "--until-idle") as worker:
-                eventually(lambda: here.count("Completed") >= runs // 2)
+                eventually(partial(_completed, here, runs // 2))
                 kill(worker)
             half = here.count("Completed")
             if half >= runs:
                 raise RuntimeError("all runs had ended before the kill")
             started = time.time_ns()
             with here.started("work", "--until-idle") as worker:
-                eventually(lambda started=started: _after(here, started) or not worker.is_running())
+                eventually(partial(_after, here, started))
                 found.append((_after(here, started)[0] - started) / 1e9)
     what = f"resume of {runs:,} runs, half of them done, after kill -9: until the first task"
     return [bound_row(what, sorted(found)[1], 2, "s")]

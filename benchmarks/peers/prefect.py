@@ -42,6 +42,7 @@ def phases(job: Job) -> list[Phase]:
         "PREFECT_HOME": str(job.folder / "prefect"),
         "PREFECT_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         "DO_NOT_TRACK": "1",
         "PYTHONPATH": str(job.folder),
     }
