@@ -32,13 +32,24 @@ PAUSE = 0.05
 """Seconds between two looks at what the end of no process tells."""
 
 
-def children() -> list[int]:
-    """The children of this process, adopted ones included."""
+def children(parent: int) -> list[int]:
+    """The children of a process, adopted ones included."""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:  # a kernel without that file
-        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and parent_of(pid) == os.getpid()]
+        found = []
+        for task in os.listdir(f"/proc/{parent}/task"):
+            with open(f"/proc/{parent}/task/{task}/children", encoding="ascii") as file:
+                found += [int(pid) for pid in file.read().split()]
+        return found
+    except FileNotFoundError:  # it has just ended, or a kernel without that file
+        return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and parent_of(pid) == parent]
+
+
+def descendants() -> list[int]:
+    """The children of this process, theirs, and so on; all are asked to end, as by a terminal's Ctrl-C."""
+    found = children(os.getpid())
+    for pid in found:  # which grows meanwhile
+        found += children(pid)
+    return found
 
 
 def parent_of(pid: str) -> int:
@@ -66,7 +77,7 @@ def end_all(codes: dict[int, int]) -> None:
     """End whoever is left: politely, and after a while by force."""
     deadline = time.monotonic() + GRACE
     asked: set[int] = set()
-    while found := children():
+    while found := descendants():
         forced = time.monotonic() > deadline
         for pid in found:
             if forced or pid not in asked:
@@ -131,7 +142,7 @@ def main() -> None:
         if until and is_done(until):
             ended = "done"
             break
-        if until and not children():
+        if until and not children(os.getpid()):
             break
         signal.sigtimedwait({signal.SIGCHLD}, PAUSE)
         reap(codes)
