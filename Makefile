@@ -29,8 +29,8 @@ check: $(INSTALLED) ## format, lint, types, floors and sizes
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/test_house.py
 
-bench: $(INSTALLED) ## measure, and print the figures
-	$(BIN)/python -m pytest -m bench -s $(ARGS)
+bench: $(INSTALLED) ## measure beside other tools, and print the figures (one part of them: make bench PART=start)
+	PART="$(PART)" AGAIN="$(AGAIN)" $(BIN)/python -m benchmarks
 
 soak: $(INSTALLED) ## the long form of the fault tests (one part of them: make soak PART=F7)
 	PART="$(PART)" AGAIN="$(AGAIN)" $(BIN)/python tests/faults/soak.py
