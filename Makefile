@@ -56,5 +56,5 @@ $(INSTALLED): pyproject.toml
 $(FIRST)/.installed: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(FIRST) \
 	  job-orchestration==0.0.7 fasteners==0.19 python-dateutil==2.9.0.post0 six==1.16.0 \
-	  importlib-metadata==7.2.1 zipp==3.19.2
+	  importlib-metadata==7.2.1 zipp==3.19.2 GitPython==3.1.46 gitdb==4.0.12 smmap==5.0.2
 	@touch $@

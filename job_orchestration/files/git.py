@@ -14,16 +14,16 @@ not execute it. So every command here runs
 
 Filters have no switch; `worktree` empties those it finds and `code` overrides the attributes that ask for
 them. What is left: git itself parses the repository's files, and a git with a hole there is a hole here.
-
-GitPython is imported when the first command runs; it takes as long as ten commands do.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
-import tempfile
+import signal
+import subprocess
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.model.errors import CodeError
@@ -49,8 +49,7 @@ _KEPT = re.compile(
 
 _FULL: Final = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT)}
 """What git says when it cannot write; reading a repository never leads to it."""
-_NOT_FOUND: Final = 127
-"""What ``env`` returns for a program that is not there."""
+_PROGRAM: Final = "git"
 
 
 class GitError(CodeError):
@@ -103,43 +102,42 @@ def run(
         CodeError: when there is no git.
         OSError: when the disk is full.
     """
-    missing = CodeError("git was not found", "Install git and make sure that it is on PATH")
+    process = _start(
+        [_PROGRAM, *_HARDENED, "-C", folder, command, *arguments],
+        {**_own_environment(), **_ENVIRONMENT, **_configuration(settings), **(environment or {})},
+        hold,
+    )
     try:
-        from git import Git
-        from git.exc import GitCommandNotFound
-    except ImportError:  # GitPython looks for git while it is imported
-        raise missing from None
-    variables = {**_ENVIRONMENT, **_configuration(settings), **(environment or {})}
-    with tempfile.TemporaryFile() as standard_input:
-        standard_input.write(feed)
-        standard_input.seek(0)
-        try:
-            status, output, said = Git().execute(
-                [*_without_variables(), _program(), *_HARDENED, "-C", folder, command, *arguments],
-                istream=standard_input,
-                env=variables,
-                kill_after_timeout=limit,
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                pass_fds=() if hold is None else (hold,),
-            )
-        except GitCommandNotFound:
-            raise missing from None
-    if said.startswith("Timeout: "):
-        raise GitError(command, f"it did not finish in {limit:g} seconds")
-    if status == _NOT_FOUND:
-        raise missing
-    if status not in accept:
+        output, said = process.communicate(feed, limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with the helpers that it started, which hold its pipes
+        process.communicate()
+        raise GitError(command, f"it did not finish in {limit:g} seconds") from None
+    if process.returncode not in accept:
+        complaint = said.decode("utf-8", "backslashreplace")
         for reason, number in _FULL.items():
-            if reason in said:
+            if reason in complaint:
                 raise OSError(number, reason)  # git is well: it is the disk that it writes to
-        raise GitError(command, said)
-    assert isinstance(output, bytes)
+        raise GitError(command, complaint)
     return output
 
 
+def _start(command: list[str], environment: dict[str, str], hold: int | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            pass_fds=() if hold is None else (hold,),
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise CodeError("git was not found", "Install git and make sure that it is on PATH") from None
+
+
+@functools.cache
 def version() -> str | None:
     """The version of git, ``None`` when there is no git."""
     try:
@@ -148,16 +146,10 @@ def version() -> str | None:
         return None
 
 
-def _program() -> str:
-    from git import Git
-
-    return Git.GIT_PYTHON_GIT_EXECUTABLE or "git"
-
-
-def _without_variables() -> list[str]:
-    """A command prefix that takes variables away, which GitPython can only add."""
-    unwanted = [name for name in os.environ if name.startswith("GIT_") and not _KEPT.fullmatch(name)]
-    return ["env", *(part for name in unwanted for part in ("-u", name))] if unwanted else []
+def _own_environment() -> dict[str, str]:
+    """The variables of this process, without those that would point git elsewhere; in English."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith("GIT_") or _KEPT.fullmatch(n)}
+    return {**kept, "LANGUAGE": "C", "LC_ALL": "C"}
 
 
 def _configuration(settings: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from job_orchestration.files.workspace import Workspace
 
 _GIGA: Final = 1e9
-_PACKAGES: Final = ("job-orchestration", "PyYAML", "GitPython", "psutil", "watchdog", "rich")
+_PACKAGES: Final = ("job-orchestration", "PyYAML", "psutil", "watchdog", "rich")
 _EXTRAS: Final = (
     *("geneplexus", "numpy", "pandas", "scikit-learn", "torch", "matplotlib"),
     *("optuna", "sqlalchemy", "pyarrow", "apprise"),

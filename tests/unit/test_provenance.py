@@ -15,7 +15,7 @@ def test_the_environment_names_python_packages_and_tools():
     found = environment()
     assert found["python"]["version"] == platform.python_version()
     assert found["packages"]["pytest"] == metadata.version("pytest")
-    assert found["packages"]["gitpython"] == metadata.version("GitPython")
+    assert found["packages"]["pyyaml"] == metadata.version("PyYAML")
     assert found["git"] == git.version()
     assert found["git"][0].isdigit()
     assert all(found[key] for key in ("host", "user", "cpu_count"))
