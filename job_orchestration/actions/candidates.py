@@ -10,6 +10,7 @@ from job_orchestration.model.problem import Problem, Severity
 if TYPE_CHECKING:
     from job_orchestration.engine.loading import CodePlan
     from job_orchestration.files.intake import Drop
+    from job_orchestration.files.searches import Order
     from job_orchestration.files.worktree import WorkTree
     from job_orchestration.model.config import Config
     from job_orchestration.model.event import Code
@@ -33,6 +34,8 @@ class Candidate:
     """The trial's name: that of its folder in the sweep's."""
     there: bool = False
     """Whether this trial has a run already, which is then `run`."""
+    order: Order | None = None
+    """The search, for a trial that it is tried out with."""
 
     @property
     def config(self) -> Config | None:

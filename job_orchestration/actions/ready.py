@@ -9,13 +9,14 @@ import os
 import random
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions import sweeps
 from job_orchestration.actions.check import Check, drops_in
-from job_orchestration.files import intake, journal, opening, provenance, token, trash
+from job_orchestration.engine.searching import Searches
+from job_orchestration.files import intake, journal, opening, provenance, searches, token, trash
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
 from job_orchestration.rules import naming, trials, writing
@@ -114,7 +115,7 @@ def _ready_batch(
     fine: list[Candidate] = []
     families: dict[str, list[Candidate]] = {}
     for candidate in check.examine(drops):
-        if candidate.config is not None and not candidate.there:
+        if candidate.config is not None and not candidate.there and candidate.order is None:
             _make_room(workspace, candidate)
         if candidate.trial is not None:
             families.setdefault(candidate.drop.filename, []).append(candidate)
@@ -126,6 +127,8 @@ def _ready_batch(
     for filename, family in families.items():
         if any(c.config is None for c in family):
             report.refused[filename] = sweeps.problems_of(family)
+        elif family[0].order is not None:
+            _ready_search(workspace, family[0], report)
         else:
             _ready_sweep(workspace, family, taken, report)
 
@@ -143,6 +146,24 @@ def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[s
             f" {len(fresh) or 'none'} {'was' if len(fresh) == 1 else 'were'} queued"
         )
     intake.clear_problems(Path(workspace.sources), family[0].drop.filename)
+
+
+def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) -> None:
+    """Begin a search, or go on with it; its first trials are opened, and workers open the others."""
+    order, config = candidate.order, candidate.config
+    assert order is not None, "a search has an order"
+    assert config is not None, "it is fine"
+    common = json.loads(_provenance(candidate, "", 0))
+    order = replace(order, values=config.values, code=candidate.code, provenance=common)
+    is_new = searches.write(workspace, order)
+    opening.remove_sources(workspace, [candidate.drop])
+    Searches(workspace, report.notes.append).advance_one(order)
+    if is_new:
+        report.queued.append(Queued(candidate.drop.filename, order.base, "", tuple(candidate.problems)))
+    else:
+        report.notes.append(
+            f"{candidate.drop.filename}: the search {order.name} goes on, to {order.search.n} trials"
+        )
 
 
 def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:

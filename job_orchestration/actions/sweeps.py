@@ -11,13 +11,26 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions.candidates import Candidate
-from job_orchestration.files import journal
+from job_orchestration.engine.searching import has_package_for, sampler_of
+from job_orchestration.files import journal, searches
+from job_orchestration.files.searches import Order
 from job_orchestration.model.event import Readied
+from job_orchestration.model.problem import Problem
 from job_orchestration.model.sweep import Trial
-from job_orchestration.rules import checking, naming, reading, sweeping, trials
+from job_orchestration.rules import (
+    checking,
+    domains,
+    naming,
+    reading,
+    sampling,
+    searching,
+    sweeping,
+    trials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +38,12 @@ if TYPE_CHECKING:
 
     from job_orchestration.files.intake import Drop
     from job_orchestration.files.workspace import Workspace
-    from job_orchestration.model.problem import Problem
+    from job_orchestration.model.sweep import Search
     from job_orchestration.model.task import Json
     from job_orchestration.rules.reading import Node
+
+_MOST_TRIED_OUT: Final = 1000
+"""Trials of a search that are checked before it begins."""
 
 
 def candidates_of(drop: Drop, defaults: Mapping[str, Json]) -> list[Candidate]:
@@ -40,12 +56,71 @@ def candidates_of(drop: Drop, defaults: Mapping[str, Json]) -> list[Candidate]:
     if root is None or problems or sweeping.block_of(root) is None:
         checked = checking.read_and_check(drop.data, drop.filename, name, defaults)
         return [Candidate(drop, checked, list(checked.problems))]
+    if searching.has_search(root):
+        return _searched(drop, root, defaults)
     sweep, problems = sweeping.parse(root, drop.filename)
     if sweep is None:
         checked = checking.check(root, drop.filename, name, defaults, problems)
         return [Candidate(drop, checked, list(checked.problems))]
     found = [_trial(drop, root, defaults, parameters) for parameters in sweep.combinations()]
     return list({c.label: c for c in found}.values())  # a draw from few values may meet one twice
+
+
+def _searched(drop: Drop, root: Node, defaults: Mapping[str, Json]) -> list[Candidate]:
+    """The trials that a search is tried out with before it begins."""
+    name = naming.stem_of(drop.filename)
+    search, problems = searching.parse(root, drop.filename)
+    if search is None:
+        checked = checking.check(root, drop.filename, name, defaults, problems)
+        return [Candidate(drop, checked, list(checked.problems))]
+    base = checking.check(trials.config_with(root, {}), drop.filename, name, defaults).values
+    template = str(base.get("outputDir"))
+    chosen: list[Json] = [search.method, search.metric, search.maximize, search.seed]
+    asked: dict[str, Json] = {**searching.as_json(search.space), "": chosen}
+    order = Order(name, "", name, search, base, trials.digest_of(base, asked, template))
+    block = sweeping.block_of(root)
+    assert block is not None, "it has a search"
+    found = []
+    for parameters in _tried_out(search):
+        nodes = {key: domains.node_of(value, block) for key, value in parameters.items()}
+        candidate = _trial(drop, root, defaults, nodes)
+        candidate.order = order
+        found.append(candidate)
+    if not has_package_for(search):
+        line, column = found[0].checked.place("sweep")
+        what = f"the method {search.method} needs Optuna, which is not installed"
+        todo = "Install it: pip install 'job-orchestration[optuna]'"
+        found[0].problems.append(Problem(drop.filename, what, todo, "sweep.search.method", line, column))
+    return list({c.label: c for c in found}.values())
+
+
+def _tried_out(search: Search) -> list[Mapping[str, Json]]:
+    """All trials when they are known, or those at the ends of the space."""
+    if search.method == "tpe":
+        return sampling.corners(search.space)
+    sampler = sampler_of(search, "")
+    return sampling.first(sampler, min(search.n, _MOST_TRIED_OUT))
+
+
+def choose_base(workspace: Workspace, family: Sequence[Candidate], now: datetime) -> None:
+    """Give a search its name and its folder: those that it has already when it was readied before."""
+    first = family[0]
+    assert first.order is not None, "a family of a search"
+    name, before = searches.name_for(workspace, first.order.name, first.order.digest)
+    if before is not None:
+        base: str | naming.Fault = before.base
+    elif first.checked.config is None:
+        return
+    else:
+        base = _base(workspace, first, now)
+    if isinstance(base, str) and before is None and _holds_something(workspace.run_folder(base)):
+        base = naming.Fault(f"the folder {base} already exists in Output", "Choose another outputDir")
+    if isinstance(base, naming.Fault):
+        first.add(base.what, base.todo, "outputDir")
+        return
+    for candidate in family:
+        candidate.order = replace(first.order, name=name, base=base)
+        candidate.run = f"{base}/{candidate.label}" if candidate.checked.config else ""
 
 
 def _trial(drop: Drop, root: Node, defaults: Mapping[str, Json], parameters: Mapping[str, Node]) -> Candidate:
@@ -59,6 +134,9 @@ def _trial(drop: Drop, root: Node, defaults: Mapping[str, Json], parameters: Map
 
 def choose_runs(workspace: Workspace, family: Sequence[Candidate], now: datetime) -> None:
     """Give each trial of a sweep its folder, or the run that it has already."""
+    if family[0].order is not None:
+        choose_base(workspace, family, now)
+        return
     there = _runs_there(workspace, family)
     joined = ""
     for candidate in family:

@@ -55,11 +55,15 @@ class Opening:
 
 
 @contextmanager
-def only_one(workspace: Workspace) -> Iterator[None]:
-    """Wait until nobody else opens runs, and keep others waiting."""
+def only_one(workspace: Workspace, *, wait: bool = True) -> Iterator[None]:
+    """Wait until nobody else opens runs, and keep others waiting.
+
+    Raises:
+        BlockingIOError: when somebody else does, and one is not to wait.
+    """
     descriptor = os.open(workspace.opening, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

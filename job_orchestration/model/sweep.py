@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -51,3 +51,38 @@ class Whole:
 
 Domain: TypeAlias = Choice | Uniform | Whole
 """What a parameter may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A sweep whose trials are proposed one after the other, in view of what became of those before."""
+
+    method: str
+    """``grid``, ``random`` or ``tpe``."""
+    space: Mapping[str, Domain]
+    metric: str
+    """``taskId.key``: where in the task's return value the number stands; ``taskId`` alone is the value."""
+    n: int
+    """How many trials there are at the most."""
+    maximize: bool = True
+    seed: int = 0
+    parallel: int = 4
+    """How many trials wait or run at a time."""
+    prune: bool = False
+    """Whether a trial ends early when what it reports is worse than the median of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is known of one trial of a search."""
+
+    number: int
+    run: str
+    parameters: Mapping[str, Json]
+    value: int | float | None = None
+    """The metric, as soon as its task has finished; `None` also when there is no number."""
+    ended: bool = False
+    complete: bool = False
+    pruned: bool = False
+    steps: Mapping[int, float] = field(default_factory=dict)
+    """What it reported on its way: step to metric."""

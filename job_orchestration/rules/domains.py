@@ -39,7 +39,8 @@ T = TypeVar("T")
 MOST_VALUES: Final = 100_000
 _DIGITS: Final = 12
 """Of a computed point: 0.1 and not 0.1000000000000002."""
-_DRAWN_DIGITS: Final = 6
+DRAWN_DIGITS: Final = 6
+"""Of a drawn number, which nobody wants to see longer in a folder's name."""
 _BITS: Final = 53
 
 
@@ -109,7 +110,7 @@ def at(where: Domain, share: float) -> Json:
             return values[int(share * len(values))]
         case Uniform(low, high, log):
             number = low * (high / low) ** share if log else low + share * (high - low)
-            return min(max(rounded(number, _DRAWN_DIGITS), low), high)
+            return min(max(rounded(number, DRAWN_DIGITS), low), high)
         case Whole(low, high):
             return low + int(share * (high - low + 1))
 

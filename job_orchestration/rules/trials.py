@@ -98,6 +98,18 @@ def _with(task: Node, entry: tuple[Node, Node]) -> Node:
     return Node(task.line, task.column, {**task.value, str(entry[0].value): entry})
 
 
+def values_with(values: Mapping[str, Json], parameters: Mapping[str, Json]) -> dict[str, Json]:
+    """A checked config with other values for its parameters."""
+    entries = values.get("tasks")
+    tasks = [dict(t) for t in entries if isinstance(t, dict)] if isinstance(entries, list) else []
+    by_id = {str(task.get("id")): task for task in tasks}
+    found: dict[str, Json] = {**values, "tasks": list(tasks)}
+    for key, value in parameters.items():
+        owner, name = split_key(key, by_id)
+        (found if owner is None else by_id[owner])[name] = value
+    return found
+
+
 def digest_of(values: Mapping[str, Json], parameters: Mapping[str, Json], template: str) -> str:
     """What is equal for two trials that compute the same into folders of the same pattern."""
     computed = {key: value for key, value in values.items() if key not in _TREATMENT}
