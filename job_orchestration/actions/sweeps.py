@@ -113,7 +113,7 @@ def choose_base(workspace: Workspace, family: Sequence[Candidate], now: datetime
         return
     else:
         base = _base(workspace, first, now)
-    if isinstance(base, str) and before is None and _holds_something(workspace.run_folder(base)):
+    if isinstance(base, str) and before is None and searches.is_used(workspace, base):
         base = naming.Fault(f"the folder {base} already exists in Output", "Choose another outputDir")
     if isinstance(base, naming.Fault):
         first.add(base.what, base.todo, "outputDir")
@@ -166,17 +166,8 @@ def _base(workspace: Workspace, candidate: Candidate, now: datetime) -> str | na
     commit = candidate.code.commit if candidate.code else None
     base = naming.render_output_dir(config.output_dir, name=config.name, now=now, commit=commit)
     if isinstance(base, str) and "{time}" in config.output_dir:
-        return naming.numbered(base, lambda folder: _holds_something(workspace.run_folder(folder)))
+        return naming.numbered(base, lambda folder: searches.is_used(workspace, folder))
     return base
-
-
-def _holds_something(folder: str) -> bool:
-    try:
-        return bool(os.listdir(folder))
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
 
 
 def _runs_there(workspace: Workspace, family: Sequence[Candidate]) -> dict[str, str]:

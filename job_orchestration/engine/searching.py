@@ -138,8 +138,9 @@ class Searches:
         new = self._proposed(order, known)
         if new:
             open_trials(self._workspace, order, new)
-        searches.write_views(self._workspace, order, known)
-        if not new and all(r.ended for r in known):
+        is_over = not new and all(r.ended for r in known)
+        searches.write_views(self._workspace, order, known, at_once=is_over)
+        if is_over:
             searches.end(self._workspace, order)
             self._samplers.pop(order.name, None)
             best = sampling.best(known, maximize=order.search.maximize)

@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import re
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -39,6 +40,7 @@ ENDED: Final = "ended"
 TOLD: Final = "told.jsonl"
 REPORTS: Final = "reports"
 _NUMBERED: Final = re.compile(r"([0-9]{4,9})(?:,.*)?")
+_VIEW_EVERY: Final = 1.0
 PRUNED: Final = "pruned"
 """How the reason of a run begins that its search ended early."""
 
@@ -146,6 +148,16 @@ def name_for(workspace: Workspace, stem: str, digest: str) -> tuple[str, Order |
     return name, None
 
 
+def is_used(workspace: Workspace, base: str) -> bool:
+    """Whether there is something in a folder that a search would have its trials in."""
+    try:
+        return bool(os.listdir(workspace.run_folder(base)))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 def label_of(number: int, parameters: Mapping[str, Json]) -> str:
     """The name of a trial's folder: its number, and its parameters."""
     return trials.bounded(f"{number:04d},{trials.name_of(parameters)}", 150)
@@ -226,7 +238,7 @@ def end(workspace: Workspace, order: Order) -> None:
 # -- views ---------------------------------------------------------------------------------------------------
 
 
-def write_views(workspace: Workspace, order: Order, known: Sequence[Result]) -> None:
+def write_views(workspace: Workspace, order: Order, known: Sequence[Result], *, at_once: bool) -> None:
     """Show the search's state beside its trials, and in the list of results when one was asked for."""
     found = sampling.best(known, maximize=order.search.maximize)
     shown: dict[str, Json] = {
@@ -238,19 +250,29 @@ def write_views(workspace: Workspace, order: Order, known: Sequence[Result]) -> 
         "best": None if found is None else _shown(found),
     }
     durable.write_view(os.path.join(workspace.run_folder(order.base), "search.yaml"), writing.to_yaml(shown))
-    write_results_file(workspace, order, known)
+    write_results_file(workspace, order, known, at_once=at_once)
 
 
 def _shown(result: Result) -> dict[str, Json]:
     return {"run": result.run, "value": result.value, "parameters": dict(result.parameters)}
 
 
-def write_results_file(workspace: Workspace, order: Order, known: Sequence[Result]) -> None:
-    """Write the list of parameters and results, whole; where it cannot be written it is left out."""
+def write_results_file(workspace: Workspace, order: Order, known: Sequence[Result], *, at_once: bool) -> None:
+    """Write the list of parameters and results, whole; not more often than anybody would look.
+
+    Args:
+        workspace: where the search is.
+        order: the search; its file is relative to the folder of its trials.
+        known: what is known of them.
+        at_once: whether it is written even if it was a moment ago.
+    """
     if not order.results_file:
         return
     rows = [{**r.parameters, "result": r.value} for r in known if r.value is not None]
     path = os.path.join(workspace.run_folder(order.base), os.path.expanduser(order.results_file))
+    with suppress(FileNotFoundError):
+        if not at_once and 0 <= time.time() - os.stat(path).st_mtime < _VIEW_EVERY:
+            return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     durable.write_view(path, writing.rows_to_yaml(rows))
 
