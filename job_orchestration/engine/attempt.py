@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.engine import interior, loading, sweep
 from job_orchestration.engine.page import Page, Verdict
+from job_orchestration.engine.pruning import Reporting
 from job_orchestration.engine.seeding import seed_all
 from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
-from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
-from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
+from job_orchestration.model.errors import ClaimLostError, PermanentError, PrunedError, TemporaryError
+from job_orchestration.model.event import Cancelled, Event, TaskFailed, TaskFinished, TaskStarted
 from job_orchestration.model.problem import escaped
 from job_orchestration.model.run import Outcome, TaskState, TaskStatus
 from job_orchestration.model.task import specs_of
@@ -68,11 +69,19 @@ class TaskContext:
         """Whether the run was asked to end soon."""
         return self._of.page.stop is not None
 
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the task is: two numbers in shared memory, so call it as often as you like."""
+    def progress(self, done: float, total: float | None = None, *, metric: float | None = None) -> None:
+        """Say how far the task is: two numbers in shared memory, so call it as often as you like.
+
+        With a metric it is a file's write more, in a trial of a search that prunes.
+
+        Raises:
+            PrunedError: when the search ends this trial early.
+        """
         numbers = float(done), float(total or 0)
         if all(map(math.isfinite, numbers)):
             self._of.page.set_progress(*numbers)
+            if metric is not None:
+                self._of.reporting.report(numbers[0], float(metric))
 
     def result_of(self, task_id: str) -> Json:
         """What an earlier task of this run returned.
@@ -120,6 +129,7 @@ class Attempt:
         self._folding = lifecycle.Folding(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self.seed = state.seed
+        self.reporting = Reporting(state.trial)
         self.specs = specs_of(state.values)
         self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
 
@@ -199,6 +209,10 @@ class Attempt:
             raise PermanentError(f"its return value cannot be kept: {error}") from None
 
     def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
+        if isinstance(error, PrunedError):
+            self.write(Cancelled(str(error)), sync=True)
+            interior.note(f"Task {task.id}: {error}")
+            return
         if isinstance(error, OSError) and error.errno in _FULL:
             raise error  # the disk's trouble is not the task's: the attempt ends uncounted
         traceback.print_exception(error)

@@ -260,7 +260,7 @@ class Worker:
         store.clear_partial(claim.run_folder)
         claim.move(self.workspace.folders[place], TokenName(claim.name.stem))
         if place is Place.FAILED:
-            self.failed += 1
+            self.failed += claim.state.outcome is not Outcome.CANCELLED
             self.say(f"{escaped(claim.run)}: failed: {escaped(claim.state.reason or '')}")
         else:
             self.say(f"{escaped(claim.run)}: completed")

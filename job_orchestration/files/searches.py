@@ -301,3 +301,10 @@ def reports(workspace: Workspace, name: str, number: int) -> dict[int, float]:
                 step, value = json.loads(line)
                 found[int(step)] = float(value)
     return found
+
+
+def reports_of_others(workspace: Workspace, name: str, number: int) -> list[dict[int, float]]:
+    """What the other trials of a search have reported."""
+    files = _listed(os.path.join(folder(workspace, name), REPORTS))
+    numbers = [int(file.partition(".")[0]) for file in files if file.partition(".")[0].isdecimal()]
+    return [reports(workspace, name, other) for other in sorted(numbers) if other != number]
