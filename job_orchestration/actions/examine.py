@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from job_orchestration.actions.candidates import Candidate
     from job_orchestration.files.intake import Drop
     from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.sweep import Search
     from job_orchestration.model.task import Json
 
 
@@ -45,7 +46,8 @@ class Examined:
     """The commit that it would be pinned to."""
     problems: tuple[Problem, ...]
     trials: tuple[ExaminedTrial, ...] = ()
-    """What a sweep expands to; nothing for one that was not understood."""
+    """What a sweep expands to, or what a search was tried out with; nothing for one not understood."""
+    search: Search | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -82,7 +84,9 @@ def _examined(family: Sequence[Candidate]) -> Examined:
         return Examined(first.drop.filename, first.run or None, commit, tuple(first.problems))
     trials = tuple(ExaminedTrial(c.trial.parameters, c.run or None, not c.there) for c in family if c.trial)
     base = next((os.path.dirname(c.run) for c in reversed(family) if c.run), None)
-    return Examined(first.drop.filename, base, commit, tuple(sweeps.problems_of(family)), trials)
+    problems = tuple(sweeps.problems_of(family))
+    search = first.order.search if first.order else None
+    return Examined(first.drop.filename, base, commit, problems, trials, search)
 
 
 def _dropped(workspace: Workspace) -> tuple[list[Drop], dict[str, list[Problem]]]:

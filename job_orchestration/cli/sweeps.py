@@ -29,9 +29,7 @@ def lines_of(examined: Examined) -> Iterator[str]:
     trials = examined.trials
     if not trials:
         return
-    new = sum(trial.is_new for trial in trials)
-    known = "" if new == len(trials) else f", {new} of them new"
-    yield f"{escaped(examined.file)}: a sweep of {len(trials)} trial{'s' * (len(trials) > 1)}{known}"
+    yield f"{escaped(examined.file)}: {_count(examined)}"
     keys = list(trials[0].parameters)
     rows = [[*keys, "folder"]]
     for trial in trials:
@@ -48,6 +46,16 @@ def lines_of(examined: Examined) -> Iterator[str]:
     for row in shown:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         yield escaped(f"  {'  '.join([*cells, row[-1]])}")
+
+
+def _count(examined: Examined) -> str:
+    search, trials = examined.search, examined.trials
+    if search is not None:
+        at_a_time = f"{search.parallel} at a time"
+        return f"a search of {search.n} trials ({search.method}, {at_a_time}); these were looked at"
+    new = sum(trial.is_new for trial in trials)
+    known = "" if new == len(trials) else f", {new} of them new"
+    return f"a sweep of {len(trials)} trial{'s' * (len(trials) > 1)}{known}"
 
 
 def _cut(cell: str) -> str:
