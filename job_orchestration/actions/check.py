@@ -58,6 +58,9 @@ class Check:
     def examine(self, drops: Sequence[Drop]) -> list[Candidate]:
         """Look at some drops in every way there is; each comes back with all that was found."""
         defaults, problems = workspaces.defaults(self.workspace)
+        if "sweep" in defaults:
+            todo = "Write it into the config that it is for"
+            problems.append(Problem(workspaces.DEFAULTS, "a sweep is no default", todo, "sweep"))
         found = [candidate for drop in drops for candidate in sweeps.candidates_of(drop, defaults)]
         for candidate in found:
             candidate.problems += problems

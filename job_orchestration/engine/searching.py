@@ -112,6 +112,10 @@ class Searches:
                 return any(opened)
         except BlockingIOError:
             return True
+        except OSError as error:
+            self._say(f"No search can go on for now ({error.strerror or error})")
+            self._not_before.update(dict.fromkeys(names, self._looked_at + _AGAIN))
+            return False
 
     def _try(self, name: str) -> bool:
         order = searches.read(self._workspace, name)

@@ -115,7 +115,8 @@ def write(workspace: Workspace, order: Order) -> bool:
         "code": asdict(order.code) if order.code else None,
     }
     durable.replace(os.path.join(path, ORDER), json.dumps(data, indent=1).encode())
-    if before is not None and order.search.n > before.search.n:
+    begins_anew = not os.path.isdir(workspace.run_folder(order.base))
+    if before is not None and (order.search.n > before.search.n or begins_anew):
         with suppress(FileNotFoundError):
             durable.unlink(os.path.join(path, ENDED))
     return before is None
@@ -205,6 +206,8 @@ def _listed(path: str) -> list[str]:
 
 def _told(workspace: Workspace, order: Order) -> dict[int, Result]:
     found: dict[int, Result] = {}
+    if not os.path.isdir(workspace.run_folder(order.base)):
+        return found  # somebody took all of it away, to begin anew
     with suppress(FileNotFoundError), open(os.path.join(folder(workspace, order.name), TOLD), "rb") as file:
         for line in file:
             with suppress(ValueError, TypeError):
@@ -212,7 +215,7 @@ def _told(workspace: Workspace, order: Order) -> dict[int, Result]:
                 steps = {int(step): value for step, value in told.pop("steps").items()}
                 result = Result(**told, steps=steps)
                 found[result.number] = result
-    return {n: r for n, r in found.items() if os.path.isdir(workspace.run_folder(r.run))}
+    return found
 
 
 def remember(workspace: Workspace, order: Order, known: Iterable[Result]) -> None:

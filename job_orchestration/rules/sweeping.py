@@ -17,7 +17,7 @@ from job_orchestration.model.problem import Problem, quoted
 from job_orchestration.rules import domains, filtering, trials
 from job_orchestration.rules.domains import FormError
 from job_orchestration.rules.reading import Node, plain
-from job_orchestration.rules.settings import shown
+from job_orchestration.rules.settings import RULES, shown
 from job_orchestration.rules.slips import distance
 
 if TYPE_CHECKING:
@@ -172,6 +172,9 @@ class Reader:
             self.note(at, where, f"there is no task {quoted(task)}", todo)
         elif key in self._known:
             self.note(at, where, f"{quoted(key)} is in {self._known[key]} already", "Keep one of the two")
+        elif owner is None and key not in RULES and trials.is_always_overlaid(self._root, key):
+            what = f"every task has a {quoted(key)} of its own, so that this would change nothing"
+            self.note(at, where, what, f"Write {self._ids[0] if self._ids else 'taskId'}.{key}")
         else:
             self._known[key] = path
             return True

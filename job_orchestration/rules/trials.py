@@ -88,6 +88,15 @@ def ids_of(root: Node) -> list[str]:
     return [id_ for task in tasks if (id_ := _id(task))] if isinstance(tasks, tuple) else []
 
 
+def is_always_overlaid(root: Node, key: str) -> bool:
+    """Whether each task of a config has a value of its own for a key of the top level."""
+    entry = root.value.get("tasks") if isinstance(root.value, Mapping) else None
+    tasks = entry[1].value if entry else ()
+    if not isinstance(tasks, tuple) or not tasks:
+        return False
+    return all(isinstance(task.value, Mapping) and key in task.value for task in tasks)
+
+
 def _id(task: Node) -> str:
     entry = task.value.get("id") if isinstance(task.value, Mapping) else None
     return entry[1].value if entry and isinstance(entry[1].value, str) else ""

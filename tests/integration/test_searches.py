@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,17 +58,20 @@ def test_a_search_ends_with_its_best_shown_beside_its_trials(arena):
     assert f"run: {best.run}" in text
     assert "ended: 6" in text
     assert searches.active(arena.workspace) == []
+    shutil.rmtree(arena.root / "Output" / known[5].run)
+    assert searches.results(arena.workspace, order) == known, "what was taken away later is not repeated"
+    shutil.rmtree(arena.output("s"))
+    assert searches.results(arena.workspace, order) == [], "without any of its trials it begins anew"
 
 
 def test_a_search_that_is_readied_again_goes_on_to_more_trials_and_a_changed_one_is_another(arena):
-    arena.queue("s", "Train", x=0, sweep=block())
-    arena.work()
+    arena.queue("s", "Train", x=0, sweep=block(n=2))
     first = sorted(os.listdir(arena.output("s")))
-    arena.drop("s", "Train", x=0, sweep=block(n=8, parallel=1))
-    assert "s.yaml: the search s goes on, to 8 trials" in arena.ready().notes
+    arena.drop("s", "Train", x=0, sweep=block(n=4, parallel=1))
+    assert "s.yaml: the search s goes on, to 4 trials" in arena.ready().notes
     arena.work()
     assert set(first) < set(os.listdir(arena.output("s")))
-    assert len(arena.names("Completed")) == 8
+    assert len(arena.names("Completed")) == 4
     arena.drop("s", "Train", x=0, sweep=block(seed=3))
     assert "already exists" in arena.ready().refused["s.yaml"][0].what
     arena.queue("s", "Train", x=0, outputDir="t", sweep=block(seed=3))
@@ -75,13 +79,13 @@ def test_a_search_that_is_readied_again_goes_on_to_more_trials_and_a_changed_one
 
 
 def test_a_trial_that_is_worse_than_the_median_ends_early_and_fails_nothing(arena):
-    arena.queue("s", "Train", x=0, sweep=block(n=14, parallel=1, prune="median"))
+    arena.queue("s", "Train", x=0, sweep=block(n=12, parallel=1, prune="median"))
     worker = arena.start("--until-idle")
     said = arena.ended(worker)
     assert worker.returncode == 0, said
     pruned = arena.names("Failed")
     assert pruned
-    assert len(pruned) + len(arena.names("Completed")) == 14
+    assert len(pruned) + len(arena.names("Completed")) == 12
     order = searches.read(arena.workspace, "s")
     known = searches.results(arena.workspace, order)
     assert sum(r.pruned for r in known) == len(pruned)
@@ -126,9 +130,9 @@ def test_optuna_goes_on_after_any_kill_as_if_there_had_been_none(tmp_path):
 
 def test_a_search_by_optuna_runs_its_trials(arena):
     pytest.importorskip("optuna", reason="the extra [optuna] is not installed")
-    arena.queue("s", "Train", x=0, sweep=block(method="tpe", parallel=2))
+    arena.queue("s", "Train", x=0, sweep=block(method="tpe", parallel=2, n=4))
     arena.work()
-    assert len(arena.names("Completed")) == 6
+    assert len(arena.names("Completed")) == 4
     assert "best:" in (arena.output("s") / "search.yaml").read_text()
 
 

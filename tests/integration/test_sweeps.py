@@ -93,6 +93,25 @@ def test_a_sweep_that_computes_something_else_is_another_one(arena):
     assert len(runs(arena)) == 4
 
 
+def test_overwriting_is_for_runs_with_another_config_and_equal_ones_stay(arena):
+    arena.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
+    arena.work()
+    more = {"overwriteOutputFine": True, "sweep": {"grid": {"a": [1, 2, 3]}}}
+    arena.queue("grid", "Train", a=0, **more)
+    assert arena.names("ConfigsToRun") == ["grid,a=3"]
+    arena.work()
+    arena.queue("grid", "Train", a=0, epochs=5, **more)
+    assert len(arena.names("ConfigsToRun")) == 3
+    assert len(runs(arena)) == 3
+    assert arena.names("Completed") == [], "their tokens went to the trash with them"
+
+
+def test_a_sweep_in_the_workspaces_defaults_is_refused(arena):
+    (arena.root / "workspace.yaml").write_text("sweep: {grid: {a: [1, 2]}}\n")
+    arena.drop("a", "Train", a=1)
+    assert [p.what for p in arena.ready().refused["a.yaml"]] == ["a sweep is no default"]
+
+
 def test_one_bad_trial_keeps_the_sweep_and_nothing_else(arena):
     arena.drop("bad", "Train", a=0, sweep={"grid": {"a": [1, 7], "lr": [1, 2]}})
     arena.drop("good", "Train", a=0, sweep={"grid": {"a": [1, 2]}})

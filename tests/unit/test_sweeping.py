@@ -134,6 +134,14 @@ def test_a_block_that_cannot_be_meant_is_refused_with_a_sentence(sweep, what):
     assert all(p.line and p.todo for p in problems)
 
 
+def test_a_parameter_that_every_task_overlays_would_change_nothing_and_is_refused():
+    text = "tasks: [{id: train, method: Train, lr: 1}]\nsweep: {grid: {lr: [1, 2], timeout: [1, 2]}}"
+    root, _ = read(text.encode(), "a.yaml")
+    (problem,) = sweeping.parse(root, "a.yaml")[1]
+    assert "every task has a 'lr' of its own" in problem.what
+    assert problem.todo == "Write train.lr"
+
+
 def test_a_trials_config_has_its_values_and_no_sweep():
     root = root_of("sweep: {grid: {lr: [5], train.epochs: [3], new: [[1, 2]]}}")
     found, _ = sweeping.parse(root, "a.yaml")
