@@ -31,6 +31,7 @@ from job_orchestration.rules import (
     sweeping,
     trials,
 )
+from job_orchestration.rules.checking import Checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,8 +54,11 @@ def candidates_of(drop: Drop, defaults: Mapping[str, Json]) -> list[Candidate]:
     """
     name = naming.stem_of(drop.filename)
     root, problems = reading.read(drop.data, drop.filename)
-    if root is None or problems or sweeping.block_of(root) is None:
-        checked = checking.read_and_check(drop.data, drop.filename, name, defaults)
+    if root is None:
+        checked = Checked(None, tuple(problems), {}, (), None)
+        return [Candidate(drop, checked, problems)]
+    if problems or sweeping.block_of(root) is None:
+        checked = checking.check(root, drop.filename, name, defaults, problems)
         return [Candidate(drop, checked, list(checked.problems))]
     if searching.has_search(root):
         return _searched(drop, root, defaults)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.engine import interior, loading, sweep
 from job_orchestration.engine.page import Page, Verdict
-from job_orchestration.engine.pruning import Reporting
 from job_orchestration.engine.seeding import seed_all
 from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
@@ -33,6 +32,7 @@ from job_orchestration.rules import lifecycle
 
 if TYPE_CHECKING:
     from job_orchestration.engine.messages import Message
+    from job_orchestration.engine.pruning import Reporting
     from job_orchestration.model.task import Json
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -81,7 +81,7 @@ class TaskContext:
         if all(map(math.isfinite, numbers)):
             self._of.page.set_progress(*numbers)
             if metric is not None:
-                self._of.reporting.report(numbers[0], float(metric))
+                self._of.report(numbers[0], float(metric))
 
     def result_of(self, task_id: str) -> Json:
         """What an earlier task of this run returned.
@@ -129,7 +129,7 @@ class Attempt:
         self._folding = lifecycle.Folding(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self.seed = state.seed
-        self.reporting = Reporting(state.trial)
+        self._reporting: Reporting | None = None
         self.specs = specs_of(state.values)
         self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
 
@@ -158,6 +158,17 @@ class Attempt:
                 return task
         done = ", ".join(t.id for t in tasks if t.status is TaskStatus.FINISHED) or "none yet"
         raise KeyError(f"no finished task {task_id} in this run (finished: {done})")
+
+    def report(self, step: float, metric: float) -> None:
+        """Take in what a task says of its metric; only a trial's search wants to know."""
+        trial = self._folding.state.trial
+        if trial is None:
+            return
+        if self._reporting is None:
+            from job_orchestration.engine.pruning import Reporting
+
+            self._reporting = Reporting(trial)
+        self._reporting.report(step, metric)
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event; the state follows."""

@@ -21,14 +21,14 @@ _LOOK_EVERY: Final = 2.0
 
 
 class Reporting:
-    """The reports of one attempt at a trial; a run that is no trial of a search says nothing.
+    """The reports of one attempt at a trial.
 
     Args:
-        trial: which trial the run is, when it is one.
+        trial: which trial the run is; one of a sweep without a search is asked nothing.
     """
 
-    def __init__(self, trial: Trial | None) -> None:
-        self._trial = trial
+    def __init__(self, trial: Trial) -> None:
+        self._trial: Trial | None = trial
         self._order: Order | None = None
         self._own: dict[int, float] = {}
         self._others: list[dict[int, float]] = []
