@@ -62,8 +62,11 @@ class Context(Protocol):
     def should_stop(self) -> bool:
         """Whether the run was asked to end soon: save what is needed to go on, and return or raise."""
 
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the task is; shown live, and what the time left is reckoned from."""
+    def progress(self, done: float, total: float | None = None, *, metric: float | None = None) -> None:
+        """Say how far the task is; shown live, and what the time left is reckoned from.
+
+        A search that prunes looks at the `metric`, and may end the trial here by raising `PrunedError`.
+        """
 
     def result_of(self, task_id: str) -> Json:
         """What an earlier task of this run returned."""

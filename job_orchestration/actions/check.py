@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from job_orchestration.actions import sweeps
 from job_orchestration.engine import checks
 from job_orchestration.engine.hosts import Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
@@ -24,43 +24,19 @@ from job_orchestration.files.code import CodeStore
 from job_orchestration.model.errors import CodeError, HostError
 from job_orchestration.model.event import Code
 from job_orchestration.model.problem import Problem, Severity, escaped
-from job_orchestration.rules import checking, naming
+from job_orchestration.rules import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from job_orchestration.actions.candidates import Candidate
     from job_orchestration.files.intake import Drop
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.files.worktree import WorkTree
     from job_orchestration.model.config import Config
-    from job_orchestration.model.task import Json
-    from job_orchestration.rules.checking import Checked
     from job_orchestration.rules.naming import Fault
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Candidate:
-    """A drop on its way to the queue, with everything that was found on it so far."""
-
-    drop: Drop
-    checked: Checked
-    problems: list[Problem] = field(default_factory=list)
-    code: Code | None = None
-    tree: WorkTree | None = None
-    plan: CodePlan | None = None
-    run: str = ""
-
-    @property
-    def config(self) -> Config | None:
-        """The config, as long as nothing was found that keeps it from being queued."""
-        return None if any(p.is_error for p in self.problems) else self.checked.config
-
-    def add(self, what: str, todo: str = "", key: str = "", severity: Severity = Severity.ERROR) -> None:
-        """Note a finding at the place of a key."""
-        line, column = self.checked.place(key) if key else (0, 0)
-        self.problems.append(Problem(self.drop.filename, what, todo, key, line, column, severity))
 
 
 class Check:
@@ -82,22 +58,18 @@ class Check:
     def examine(self, drops: Sequence[Drop]) -> list[Candidate]:
         """Look at some drops in every way there is; each comes back with all that was found."""
         defaults, problems = workspaces.defaults(self.workspace)
-        found = [self._read(drop, defaults) for drop in drops]
+        if "sweep" in defaults:
+            todo = "Write it into the config that it is for"
+            problems.append(Problem(workspaces.DEFAULTS, "a sweep is no default", todo, "sweep"))
+        found = [candidate for drop in drops for candidate in sweeps.candidates_of(drop, defaults)]
         for candidate in found:
             candidate.problems += problems
         self._pin(found)
-        claimed: dict[str, Candidate] = {}
-        for candidate in found:
-            self._choose_run(candidate, claimed)
+        self._choose_runs(found)
         self._ask(found)
         for candidate in found:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return found
-
-    def _read(self, drop: Drop, defaults: Mapping[str, Json]) -> Candidate:
-        name = naming.stem_of(drop.filename)
-        checked = checking.read_and_check(drop.data, drop.filename, name, defaults)
-        return Candidate(drop, checked, list(checked.problems))
 
     # -- the code -----------------------------------------------------------------------------------------
 
@@ -161,42 +133,58 @@ class Check:
 
     # -- the output folder --------------------------------------------------------------------------------
 
-    def _choose_run(self, candidate: Candidate, claimed: dict[str, Candidate]) -> None:
+    def _choose_runs(self, candidates: Sequence[Candidate]) -> None:
+        now = datetime.now().astimezone()
+        families: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            if candidate.trial is not None:
+                families.setdefault(candidate.drop.filename, []).append(candidate)
+        for family in families.values():
+            sweeps.choose_runs(self.workspace, family, now)
+        claimed = _Claimed()
+        for candidate in candidates:
+            self._choose_run(candidate, claimed, now)
+
+    def _choose_run(self, candidate: Candidate, claimed: _Claimed, now: datetime) -> None:
         config = candidate.checked.config
-        if config is None:
+        if config is None or candidate.there:
             return
-        commit = candidate.code.commit if candidate.code else None
-        rendered = naming.render_output_dir(
-            config.output_dir, name=config.name, now=datetime.now().astimezone(), commit=commit
-        )
-        if isinstance(rendered, str) and "{time}" in config.output_dir:
-            rendered = naming.numbered(rendered, lambda run: run in claimed or self._exists(run))
+        rendered: str | Fault = candidate.run
+        if candidate.trial is None:
+            commit = candidate.code.commit if candidate.code else None
+            rendered = naming.render_output_dir(config.output_dir, name=config.name, now=now, commit=commit)
+            if isinstance(rendered, str) and "{time}" in config.output_dir:
+                taken = claimed.runs
+                rendered = naming.numbered(rendered, lambda run: run in taken or self._exists(run))
+        if not rendered:
+            return  # a trial without a folder: its problem is noted
         fault = rendered if not isinstance(rendered, str) else self._fault_of_run(rendered, config, claimed)
         if fault is not None:
+            candidate.run = ""
             candidate.add(fault.what, fault.todo, "outputDir")
         elif isinstance(rendered, str):
             candidate.run = rendered
-            claimed[rendered] = candidate
+            claimed.add(candidate)
 
     def _exists(self, run: str) -> bool:
         return os.path.lexists(self.workspace.run_folder(run))
 
-    def _fault_of_run(self, run: str, config: Config, claimed: Mapping[str, Candidate]) -> Fault | None:
+    def _fault_of_run(self, run: str, config: Config, claimed: _Claimed) -> Fault | None:
         todo = "Choose another outputDir"
         obstacle = _obstacle(self.workspace, run)
         if obstacle is not None:
             return naming.Fault(obstacle, todo)
         above = opening.enclosing_run(self.workspace, run) or next(
-            (r for r in _ancestors(run) if r in claimed), None
+            (r for r in _ancestors(run) if r in claimed.runs), None
         )
         if above is not None:
             return naming.Fault(f"Output/{run} would lie inside the run {above}", todo)
-        if run in claimed:
-            other = claimed[run].drop.filename
+        if run in claimed.runs:
+            other = claimed.runs[run]
             return naming.Fault(
                 f"{escaped(other)}, readied in the same go, has the same output folder {run}", todo
             )
-        below = next((r for r in claimed if run in _ancestors(r)), None)
+        below = claimed.above.get(run)
         if below is not None:
             return naming.Fault(f"the run {below} would lie inside Output/{run}", todo)
         if self._exists(run) and not config.settings.overwrite_output:
@@ -211,7 +199,11 @@ class Check:
     def _ask(self, candidates: Sequence[Candidate]) -> None:
         groups: dict[CodePlan, list[int]] = {}
         for number, candidate in enumerate(candidates):
-            if candidate.plan is not None and any(t.method for t in candidate.checked.tasks):
+            if (
+                candidate.plan is not None
+                and not candidate.there
+                and any(t.method for t in candidate.checked.tasks)
+            ):
                 groups.setdefault(candidate.plan, []).append(number)
         for plan, numbers in groups.items():
             questions = [self._question(n, candidates[n]) for n in numbers]
@@ -230,6 +222,21 @@ class Check:
         values = {**candidate.checked.values, "outputDir": self.workspace.run_folder(candidate.run)}
         tasks = tuple(t.merged_with({}) for t in candidate.checked.tasks if t.method)
         return checks.Question(number, values, tasks, ask=candidate.config is not None)
+
+
+class _Claimed:
+    """The folders that the candidates of one go have chosen so far."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, str] = {}
+        """Run to the file that becomes it."""
+        self.above: dict[str, str] = {}
+        """Folder to a run inside it."""
+
+    def add(self, candidate: Candidate) -> None:
+        """Note the folder that a candidate has chosen."""
+        self.runs[candidate.run] = candidate.drop.filename
+        self.above.update(dict.fromkeys(_ancestors(candidate.run), candidate.run))
 
 
 def _note(candidate: Candidate, finding: checks.Finding) -> None:

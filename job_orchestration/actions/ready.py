@@ -9,22 +9,26 @@ import os
 import random
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.actions.check import Candidate, Check, drops_in
-from job_orchestration.files import intake, journal, opening, provenance, token, trash
+from job_orchestration.actions import sweeps
+from job_orchestration.actions.check import Check, drops_in
+from job_orchestration.engine.searching import Searches
+from job_orchestration.files import intake, journal, opening, provenance, searches, token, trash
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
-from job_orchestration.rules import naming, writing
+from job_orchestration.rules import naming, trials, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from job_orchestration.actions.candidates import Candidate
     from job_orchestration.files.intake import Drop
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.problem import Problem
+    from job_orchestration.model.sweep import Trial
     from job_orchestration.model.task import Json
 
 _BATCH: Final = 200
@@ -43,6 +47,8 @@ class Queued:
     run: str
     token: str
     warnings: tuple[Problem, ...] = ()
+    trial: Trial | None = None
+    """Which one, for a run of a sweep."""
 
 
 @dataclass(slots=True)
@@ -79,6 +85,7 @@ def ready(workspace: Workspace) -> Report:
             more = ready_drops(workspace, check, at_rest)
             report.queued += more.queued
             report.refused.update(more.refused)
+            report.notes += more.notes
             if len(more.unsettled) < len(report.unsettled):  # a large batch takes longer than the patience
                 deadline = time.monotonic() + _PATIENCE
             report.unsettled = more.unsettled
@@ -105,20 +112,70 @@ def ready_drops(workspace: Workspace, check: Check, settled: Callable[[str, os.s
 def _ready_batch(
     workspace: Workspace, check: Check, drops: Sequence[Drop], taken: set[str], report: Report
 ) -> None:
-    openings: list[opening.Opening] = []
     fine: list[Candidate] = []
+    families: dict[str, list[Candidate]] = {}
     for candidate in check.examine(drops):
-        if candidate.config is not None:
+        if candidate.config is not None and not candidate.there and candidate.order is None:
             _make_room(workspace, candidate)
-        if candidate.config is None:
+        if candidate.trial is not None:
+            families.setdefault(candidate.drop.filename, []).append(candidate)
+        elif candidate.config is None:
             report.refused[candidate.drop.filename] = candidate.problems
-            continue
-        openings.append(_opening(candidate, taken))
-        fine.append(candidate)
+        else:
+            fine.append(candidate)
+    _open(workspace, fine, taken, report)
+    for filename, family in families.items():
+        if any(c.config is None for c in family):
+            report.refused[filename] = sweeps.problems_of(family)
+        elif family[0].order is not None:
+            _ready_search(workspace, family[0], report)
+        else:
+            _ready_sweep(workspace, family, taken, report)
+
+
+def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[str], report: Report) -> None:
+    """Queue the trials of a sweep that have no run yet; its file goes when each of them has one."""
+    fresh = [candidate for candidate in family if not candidate.there]
+    for start in range(0, len(fresh), _BATCH):
+        _open(workspace, fresh[start : start + _BATCH], taken, report)
+    opening.remove_sources(workspace, [family[0].drop])
+    if len(fresh) < len(family):
+        there = len(family) - len(fresh)
+        report.notes.append(
+            f"{family[0].drop.filename}: {there} of its {len(family)} trials have runs already;"
+            f" {len(fresh) or 'none'} {'was' if len(fresh) == 1 else 'were'} queued"
+        )
+    intake.clear_problems(Path(workspace.sources), family[0].drop.filename)
+
+
+def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) -> None:
+    """Begin a search, or go on with it; its first trials are opened, and workers open the others."""
+    order, config = candidate.order, candidate.config
+    assert order is not None, "a search has an order"
+    assert config is not None, "it is fine"
+    common = json.loads(_provenance(candidate, "", 0))
+    order = replace(order, values=config.values, code=candidate.code, provenance=common)
+    is_new = searches.write(workspace, order)
+    opening.remove_sources(workspace, [candidate.drop])
+    Searches(workspace, report.notes.append).advance_one(order)
+    if is_new:
+        report.queued.append(Queued(candidate.drop.filename, order.base, "", tuple(candidate.problems)))
+    else:
+        report.notes.append(
+            f"{candidate.drop.filename}: the search {order.name} goes on, to {order.search.n} trials"
+        )
+
+
+def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:
+    openings = [_opening(candidate, taken) for candidate in candidates]
     targets = opening.open_runs(workspace, openings)
-    for candidate, target in zip(fine, targets, strict=True):
+    for candidate, target in zip(candidates, targets, strict=True):
         queued = Queued(
-            candidate.drop.filename, candidate.run, os.path.basename(target), tuple(candidate.problems)
+            candidate.drop.filename,
+            candidate.run,
+            os.path.basename(target),
+            tuple(candidate.problems),
+            candidate.trial,
         )
         report.queued.append(queued)
 
@@ -139,11 +196,17 @@ def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
     seed = config.settings.seed
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
-    stem = naming.numbered(config.name, lambda name: name in taken)
+    name = f"{config.name},{candidate.label}" if candidate.trial else config.name
+    stem = naming.numbered(trials.bounded(name, naming.MOST_STEM_BYTES), lambda n: n in taken)
     taken.add(stem)
-    readied = Readied(config.name, digest, values, seed, candidate.code)
     return opening.Opening(
-        candidate.drop, candidate.run, stem, data, _provenance(candidate, digest, seed), readied
+        candidate.drop,
+        candidate.run,
+        stem,
+        data,
+        _provenance(candidate, digest, seed),
+        Readied(config.name, digest, values, seed, candidate.code, candidate.trial),
+        keeps_source=candidate.trial is not None,
     )
 
 
@@ -162,6 +225,8 @@ def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
         branch=tree.branch if tree else None,
         origin=tree.origin if tree else None,
         github_repository=str(repository) if repository is not None else None,
+        sweep=candidate.trial.sweep if candidate.trial else None,
+        parameters=candidate.trial.parameters if candidate.trial else None,
         dirty=tree.dirty if tree and code and code.commit != tree.head else (),
         argv=tuple(sys.argv),
     )
@@ -179,8 +244,8 @@ def _write_problems(workspace: Workspace, report: Report) -> None:
     folder = Path(workspace.sources)
     for filename, problems in report.refused.items():
         intake.write_problems(folder, filename, problems)
-    for queued in report.queued:
-        intake.clear_problems(folder, queued.file)
+    for filename in dict.fromkeys(queued.file for queued in report.queued):
+        intake.clear_problems(folder, filename)
     _clear_orphans(folder, report.refused)
 
 

@@ -112,6 +112,7 @@ def check(arguments: Namespace) -> int:
     """Say what `ready` would say."""
     from job_orchestration.actions import told
     from job_orchestration.actions.examine import examine
+    from job_orchestration.cli import sweeps
     from job_orchestration.model.problem import escaped
 
     found = examine(_prepared(arguments), arguments.files)
@@ -120,11 +121,13 @@ def check(arguments: Namespace) -> int:
         _print_json(
             [
                 {"file": e.file, "run": e.run, "commit": e.commit, "problems": p}
+                | ({"trials": sweeps.as_json(e)} if e.trials else {})
                 for e, p in zip(found, problems, strict=True)
             ]
         )
     else:
         for examined in found:
+            _print(sweeps.lines_of(examined))
             _print(str(problem) for problem in examined.problems)
             if examined.is_fine:
                 print(f"{escaped(examined.file)}: fine, it would become {escaped(examined.run or '')}")

@@ -23,8 +23,8 @@ from job_orchestration.engine.page import Page, Verdict
 from job_orchestration.engine.seeding import seed_all
 from job_orchestration.files import journal, store
 from job_orchestration.files.token import still_ours
-from job_orchestration.model.errors import ClaimLostError, PermanentError, TemporaryError
-from job_orchestration.model.event import Event, TaskFailed, TaskFinished, TaskStarted
+from job_orchestration.model.errors import ClaimLostError, PermanentError, PrunedError, TemporaryError
+from job_orchestration.model.event import Cancelled, Event, TaskFailed, TaskFinished, TaskStarted
 from job_orchestration.model.problem import escaped
 from job_orchestration.model.run import Outcome, TaskState, TaskStatus
 from job_orchestration.model.task import specs_of
@@ -32,6 +32,7 @@ from job_orchestration.rules import lifecycle
 
 if TYPE_CHECKING:
     from job_orchestration.engine.messages import Message
+    from job_orchestration.engine.pruning import Reporting
     from job_orchestration.model.task import Json
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -68,11 +69,19 @@ class TaskContext:
         """Whether the run was asked to end soon."""
         return self._of.page.stop is not None
 
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the task is: two numbers in shared memory, so call it as often as you like."""
+    def progress(self, done: float, total: float | None = None, *, metric: float | None = None) -> None:
+        """Say how far the task is: two numbers in shared memory, so call it as often as you like.
+
+        With a metric it is a file's write more, in a trial of a search that prunes.
+
+        Raises:
+            PrunedError: when the search ends this trial early.
+        """
         numbers = float(done), float(total or 0)
         if all(map(math.isfinite, numbers)):
             self._of.page.set_progress(*numbers)
+            if metric is not None:
+                self._of.report(numbers[0], float(metric))
 
     def result_of(self, task_id: str) -> Json:
         """What an earlier task of this run returned.
@@ -120,6 +129,7 @@ class Attempt:
         self._folding = lifecycle.Folding(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self.seed = state.seed
+        self._reporting: Reporting | None = None
         self.specs = specs_of(state.values)
         self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
 
@@ -148,6 +158,17 @@ class Attempt:
                 return task
         done = ", ".join(t.id for t in tasks if t.status is TaskStatus.FINISHED) or "none yet"
         raise KeyError(f"no finished task {task_id} in this run (finished: {done})")
+
+    def report(self, step: float, metric: float) -> None:
+        """Take in what a task says of its metric; only a trial's search wants to know."""
+        trial = self._folding.state.trial
+        if trial is None:
+            return
+        if self._reporting is None:
+            from job_orchestration.engine.pruning import Reporting
+
+            self._reporting = Reporting(trial)
+        self._reporting.report(step, metric)
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event; the state follows."""
@@ -199,6 +220,10 @@ class Attempt:
             raise PermanentError(f"its return value cannot be kept: {error}") from None
 
     def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
+        if isinstance(error, PrunedError):
+            self.write(Cancelled(str(error)), sync=True)
+            interior.note(f"Task {task.id}: {error}")
+            return
         if isinstance(error, OSError) and error.errno in _FULL:
             raise error  # the disk's trouble is not the task's: the attempt ends uncounted
         traceback.print_exception(error)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PACKAGE = __name__.partition(".")[0]
+SPECIAL = dict.fromkeys(
+    ("StartHyperparameterOptimization", "HyperparameterTrial", "HyperparameterEvaluate"),
+    f"{PACKAGE}.specialTasks",
+)
+"""Methods that are not looked for in ``Tasks.py``, and the modules that have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class CodePlan:
 
 def modules_named(methods: Iterable[str]) -> tuple[str, ...]:
     """The modules that a run's methods name, in order, each once."""
-    return tuple(dict.fromkeys(m.partition(":")[0] for m in methods if ":" in m))
+    found = (m.partition(":")[0] if ":" in m else SPECIAL.get(m) for m in methods)
+    return tuple(dict.fromkeys(module for module in found if module))
 
 
 def load(plan: CodePlan) -> None:
@@ -134,6 +140,7 @@ def resolve(method: str) -> type[Any]:
         LookupError: with a sentence that says what there is instead.
     """
     module_name, _, name = method.rpartition(":")
+    module_name = module_name or SPECIAL.get(method, "")
     module = sys.modules.get(module_name or "Tasks")
     where = f"module {module_name}" if module_name else "Tasks.py"
     if module is None:

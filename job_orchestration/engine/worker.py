@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
-from job_orchestration.engine import pulse, sweep
+from job_orchestration.engine import pulse, searching, sweep
 from job_orchestration.engine.hosts import Host, Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
 from job_orchestration.engine.page import Verdict
@@ -95,6 +95,7 @@ class Worker:
         self._stops = 0
         self._over_at = None if orders.seconds is None else time.monotonic() + orders.seconds
         self._wake = Wake()
+        self._searches = searching.Searches(workspace, say)
 
     @property
     def was_stopped(self) -> bool:
@@ -123,7 +124,9 @@ class Worker:
                 found = queue.next()
                 if found is not None:
                     self._try(found, queue)
-                elif self.orders.until_idle and queue.is_empty():
+                elif self._searches.advance_idly():
+                    self._rest(searching.SOON)
+                elif self.orders.until_idle and queue.is_empty() and not self._searches.advance():
                     break
                 else:
                     self._rest(queue.look_again_in())
@@ -256,10 +259,11 @@ class Worker:
         store.clear_partial(claim.run_folder)
         claim.move(self.workspace.folders[place], TokenName(claim.name.stem))
         if place is Place.FAILED:
-            self.failed += 1
+            self.failed += claim.state.outcome is not Outcome.CANCELLED
             self.say(f"{escaped(claim.run)}: failed: {escaped(claim.state.reason or '')}")
         else:
             self.say(f"{escaped(claim.run)}: completed")
+        self._searches.ended(claim.state)
 
     def _go(self, claim: Claim, settings: Settings, index: int) -> bool:
         """Have the tasks run. Returns whether this worker still has the run and knows what became of it."""

@@ -23,6 +23,7 @@ from job_orchestration.model import event as events
 from job_orchestration.model.errors import ClaimLostError
 from job_orchestration.model.event import Code, Entry, Event, Output
 from job_orchestration.model.run import Outcome
+from job_orchestration.model.sweep import Trial
 
 if TYPE_CHECKING:
     from job_orchestration.model.task import Json
@@ -95,7 +96,7 @@ def _json(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, (Code, Output)):
+    if isinstance(value, (Code, Output, Trial)):
         return {f.name: getattr(value, f.name) for f in fields(value)}
     return dict(value)  # type: ignore[call-overload]  # the only other values are mappings
 
@@ -136,11 +137,19 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
         found["outcome"] = Outcome(found["outcome"])
     if "code" in found:
         found["code"] = Code(**{name: _text(value) for name, value in found["code"].items()})
+    if "trial" in found:
+        found["trial"] = _trial(**found["trial"])
     if "outputs" in found:
         found["outputs"] = tuple(Output(**o) for o in found["outputs"])
     if "builds_on" in found:
         found["builds_on"] = {int(k): int(v) for k, v in found["builds_on"].items()}
     return found
+
+
+def _trial(sweep: str, parameters: dict[str, Json], digest: str = "", number: int | None = None) -> Trial:
+    if not isinstance(parameters, dict) or not isinstance(number, int | None):
+        raise TypeError(parameters)
+    return Trial(_text(sweep), parameters, _text(digest), number)
 
 
 def _text(value: object) -> str:

@@ -26,7 +26,7 @@ from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from job_orchestration.files.intake import Drop
     from job_orchestration.files.workspace import Workspace
@@ -50,14 +50,20 @@ class Opening:
     """The resolved config, its header line included: the token's bytes and those of ``config.yaml``."""
     provenance: bytes
     readied: Readied
+    keeps_source: bool = False
+    """Whether the drop stays for now: it becomes several runs, and goes when the last of them is opened."""
 
 
 @contextmanager
-def only_one(workspace: Workspace) -> Iterator[None]:
-    """Wait until nobody else opens runs, and keep others waiting."""
+def only_one(workspace: Workspace, *, wait: bool = True) -> Iterator[None]:
+    """Wait until nobody else opens runs, and keep others waiting.
+
+    Raises:
+        BlockingIOError: when somebody else does, and one is not to wait.
+    """
     descriptor = os.open(workspace.opening, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)
@@ -89,11 +95,18 @@ def open_runs(workspace: Workspace, openings: Sequence[Opening]) -> list[str]:
         durable.unlink(made)
         targets.append(target)
     durable.sync_folder(workspace.to_run)
-    for opening in openings:
-        _remove_source(workspace, opening.drop.filename, opening.drop.identity)
-    durable.sync_folder(workspace.sources)
+    whole = [opening.drop for opening in openings if not opening.keeps_source]
+    if whole:
+        remove_sources(workspace, whole)
     durable.unlink(intent)
     return targets
+
+
+def remove_sources(workspace: Workspace, drops: Iterable[Drop]) -> None:
+    """Remove drops of which everything is queued, each only if it is still the very file that was read."""
+    for drop in drops:
+        _remove_source(workspace, drop.filename, drop.identity)
+    durable.sync_folder(workspace.sources)
 
 
 def _intended(opening: Opening) -> dict[str, object]:
@@ -102,6 +115,7 @@ def _intended(opening: Opening) -> dict[str, object]:
         "token": str(TokenName(opening.stem)),
         "source": opening.drop.filename,
         "identity": opening.drop.identity,
+        **({"keeps_source": True} if opening.keeps_source else {}),
     }
 
 
@@ -166,6 +180,8 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     assert isinstance(identity, list)
     if is_opened(workspace, run):
         durable.sync_folder(workspace.to_run)  # whoever linked the token there may have died before this
+        if intended.get("keeps_source"):
+            return ""
         _remove_source(workspace, source, identity)
         durable.sync_folder(workspace.sources)
         return f"{source} was queued as {run} before; finished what was left of that"
@@ -179,6 +195,8 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     durable.sync_folder(folder)  # before the intent goes: what came back without one would be in the way
+    if intended.get("keeps_source"):
+        return ""  # one of many; whoever readies the rest says so
     return f"{source} was not queued when an earlier ready was cut short; it is readied anew"
 
 

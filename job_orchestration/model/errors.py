@@ -67,3 +67,7 @@ class TemporaryError(Exception):
         self.delay = None if delay is None else float(delay)
         if self.delay is not None and not isfinite(self.delay):
             raise ValueError(f"a delay of {delay} is no number of seconds")
+
+
+class PrunedError(Exception):
+    """Raised by ``context.progress`` in a trial that its search ends early; let it pass through."""

@@ -14,6 +14,7 @@ from job_orchestration.model.run import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from job_orchestration.model.sweep import Trial
     from job_orchestration.model.task import Json
 
 
@@ -51,6 +52,8 @@ class Readied:
     """The resolved config, the same as in ``config.yaml``."""
     seed: int
     code: Code | None = None
+    trial: Trial | None = None
+    """Which run of a sweep it is, when it is one."""
 
 
 @dataclass(frozen=True, slots=True)

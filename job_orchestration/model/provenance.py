@@ -36,6 +36,10 @@ class Provenance:
     """The address of the repository's remote ``origin``, without credentials."""
     github_repository: str | None = None
     """What the config says under ``githubRepository``; never contacted."""
+    sweep: str | None = None
+    """The sweep that the run is a trial of."""
+    parameters: Mapping[str, Json] | None = None
+    """What the sweep chose for this run."""
     dirty: tuple[str, ...] = ()
     """The files that were captured from a dirty work tree, relative to its top."""
     argv: tuple[str, ...] = ()

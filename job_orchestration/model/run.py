@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.model.event import Code, Output
+    from job_orchestration.model.sweep import Trial
     from job_orchestration.model.task import Json
 
 V = TypeVar("V")
@@ -111,6 +112,8 @@ class RunState:
     values: Mapping[str, Json] = field(default_factory=dict)
     seed: int = 0
     code: Code | None = None
+    trial: Trial | None = None
+    """Which run of a sweep it is, when it is one."""
     tasks: tuple[TaskState, ...] = ()
     attempt: int = 0
     worker: str | None = None

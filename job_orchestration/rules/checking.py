@@ -22,7 +22,7 @@ from job_orchestration.rules.settings import RULES, parse_duration, parse_size, 
 from job_orchestration.rules.slips import slip_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from job_orchestration.model.task import Json
 
@@ -74,9 +74,11 @@ def read_and_check(data: bytes, file: str, name: str, defaults: Mapping[str, Jso
     return _Check(root, file, name, defaults, problems).run()
 
 
-def check(root: Node, file: str, name: str, defaults: Mapping[str, Json]) -> Checked:
-    """Check a tree that was read without problems; the arguments are those of `read_and_check`."""
-    return _Check(root, file, name, defaults, []).run()
+def check(
+    root: Node, file: str, name: str, defaults: Mapping[str, Json], problems: Iterable[Problem] = ()
+) -> Checked:
+    """Check a tree that was read, maybe with problems; the arguments are those of `read_and_check`."""
+    return _Check(root, file, name, defaults, [*problems]).run()
 
 
 def _place(root: Node | None, key: str) -> tuple[int, int]:

@@ -234,6 +234,7 @@ def _readied(event: Readied, at: str) -> RunState:
         values=event.values,
         seed=event.seed,
         code=event.code,
+        trial=event.trial,
         tasks=tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values)),
         readied_at=at,
     )

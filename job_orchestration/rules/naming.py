@@ -35,7 +35,8 @@ RESERVED_NAMES: Final = frozenset(
 """What a run's folder has already."""
 
 _MOST_ID_BYTES: Final = 100
-_MOST_STEM_BYTES: Final = 150
+MOST_STEM_BYTES: Final = 150
+"""Of a dropped file's name without its ending."""
 _MOST_TOKEN_STEM_BYTES: Final = 180
 """A stem may have got a number since it was dropped; with worker and ending it still fits into 255 bytes."""
 _MOST_PART_BYTES: Final = 200
@@ -119,7 +120,7 @@ def stem_problem(filename: str) -> Fault | None:
     """What is wrong with the name of a config's file, if anything is."""
     if not is_config_name(filename):
         return Fault("the name does not end in .yaml", "Rename the file")
-    fault = fault_of_name(stem_of(filename), _MOST_STEM_BYTES)
+    fault = fault_of_name(stem_of(filename), MOST_STEM_BYTES)
     return Fault(f"the file's name {fault}", "Rename the file") if fault else None
 
 

@@ -20,7 +20,7 @@ except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeDumper as _Dumper  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from job_orchestration.model.task import Json
 
@@ -64,12 +64,16 @@ def to_yaml(values: Mapping[str, Json], comment: str = "") -> bytes:
         comment: lines to put in front, each as ``# …``.
     """
     head = "".join(f"# {escaped(line)}".rstrip() + "\n" for line in comment.splitlines())
-    body = yaml.dump(
-        dict(values),
-        Dumper=_Writer,
-        sort_keys=False,
-        default_flow_style=False,
-        allow_unicode=True,
-        width=2**30,
+    return head.encode() + _dumped(dict(values))
+
+
+def rows_to_yaml(rows: Iterable[Mapping[str, Json]]) -> bytes:
+    """Write a list of mappings in the same style."""
+    return _dumped([dict(row) for row in rows])
+
+
+def _dumped(value: object) -> bytes:
+    text: str = yaml.dump(
+        value, Dumper=_Writer, sort_keys=False, default_flow_style=False, allow_unicode=True, width=2**30
     )
-    return (head + body).encode()
+    return text.encode()

@@ -1,0 +1,1 @@
+"""The first Job Orchestration's search for parameters, by searches whose trials are ordinary runs."""

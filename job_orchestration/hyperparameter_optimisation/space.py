@@ -1,0 +1,86 @@
+"""What the first Job Orchestration's ``params`` mean, and everything that is wrong with a config's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.model.sweep import Choice, Uniform
+from job_orchestration.rules import domains
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from job_orchestration.model.sweep import Domain
+
+METHODS: Final = ("grid", "random", "tpe")
+
+
+def space_of(raw: Mapping[str, Any]) -> dict[str, Domain]:
+    """The space that a config without `problems_of` describes; a grid has single values everywhere."""
+    lines = raw.get("gridLineCount") if raw.get("optimisationMethod", "grid") == "grid" else None
+    return {param["name"]: _domain(param, lines) for param in raw["params"]}
+
+
+def _domain(param: Mapping[str, Any], lines: int | None) -> Domain:
+    if param["type"] == "list":
+        return Choice(tuple({domains.canonical(value): value for value in param["vals"]}.values()))
+    low, high = param["min"], param["max"]
+    if lines is None:
+        return Uniform(low, high)
+    step = (high - low) / max(lines - 1, 1)
+    points = [domains.rounded(low + i * step) for i in range(lines)]
+    return Choice(tuple(dict.fromkeys(points)))
+
+
+def problems_of(raw: Mapping[str, Any]) -> list[str]:
+    """What keeps a search from being what its config says, a sentence each."""
+    return list(_problems(raw))
+
+
+def _problems(raw: Mapping[str, Any]) -> Iterator[str]:
+    method = raw.get("optimisationMethod")
+    if method not in METHODS:
+        yield f"optimisationMethod {method!r} is not known; there are {', '.join(METHODS)}"
+    number = raw.get("numberTrials")
+    if number is not None and not _is_count(number):
+        yield f"numberTrials {number!r} is not a number from 1"
+    if number is None and method in METHODS[1:]:
+        yield f"numberTrials is missing, and {method} has no end of its own"
+    for key in ("baseOutputDir", "testMethod", "resultsFilepath"):
+        if not isinstance(raw.get(key), str) or not raw[key]:
+            yield f"{key} is missing, or is no text"
+    params = raw.get("params")
+    if not isinstance(params, list) or not params:
+        yield "params is not a list of parameters"
+        return
+    names = [p.get("name") for p in params if isinstance(p, dict)]
+    if len(set(map(str, names))) < len(names):
+        yield "two of the params have the same name"
+    for i, param in enumerate(params):
+        yield from (f"params[{i}]: {what}" for what in _wrong_with(param))
+    lines = raw.get("gridLineCount")
+    floats = any(isinstance(p, dict) and p.get("type") == "float" for p in params)
+    if method == "grid" and floats and not _is_count(lines):
+        yield f"gridLineCount {lines!r} is not a number from 1, and a parameter of type float needs it"
+
+
+def _wrong_with(param: object) -> Iterator[str]:
+    if not isinstance(param, dict) or not isinstance(param.get("name"), str):
+        yield "it has no name"
+        return
+    kind = param.get("type")
+    if kind == "list":
+        if not isinstance(param.get("vals"), list) or not param["vals"]:
+            yield f"{param['name']} has no vals"
+    elif kind == "float":
+        ends = param.get("min"), param.get("max")
+        if not all(isinstance(e, int | float) and not isinstance(e, bool) for e in ends):
+            yield f"{param['name']} has no numbers as min and max"
+        elif ends[0] > ends[1]:  # type: ignore[operator]  # numbers, as was just seen
+            yield f"{param['name']} has a min above its max"
+    else:
+        yield f"{param['name']} has the type {kind!r}; there are float and list"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

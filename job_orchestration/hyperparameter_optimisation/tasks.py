@@ -1,0 +1,181 @@
+"""The three tasks of a search for parameters, by the names of the first Job Orchestration.
+
+``StartHyperparameterOptimization`` writes a search down, and from then on workers open its trials, several
+at a time. A trial is a run of two tasks: ``HyperparameterTrial`` runs the task that ``testMethod`` names,
+whose return value is the score; ``HyperparameterEvaluate`` brings the list of results up to date and, in
+the last trial, says which was best.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.configBase import TaskWithInitAndValidate
+from job_orchestration.engine import loading
+from job_orchestration.engine.searching import has_package_for
+from job_orchestration.files import journal, opening, searches
+from job_orchestration.files import workspace as workspaces
+from job_orchestration.files.searches import Order
+from job_orchestration.hyperparameter_optimisation.space import problems_of, space_of
+from job_orchestration.model.errors import PermanentError
+from job_orchestration.model.sweep import Search
+from job_orchestration.rules import lifecycle, naming, sampling, trials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.run import RunState
+
+TRIAL: Final = "HyperparameterTrial"
+EVALUATE: Final = "HyperparameterEvaluate"
+_AT_A_TIME: Final = {"grid": 32, "random": 32, "tpe": 4}
+
+
+class StartHyperparameterOptimization(TaskWithInitAndValidate):
+    """Begins a search."""
+
+    optimisationMethod: str
+    baseOutputDir: str
+    testMethod: str
+    resultsFilepath: str
+    params: list[dict[str, Any]]
+
+    def validate(self) -> list[str]:
+        """Say what is wrong with the search, and what its first trial's task says."""
+        found = super().validate() or problems_of(self.raw_dict)
+        if found:
+            return found
+        search = _search_of(self.raw_dict)
+        if not has_package_for(search):
+            return ["tpe needs Optuna: pip install 'job-orchestration[optuna]'"]
+        base = _rendered(self.raw_dict, "a" * 40)
+        if isinstance(base, naming.Fault):
+            return [f"baseOutputDir: {base.what}"]
+        tried_out = sampling.corners(search.space)[:1]
+        return [what for parameters in tried_out for what in _trial_problems(self.raw_dict, parameters)]
+
+    def run(self) -> dict[str, Any]:
+        """Write the search down; doing so twice changes nothing."""
+        workspace = _workspace()
+        state = _state(workspace, self.context.run)
+        with opening.only_one(workspace):
+            order = _order(workspace, self.context.run, state)
+            searches.write(workspace, order)
+        return {"search": order.name, "folder": order.base, "trials": order.search.n}
+
+
+class HyperparameterTrial(TaskWithInitAndValidate):
+    """Runs the task that is searched for its best parameters; what that returns is the score."""
+
+    testMethod: str
+    paramVals: dict[str, Any]
+
+    def validate(self) -> list[str]:
+        """Say what the task says."""
+        return super().validate() or _trial_problems(self.raw_dict, self.paramVals)
+
+    def run(self) -> Any:
+        """Run it."""
+        task = _tested(self.raw_dict, self.paramVals)
+        task.context = self.context
+        return task.run()
+
+
+class HyperparameterEvaluate(TaskWithInitAndValidate):
+    """Brings the list of results up to date, and says at the end which parameters were best."""
+
+    resultsFilepath: str
+
+    def run(self) -> None:
+        """Look at all trials of the search."""
+        workspace = _workspace()
+        trial = _state(workspace, self.context.run).trial
+        order = searches.read(workspace, trial.sweep) if trial else None
+        if order is None:
+            raise PermanentError(f"{self.context.run} is no trial of a search that is still there")
+        with searches.only_one(workspace, order.name):
+            known = searches.results(workspace, order)
+            is_over = searches.is_over(order, known)
+            searches.write_results_file(workspace, order, known, at_once=is_over)
+        best = sampling.best(known, maximize=True)
+        if is_over and best is not None:
+            shown = {**best.parameters, "result": best.value}
+            self.context.log.info("The maximum setting of params found is: %s", shown)
+
+
+def _workspace() -> Workspace:
+    return workspaces.locate(os.environ.get(workspaces.VARIABLE, ""))
+
+
+def _state(workspace: Workspace, run: str) -> RunState:
+    entries, _ = journal.read_file(workspace.run_folder(run), 0)
+    return lifecycle.fold({0: entries})
+
+
+def _search_of(raw: Mapping[str, Any]) -> Search:
+    method, space = raw["optimisationMethod"], space_of(raw)
+    parallel = raw.get("parallelTrials", _AT_A_TIME[method])
+    search = Search(method, space, TRIAL, raw.get("numberTrials") or 1, parallel=parallel)
+    if method != "grid":
+        return search
+    whole = len(sampling.GridSampler(space))
+    n = min(raw.get("numberTrials") or whole, whole)
+    return Search(method, space, TRIAL, n, parallel=parallel)
+
+
+def _rendered(raw: Mapping[str, Any], commit: str | None, name: str = "search") -> str | naming.Fault:
+    now = datetime.now().astimezone()
+    return naming.render_output_dir(raw["baseOutputDir"], name=name, now=now, commit=commit)
+
+
+def _order(workspace: Workspace, run: str, state: RunState) -> Order:
+    """The search of a run; the one that it wrote down before, when it is run again."""
+    raw = state.values
+    digest = trials.digest_of(raw, {"": run}, str(raw["baseOutputDir"]))
+    name, before = searches.name_for(workspace, state.config, digest)
+    if before is not None:
+        return before
+    base = _rendered(raw, state.code.commit if state.code else None, state.config)
+    if isinstance(base, naming.Fault):
+        raise PermanentError(f"baseOutputDir: {base.what}. {base.todo}")
+    base = naming.numbered(base, lambda folder: searches.is_used(workspace, folder))
+    above = opening.enclosing_run(workspace, f"{base}/0001")
+    if above is not None:
+        raise PermanentError(f"baseOutputDir {base} lies in the run {above}. Choose another one")
+    pair: list[Any] = [
+        {"id": TRIAL, "method": TRIAL, "paramVals": {}},
+        {"id": EVALUATE, "method": EVALUATE},
+    ]
+    with open(os.path.join(workspace.run_folder(run), opening.PROVENANCE), encoding="utf-8") as file:
+        provenance = json.load(file)
+    return Order(
+        name,
+        base,
+        state.config,
+        _search_of(raw),
+        {**raw, "tasks": pair},
+        digest,
+        state.code,
+        provenance,
+        into=f"{TRIAL}.paramVals",
+        results_file=str(raw["resultsFilepath"]),
+    )
+
+
+def _tested(raw: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+    kind = loading.resolve(raw["testMethod"])
+    own = {"id": f"hyperparameterOptimisation_{kind.__name__}", "method": kind.__name__}
+    return kind({**raw, **parameters, **own})
+
+
+def _trial_problems(raw: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[str]:
+    try:
+        task = _tested(raw, parameters)
+    except LookupError as error:
+        return [f"testMethod: {error.args[0]}"]
+    found = task.validate() if hasattr(task, "validate") else []
+    return [str(what) for what in ([found] if isinstance(found, str) else found or ())]

@@ -1,0 +1,244 @@
+"""Searches through kills: every trial once, whoever dies in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from job_orchestration.engine import searching
+from job_orchestration.files import opening, searches
+from tests.faults.storm import members
+from tests.integration.arena import Arena, eventually
+from tests.integration.faultline import Killed, failing, operations_of
+
+TASKS = """
+import os, time
+from job_orchestration import TaskBase
+
+class Train(TaskBase):
+    def __init__(self, config):
+        self.config = config
+    def validate(self):
+        return [] if self.config["batchSize"] > 0 else ["batchSize must be positive"]
+    def run(self):
+        end = time.monotonic() + self.config["seconds"]
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        with open(os.path.join(self.config["notes"], "trained"), "ab", buffering=0) as file:
+            file.write(f"{self.context.run}\\n".encode())
+        return self.config["batchSize"] * 100 + self.config["epochs"] * 10 + self.config["modelType"]
+"""
+
+
+@pytest.fixture
+def arena(tmp_path):
+    made = Arena(tmp_path, TASKS)
+    yield made
+    made.close()
+
+
+def original(*lengths: int, **more):
+    """A config in the shape of the first Job Orchestration's example."""
+    names = ("batchSize", "epochs", "totalTrainingSize", "modelType")
+    params = [
+        {"name": name, "type": "list", "vals": list(range(1, n + 1))}
+        for name, n in zip(names, lengths, strict=True)
+    ]
+    return {
+        "outputDir": "start",
+        "optimisationMethod": "grid",
+        "baseOutputDir": "hyper",
+        "resultsFilepath": "results.yaml",
+        "testMethod": "Train",
+        "params": params,
+        "seconds": 0.0,
+        **more,
+    }
+
+
+def trials_of(arena, base: str = "hyper") -> list[str]:
+    return sorted(p.name for p in arena.output(base).iterdir() if p.is_dir())
+
+
+def storm(arena, lengths, kills, limit):
+    """Two workers, killed so often; the trials must all be there once at the end."""
+    total = 1
+    for n in lengths:
+        total *= n
+    arena.queue(
+        "hyper", "StartHyperparameterOptimization", **original(*lengths, seconds=0.05), maxAttempts=50
+    )
+    chance = random.Random(7)
+    workers = [arena.start() for _ in range(2)]
+    struck: Counter[str] = Counter()
+    deadline = time.monotonic() + limit
+    while (done := len(arena.names("Completed"))) < total + 1:
+        assert time.monotonic() < deadline, f"{done} of {total + 1} runs, {dict(struck)}"
+        time.sleep(0.05)
+        if sum(struck.values()) < kills and sum(struck.values()) <= kills * done / total + 1:
+            i = chance.randrange(len(workers))
+            family = {kind: pids for kind, pids in members(workers[i].pid).items() if pids}
+            kind = chance.choice(list(family))
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(family[kind]), signal.SIGKILL)
+                struck[kind] += 1
+        workers = [w if w.poll() is None else arena.start() for w in workers]
+    eventually(lambda: not searches.active(arena.workspace), "the search ends")
+    for worker in workers:
+        worker.terminate()
+    print(f"{total} trials, killed: {dict(struck)}")
+    assert sum(struck.values()) >= kills
+    return total
+
+
+def assert_each_trial_once(arena, total):
+    assert arena.names("Failed") == []
+    assert arena.names("Running") == []
+    assert len(arena.names("Completed")) == total + 1
+    runs = [f"hyper/{name}" for name in trials_of(arena)]
+    assert [int(Path(run).name[:4]) for run in runs] == list(range(1, total + 1))
+    chosen = Counter()
+    for run in runs:
+        (readied,) = arena.events(run, "readied")
+        chosen[json.dumps(readied["trial"]["parameters"], sort_keys=True)] += 1
+        finished = Counter(e["task"] for e in arena.events(run, "task_finished"))
+        assert finished == {"HyperparameterTrial": 1, "HyperparameterEvaluate": 1}, run
+    assert len(chosen) == total
+    assert set(chosen.values()) == {1}
+    trained = Counter((arena.notes / "trained").read_text().split())
+    assert set(trained) == set(runs)
+    results = yaml.safe_load((arena.output("hyper") / "results.yaml").read_text())
+    assert len(results) == total
+    assert all(set(r) == {"batchSize", "epochs", "totalTrainingSize", "modelType", "result"} for r in results)
+    best = max(results, key=lambda r: r["result"])
+    said = [run for run in runs if f"The maximum setting of params found is: {best}" in arena.log(run)]
+    assert said or "HyperparameterEvaluate" in arena.log(runs[-1])
+    return said
+
+
+@pytest.mark.timeout(280)
+def test_a_search_of_sixty_trials_has_each_of_them_once_through_twenty_kills(arena):
+    total = storm(arena, (5, 3, 2, 2), kills=20, limit=240)
+    assert total == 60
+    assert_each_trial_once(arena, total)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_the_first_releases_search_of_420_trials_has_each_of_them_once_through_twenty_kills(arena):
+    total = storm(arena, (7, 5, 6, 2), kills=20, limit=1700)
+    assert total == 420
+    assert_each_trial_once(arena, total)
+
+
+def test_b_jo_25_trials_of_the_same_second_are_trials_of_their_own_and_leave_no_config_behind(arena):
+    arena.queue("hyper", "StartHyperparameterOptimization", **original(2, 2, 1, 1))
+    arena.work()
+    assert len(trials_of(arena)) == 4
+    assert assert_each_trial_once(arena, 4), "the last trial says which was best"
+    assert arena.names("ConfigSources") == []
+    assert not arena.ready().refused
+
+
+BROKEN = [
+    ({"optimisationMethod": "magic"}, "optimisationMethod 'magic' is not known; there are grid, random, tpe"),
+    ({"numberTrials": 0}, "numberTrials 0 is not a number from 1"),
+    ({"testMethod": "Trian"}, "testMethod: Tasks.py has no class Trian. Did you mean Train?"),
+    ({"resultsFilepath": None}, "resultsFilepath is missing, or is no text"),
+    ({"params": [{"name": "batchSize", "type": "list", "vals": [-1]}]}, "batchSize must be positive"),
+    (
+        {"params": [{"name": "x", "type": "float", "min": 2, "max": 1}], "gridLineCount": 2},
+        "x has a min above",
+    ),
+    ({"params": [{"name": "x", "type": "float", "min": 1, "max": 2}]}, "gridLineCount None is not a number"),
+    ({"params": [{"name": "x", "type": "int"}]}, "params[0]: x has the type 'int'; there are float and list"),
+]
+
+
+def test_b_jo_26_what_is_wrong_with_a_search_is_found_before_it_is_queued(arena):
+    for i, (change, _) in enumerate(BROKEN):
+        arena.drop(
+            f"h{i}",
+            "StartHyperparameterOptimization",
+            **{**original(1, 1, 1, 1), "outputDir": f"s{i}", **change},
+        )
+    arena.drop("missing", "StartHyperparameterOptimization", outputDir="missing")
+    refused = arena.ready().refused
+    for i, (_, what) in enumerate(BROKEN):
+        assert any(what in p.what for p in refused[f"h{i}.yaml"]), (what, refused[f"h{i}.yaml"])
+    assert any(
+        "params missing from StartHyperparameterOptimization" in p.what for p in refused["missing.yaml"]
+    )
+
+
+def test_b_jo_26_the_number_of_trials_may_be_left_out_and_a_grid_may_have_one_line(arena):
+    params = [{"name": "batchSize", "type": "float", "min": 3, "max": 9}]
+    config = {**original(1, 1, 1, 1), "params": params, "gridLineCount": 1, "epochs": 0, "modelType": 0}
+    arena.queue("hyper", "StartHyperparameterOptimization", **config)
+    arena.work()
+    assert trials_of(arena) == ["0001,batchSize=3.0"]
+    results = yaml.safe_load((arena.output("hyper") / "results.yaml").read_text())
+    assert results == [{"batchSize": 3.0, "result": 300.0}]
+
+
+def test_b_jo_26_trials_that_end_at_the_same_time_lose_no_result(arena):
+    arena.queue("hyper", "StartHyperparameterOptimization", **original(4, 3, 1, 1), numberTrials=10)
+    workers = [arena.start("--until-idle") for _ in range(3)]
+    for worker in workers:
+        arena.ended(worker)
+    results = yaml.safe_load((arena.output("hyper") / "results.yaml").read_text())
+    assert len(results) == 10
+    assert len(arena.names("Completed")) == 11
+
+
+# -- the steps of opening trials, each cut short ---------------------------------------------------------
+
+
+SEARCH = {
+    "method": "random",
+    "n": 3,
+    "parallel": 2,
+    "metric": "train",
+    "space": {"batchSize": {"int": [1, 99]}},
+}
+
+
+@pytest.mark.parametrize("how", ["after", "ENOSPC"])
+def test_an_advance_that_is_cut_anywhere_opens_each_trial_once(arena, how, monkeypatch):
+    monkeypatch.setattr("job_orchestration.files.durable._fdatasync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    arena.queue("s", "Train", epochs=1, modelType=1, seconds=0, batchSize=1, sweep={"search": SEARCH})
+    order = searches.read(arena.workspace, "s")
+
+    def fresh(n: int):
+        from dataclasses import replace
+
+        return replace(order, name=f"s{n}", base=f"base{n}", search=replace(order.search, n=2))
+
+    def advance(made):
+        with opening.only_one(arena.workspace):
+            opening.recover(arena.workspace)
+            searches.write(arena.workspace, made)
+            searching.Searches(arena.workspace, print).advance_one(made)
+
+    count = len(operations_of(lambda: advance(fresh(0))))
+    assert count > 20
+    for at in range(1, count + 1):
+        made = fresh(at)
+        with suppress(Killed, OSError), failing(at, how):
+            advance(made)
+        advance(made)
+        known = searches.results(arena.workspace, made)
+        assert [r.number for r in known] == [1, 2], f"cut {how} operation {at}"
+        tokens = [n for n in os.listdir(arena.workspace.to_run) if n.startswith(f"s{at},")]
+        assert sorted(tokens) == [f"s{at},0001.yaml", f"s{at},0002.yaml"]
+        assert os.listdir(arena.workspace.opening) == []
