@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 PART ?=
 AGAIN ?=
 VENV := .venv
@@ -19,8 +20,8 @@ help: ## show this list
 demo: $(INSTALLED) ## watch GenePlexus experiments run, be killed and go on (GENEPLEXUS_DATA=DIR for real data)
 	$(BIN)/python demo/run.py
 
-test: $(INSTALLED) $(FIRST)/.installed ## run all quick tests (one of them: make test ARGS="-k name")
-	$(BIN)/python -m pytest -m "not soak and not bench" $(ARGS)
+test: $(INSTALLED) $(FIRST)/.installed ## run all quick tests, two at a time (one of them: make test ARGS="-k name")
+	$(BIN)/python -m pytest -m "not soak and not bench" -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(INSTALLED) ## format, lint, types, floors and sizes
 	$(BIN)/ruff format --check .

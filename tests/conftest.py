@@ -19,6 +19,8 @@ from job_orchestration.rules.writing import to_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from _pytest.terminal import TerminalReporter
+
 ROOT = Path(__file__).parent.parent
 LIMIT = 120.0
 """Seconds after which a process of a test is killed: long enough for a machine that is busy elsewhere."""
@@ -217,3 +219,21 @@ def drop(workspace: Path, repository: Callable[..., Path]) -> Callable[..., Path
         return target
 
     return put
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Shows a line among the figures at the end of the whole run, whichever process runs the test."""
+    return lambda line: record_property("figure", line)
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Print the figures that tests have told."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind)]
+    lines = [
+        line for r in reports if r.when == "call" for name, line in r.user_properties if name == "figure"
+    ]
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.line(str(line))

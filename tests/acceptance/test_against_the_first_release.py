@@ -115,17 +115,16 @@ def of_first(environment: dict[str, str], folder: Path, repository: Path) -> tup
 
 @pytest.mark.timeout(900)
 def test_three_thousand_configs_are_readied_and_run_beside_four_workers(
-    environment, workspace, repository, tmp_path, capsys
+    environment, workspace, repository, tmp_path, tell
 ):
     if not (FIRST / "job_orchestration").is_dir():
         pytest.skip(f"the first release is not in {FIRST.relative_to(TOP)}: make test puts it there")
     folder = repository(TASKS)
     first = of_first(environment, tmp_path, folder)
     ours = of_this(environment, workspace, folder, tmp_path / "workers.log")
-    with capsys.disabled():
-        print("\nCPU milliseconds a config of two tasks: ready, work, both")
-        print(f"  first release, 1 worker: {first[0]:.2f} {first[1]:.2f} {sum(first):.2f}")
-        print(f"  this one, 4 workers:     {ours[0]:.2f} {ours[1]:.2f} {sum(ours):.2f}")
-        print(f"  ratio: {sum(ours) / sum(first):.2f}")
+    tell("CPU milliseconds a config of two tasks: ready, work, both")
+    tell(f"  first release, 1 worker: {first[0]:.2f} {first[1]:.2f} {sum(first):.2f}")
+    tell(f"  this one, 4 workers:     {ours[0]:.2f} {ours[1]:.2f} {sum(ours):.2f}")
+    tell(f"  ratio: {sum(ours) / sum(first):.2f}")
     assert in_folder(workspace / "Failed") == in_folder(workspace / "ConfigSources") == 0
     assert sum(ours) < MOST_OF_FIRST * sum(first)

@@ -67,7 +67,7 @@ def held_out_aurocs(gene_sets, kind, rng, drop, cli, workspace):
 
 
 @pytest.mark.timeout(600)
-def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli, workspace, capsys):
+def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli, workspace, tell):
     terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
     network = (DATA / "NodeOrder__Human__STRING.txt").read_text().split()
     rng = np.random.default_rng(SEED)
@@ -77,11 +77,10 @@ def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli,
     of_chance = [set(rng.choice(network, len(genes), replace=False).tolist()) for genes in of_terms]
     found = held_out_aurocs(of_terms, "terms", rng, drop, cli, workspace)
     guessed = held_out_aurocs(of_chance, "random", rng, drop, cli, workspace)
-    with capsys.disabled():
-        print("\nheld-out AUROC")
-        for term, genes, score in zip(chosen, of_terms, found, strict=True):
-            print(f"  {term} {terms[term]['Name']} ({len(genes)} genes): {score:.3f}")
-        print(f"  mean of terms: {np.mean(found):.3f}")
-        print(f"  random sets: {', '.join(f'{score:.3f}' for score in guessed)}; mean {np.mean(guessed):.3f}")
+    tell("held-out AUROC")
+    for term, genes, score in zip(chosen, of_terms, found, strict=True):
+        tell(f"  {term} {terms[term]['Name']} ({len(genes)} genes): {score:.3f}")
+    tell(f"  mean of terms: {np.mean(found):.3f}")
+    tell(f"  random sets: {', '.join(f'{score:.3f}' for score in guessed)}; mean {np.mean(guessed):.3f}")
     assert np.mean(found) >= 0.75
     assert 0.4 <= np.mean(guessed) <= 0.6
