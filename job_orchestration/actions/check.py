@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from job_orchestration.actions import who_is_told
 from job_orchestration.engine import checks
 from job_orchestration.engine.hosts import Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
@@ -90,6 +91,7 @@ class Check:
         for candidate in found:
             self._choose_run(candidate, claimed)
         self._ask(found)
+        who_is_told.check(found, defaults)
         for candidate in found:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return found

@@ -69,6 +69,14 @@ _FOR = Argument(
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
+_CONFIG = Argument(
+    ("config",), {"metavar": "FILE", "nargs": "?", "help": "the config whose own notify is meant"}
+)
+_TEST = Argument(
+    ("--test",), {"action": "store_true", "help": "send everybody a message, and say how it went"}
+)
+_DELIVER = Argument(("--deliver",), {"action": "store_true", "help": "deliver what waits, now"})
+
 _VERBS: Final = "job_orchestration.cli.verbs"
 
 ACTIONS: Final = (
@@ -123,6 +131,13 @@ ACTIONS: Final = (
         f"{_VERBS}:retry",
         (_RUNS, _JSON),
         ("rereadyFailed",),
+    ),
+    Action(
+        "notify",
+        "who is told of what, and what waits to be told; --test tries it",
+        "notify --test",
+        "job_orchestration.cli.notices:notify",
+        (_CONFIG, _TEST, _DELIVER, _JSON),
     ),
 )
 
