@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import time
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.engine import sweep
+from job_orchestration.engine.pool import program
 from job_orchestration.files import journal, outbox
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.model.news import News, NewsKind
@@ -70,6 +70,7 @@ class Herald:
         self._couriers: set[int] = set()
         self._worked = False
         self._rested = -_REST_EVERY
+        self._stuck: set[tuple[str, int, str | None]] = set()
         self._empty_since: float | None = None
 
     # -- what happened ------------------------------------------------------------------------------------
@@ -82,18 +83,18 @@ class Herald:
         if notifying.NOTIFY in self._defaults or notifying.NOTIFY in values or notifying.CALLBACK in values:
             kind = _kind_of(claim.state, step)
             if kind is not None:
-                self._guarded(lambda: self._tell_run(claim, kind, None))
+                self._guarded(lambda: self._tell_run(claim.run, claim.state, kind))
         return step
 
-    def stuck(self, claim: Claim, reason: str) -> None:
-        """Tell that a run which is held seems to stand still; once for each start of a task.
+    def stuck(self, run: str, reason: str) -> None:
+        """Tell that a run which somebody works on seems to stand still; once for each start of a task.
 
         Args:
-            claim: of the run.
+            run: its name.
             reason: a sentence of what is seen, without its full stop.
         """
         self._look()
-        self._guarded(lambda: self._tell_run(claim, NewsKind.STUCK, reason))
+        self._guarded(lambda: self._tell_stuck(run, reason))
 
     def abandoned(self, since: str, waiting: int) -> None:
         """Tell that runs wait and no worker is alive.
@@ -135,6 +136,7 @@ class Herald:
         now = time.monotonic()
         if now - self._glanced >= _GLANCE_EVERY:
             self._glanced = now
+            self._is_out()  # collects those that have ended
             if now - self._sent >= _COURIER_EVERY and outbox.names(self._workspace):
                 self._guarded(self._send_courier)
 
@@ -178,15 +180,23 @@ class Herald:
     def _recipients(self, own: Mapping[str, Json]) -> tuple[Recipient, ...]:
         return notifying.recipients_of(own, self._defaults)
 
-    def _tell_run(self, claim: Claim, kind: NewsKind, reason: str | None) -> None:
-        state = claim.state
+    def _tell_run(self, run: str, state: RunState, kind: NewsKind, reason: str | None = None) -> None:
         wanting = [r for r in self._recipients(state.values) if r.hears(kind)]
         if state.outcome is Outcome.CANCELLED:  # who cancelled it knows; a program that waits for it does not
             wanting = [r for r in wanting if r.key == notifying.CALLBACK]
         if wanting:
-            self._put(self._news_of(claim.run, claim.run_folder, state, kind, reason), wanting)
+            self._put(self._news_of(run, state, kind, reason), wanting)
 
-    def _news_of(self, run: str, folder: str, state: RunState, kind: NewsKind, reason: str | None) -> News:
+    def _tell_stuck(self, run: str, reason: str) -> None:
+        state = lifecycle.fold(journal.read(self._workspace.run_folder(run)))
+        task = None if state.current is None else state.tasks[state.current]
+        start = run, state.attempt, task.started_at if task else None
+        if start not in self._stuck:
+            self._stuck.add(start)
+            self._tell_run(run, state, NewsKind.STUCK, reason)
+
+    def _news_of(self, run: str, state: RunState, kind: NewsKind, reason: str | None) -> News:
+        folder = self._workspace.run_folder(run)
         ended = kind in notifying.ENDS
         task = None
         if state.tasks:
@@ -275,17 +285,12 @@ class Herald:
         self._is_out()
         if outbox.has_courier(self._workspace):
             return
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        code = (
-            f"import sys; p = {package!r}; p in sys.path or sys.path.append(p); "
-            "from job_orchestration.cli.main import main; sys.exit(main())"
-        )
-        words = ["notify", "--deliver", "--workspace", self._workspace.root]
+        command = program(["notify", "--deliver", "--workspace", self._workspace.root])
         environment = {k: v for k, v in os.environ.items() if k != sweep.MARK}
         nowhere: list[Any] = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
         pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-P", "-c", code, *words],
+            command[0],
+            command,
             environment,
             file_actions=nowhere,
             setpgroup=0,  # Ctrl-C is for the worker

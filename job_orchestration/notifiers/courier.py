@@ -51,12 +51,10 @@ class Delivery:
     Args:
         recipient: who is told.
         news: what.
-        limit: seconds that it may take.
     """
 
-    def __init__(self, recipient: Recipient, news: News, limit: float = LIMIT) -> None:
-        self.limit = limit
-        self.deadline = time.monotonic() + limit
+    def __init__(self, recipient: Recipient, news: News) -> None:
+        self.deadline = time.monotonic() + LIMIT
         self.descriptor, end = os.pipe()
         self._said = b""
         self._secrets = notifying.secrets_of(recipient.target, os.environ)
@@ -90,7 +88,7 @@ class Delivery:
         if said:
             return escaped(notifying.redacted(said, self._secrets))
         if late:
-            return f"it took longer than {self.limit:g} s and was stopped"
+            return f"it took longer than {LIMIT:g} s and was stopped"
         return f"its process ended without a word (status {os.waitstatus_to_exitcode(status)})"
 
 
@@ -118,9 +116,9 @@ def _tell_and_leave(parent: int, recipient: Recipient, news: News, end: int) -> 
         os._exit(code)
 
 
-def deliver_now(recipient: Recipient, news: News, limit: float = LIMIT) -> str | None:
+def deliver_now(recipient: Recipient, news: News) -> str | None:
     """Tell somebody something and wait for it; returns why that failed."""
-    delivery = Delivery(recipient, news, limit)
+    delivery = Delivery(recipient, news)
     while not delivery.ended():
         select.select([delivery.descriptor], [], [], max(delivery.deadline - time.monotonic(), 0))
     return delivery.result()
