@@ -129,7 +129,7 @@ def only_courier(workspace: Workspace) -> Iterator[bool]:
 def has_courier(workspace: Workspace) -> bool:
     """Whether somebody delivers at this moment."""
     with only_courier(workspace) as free:
-        return not free
+        return not free and os.path.isdir(workspace.outbox)
 
 
 def was_told(workspace: Workspace, subject: str, what: str) -> bool:

@@ -54,7 +54,7 @@ class CommandNotifier:
             words,
             input=json.dumps(facts),
             env={**os.environ, **{f"{PREFIX}{k.upper()}": str(v) for k, v in told.items()}},
-            cwd=news.workspace,
+            cwd=news.workspace if os.path.isdir(news.workspace) else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
