@@ -52,7 +52,7 @@ class CommandNotifier:
         told = {k: v for k, v in facts.items() if isinstance(v, (str, int, float))}
         done = subprocess.run(
             words,
-            input=json.dumps(facts),
+            input=f"{json.dumps(facts)}\n",
             env={**os.environ, **{f"{PREFIX}{k.upper()}": str(v) for k, v in told.items()}},
             cwd=news.workspace if os.path.isdir(news.workspace) else None,
             stdout=subprocess.PIPE,
