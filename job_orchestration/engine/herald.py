@@ -68,6 +68,8 @@ class Herald:
         self._glanced = -_GLANCE_EVERY
         self._sent = -_COURIER_EVERY
         self._couriers: set[int] = set()
+        self._owed = False
+        """Whether a courier that is beginning or ending may not see the last message."""
         self._worked = False
         self._rested = -_REST_EVERY
         self._stuck: set[tuple[str, int, str | None]] = set()
@@ -134,18 +136,21 @@ class Herald:
     def glance(self) -> None:
         """Now and then, see to it that somebody delivers what was left."""
         now = time.monotonic()
+        if self._owed:
+            self._guarded(self._send_courier)
         if now - self._glanced >= _GLANCE_EVERY:
             self._glanced = now
             self._is_out()  # collects those that have ended
-            if now - self._sent >= _COURIER_EVERY and outbox.names(self._workspace):
+            if now - self._sent >= _COURIER_EVERY:
                 self._guarded(self._send_courier)
 
     def close(self, *, patient: bool) -> None:
         """End; a patient one waits a little for its courier."""
         deadline = time.monotonic() + _FAREWELL
-        while patient and self._is_out() and time.monotonic() < deadline:
+        while patient and (self._owed or self._is_out()) and time.monotonic() < deadline:
             if not outbox.names(self._workspace):
                 break
+            self.glance()
             time.sleep(0.02)
 
     # -- how it is told -----------------------------------------------------------------------------------
@@ -280,10 +285,14 @@ class Herald:
         return bool(self._couriers)
 
     def _send_courier(self) -> None:
-        """Start the process that delivers, unless one is at it; that one looks again before it ends."""
+        """Start the process that delivers, unless one is at it; that one looks again before it ends.
+
+        Of one that lives without the lock nobody knows whether it will look, so it is seen to later.
+        """
         self._sent = time.monotonic()
-        self._is_out()
-        if outbox.has_courier(self._workspace):
+        busy = outbox.has_courier(self._workspace) or not outbox.names(self._workspace)
+        self._owed = not busy and self._is_out()
+        if busy or self._owed:
             return
         command = program(["notify", "--deliver", "--workspace", self._workspace.root])
         environment = {k: v for k, v in os.environ.items() if k != sweep.MARK}

@@ -153,6 +153,8 @@ class Courier:
         self._say = say
         self._lines: dict[tuple[str, str], _Line] = {}
         self._taken: set[str] = set()
+        self._done: set[str] = set()
+        """The names of what was delivered; who puts the same into the outbox again means the same."""
         self._own: dict[str, Mapping[str, Json]] = {}
         self.counts: Counter[str] = Counter()
         """How many tries were ``delivered``, ``failed``; how many messages were ``dropped``."""
@@ -169,7 +171,7 @@ class Courier:
                     return was_mine
                 was_mine = True
                 self._empty()
-            if not set(outbox.names(self._workspace)) - self._taken:
+            if not self._new():
                 return True
 
     def _empty(self) -> None:
@@ -186,9 +188,15 @@ class Courier:
 
     # -- messages -----------------------------------------------------------------------------------------
 
+    def _new(self) -> list[str]:
+        names = outbox.names(self._workspace)
+        for name in self._done.intersection(names):
+            outbox.remove(os.path.join(self._workspace.outbox, name))
+        return [name for name in names if name not in self._taken]
+
     def _take_in(self) -> None:
         """Sort new messages by whom they are for."""
-        new = [name for name in outbox.names(self._workspace) if name not in self._taken]
+        new = self._new()
         if not new:
             return
         defaults, _ = workspaces.defaults(self._workspace)
@@ -252,6 +260,7 @@ class Courier:
             line.messages.pop(0)
             line.failures = 0
             outbox.remove(message.path)
+            self._done.add(os.path.basename(message.path))
             self.counts["delivered"] += 1
             self._note(message.news, notifying.label_of(line.recipient), "delivered")
             return

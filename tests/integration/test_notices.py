@@ -372,6 +372,18 @@ def test_a_redirection_is_an_error_and_not_a_get_without_a_body(arena):
     assert len(server.posted) == 1
 
 
+def test_many_messages_in_a_moment_start_one_courier_and_all_arrive(arena):
+    ask(arena, {"command": program(arena, KEEPS)})
+    herald = Herald(arena.workspace, "lab3", pytest.fail)
+    recipient = Recipient("workspace", "notify[0]", "command", "")
+    for number in range(20):
+        herald._put(some_news(number), [recipient])
+        assert len(herald._couriers) <= 1
+    eventually(lambda: herald.glance() or not outbox.names(arena.workspace))
+    herald.close(patient=True)
+    assert {n["id"] for n in heard(arena)} == {some_news(number).id for number in range(20)}
+
+
 # -- once for all ------------------------------------------------------------------------------------------
 
 
