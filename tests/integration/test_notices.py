@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -72,18 +73,25 @@ def arena(tmp_path):
 
 
 def couriers(arena):
-    """The processes that deliver for this workspace."""
-    found = []
+    """The processes that deliver for this workspace, the forks of their deliveries included."""
+    found = {}
     for pid in arena.alive():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"--deliver" in words:
-            found.append(pid)
+        with suppress(OSError):
+            if b"--deliver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return found
+
+
+def couriers_of(arena):
+    """The couriers themselves, without their forks."""
+    found = couriers(arena)
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def stop_couriers(arena):
     for pid in couriers(arena):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def ask(arena, *entries, **more):
@@ -268,16 +276,6 @@ def test_what_a_dead_courier_left_is_delivered_by_the_next_workers_one(arena):
     arena.work()
     eventually(lambda: not outbox.names(arena.workspace))
     assert [n["id"] for n in heard(arena)] == [heard(arena)[0]["id"]] * 2, "twice, under one id"
-
-
-def couriers_of(arena):
-    """The couriers themselves, without the deliveries that they forked."""
-    pids = couriers(arena)
-    return [
-        pid
-        for pid in pids
-        if int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]) not in pids
-    ]
 
 
 def test_a_server_that_hangs_holds_up_neither_the_worker_nor_anybody_else(arena):
