@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from job_orchestration.actions import sweeps
+from job_orchestration.actions import sweeps, who_is_told
 from job_orchestration.engine import checks
 from job_orchestration.engine.hosts import Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
@@ -67,6 +67,7 @@ class Check:
         self._pin(found)
         self._choose_runs(found)
         self._ask(found)
+        who_is_told.check(found, defaults)
         for candidate in found:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return found

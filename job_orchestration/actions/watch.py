@@ -13,12 +13,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions.check import Check
 from job_orchestration.actions.ready import Report, ready_drops
 from job_orchestration.engine.arrivals import Arrivals
+from job_orchestration.engine.herald import Herald
+from job_orchestration.engine.lookout import Lookout
 from job_orchestration.engine.queue import Wake
 from job_orchestration.files.intake import Settling, clock_of
 
@@ -110,9 +113,11 @@ class Watch:
         arrivals = Arrivals(self.workspace, self._wake.ring)
         arrivals.start()
         check = Check(self.workspace)
+        lookout = Lookout(self.workspace, Herald(self.workspace, socket.gethostname(), self._say))
         try:
             while not self._stops:
                 self._wake.clear()
+                lookout.look()
                 self._rest(self._look(arrivals, check))
         finally:
             arrivals.stop()

@@ -192,6 +192,13 @@ _EMPTY_TRASH = Argument(
     ("--empty-trash",), {"action": "store_true", "help": "only, and for good: trash that is --older-than"}
 )
 _YES = Argument(("--yes",), {"action": "store_true", "help": "do it"})
+_CONFIG = Argument(
+    ("config",), {"metavar": "FILE", "nargs": "?", "help": "the config whose own notify is meant"}
+)
+_TEST = Argument(
+    ("--test",), {"action": "store_true", "help": "send everybody a message, and say how it went"}
+)
+_DELIVER = Argument(("--deliver",), {"action": "store_true", "help": "deliver what waits, now"})
 
 _VERBS: Final = "job_orchestration.cli.verbs"
 _KEEPING: Final = "job_orchestration.cli.keeping"
@@ -302,6 +309,13 @@ ACTIONS: Final = (
         f"{_KEEPING}:schema",
         (_OF_DEFAULTS, _JSON),
         reads=True,
+    ),
+    Action(
+        "notify",
+        "who is told of what, and what waits to be told; --test tries it",
+        "notify --test",
+        "job_orchestration.cli.notices:notify",
+        (_CONFIG, _TEST, _DELIVER, _JSON),
     ),
 )
 

@@ -214,7 +214,7 @@ class Hosts:
     def _sweep(self) -> None:
         """End the orphans of dead hosts, which a worker inherits; others may have children of their own."""
         if sweep.is_subreaper():
-            sweep.kill_descendants(spare={h.pid for h in self._warm.values()})
+            sweep.kill_descendants(spare={h.pid for h in self._warm.values()} | sweep.lasting)
 
     def close(self) -> None:
         """End all of them."""

@@ -187,12 +187,22 @@ def stop_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
-    """This program, wherever the package lies, with the supervisor's death as a signal to end."""
+def program(arguments: Sequence[str], before: str = "") -> list[str]:
+    """The command line of this program, wherever the package lies.
+
+    Args:
+        arguments: its words.
+        before: statements that it executes first.
+    """
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = (
-        f"import sys; p = {package!r}; p in sys.path or sys.path.append(p); "
-        f"from job_orchestration.engine.pool import stop_with_parent; stop_with_parent({os.getpid()}); "
+        f"import sys; p = {package!r}; p in sys.path or sys.path.append(p); {before}"
         "import runpy; runpy.run_module('job_orchestration', run_name='__main__', alter_sys=True)"
     )
     return [sys.executable, "-P", "-c", code, *arguments]
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    """This program, with the supervisor's death as a signal to end."""
+    stop = "from job_orchestration.engine.pool import stop_with_parent"
+    return program(arguments, f"{stop}; stop_with_parent({os.getpid()}); ")

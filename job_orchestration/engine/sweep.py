@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MARK: Final = "JOB_ORCHESTRATION_RUN"
 """The variable that names a run and its attempt, as ``RUN#ATTEMPT``."""
 
+lasting: Final[set[int]] = set()
+"""Children of a worker that belong to no run, so that nobody sweeps them away with one."""
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37

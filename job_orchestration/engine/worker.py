@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
 from job_orchestration.engine import pulse, searching, sweep
+from job_orchestration.engine.herald import Herald
 from job_orchestration.engine.hosts import Host, Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
 from job_orchestration.engine.page import Verdict
@@ -92,6 +93,7 @@ class Worker:
         self._hosts = Hosts(workspace, lambda: self._urgency(0) > 0)
         self._code = CodeStore(Path(workspace.misc))
         self._pulse = Pulse(workspace, self.name, self.host_name, os.getpid())
+        self._herald = Herald(workspace, self.host_name, say)
         self._stops = 0
         self._over_at = None if orders.seconds is None else time.monotonic() + orders.seconds
         self._wake = Wake()
@@ -124,16 +126,19 @@ class Worker:
                 found = queue.next()
                 if found is not None:
                     self._try(found, queue)
-                elif self._searches.advance_idly():
+                    continue
+                if self._searches.advance_idly():
                     self._rest(searching.SOON)
-                elif self.orders.until_idle and queue.is_empty() and not self._searches.advance():
+                    continue
+                self._herald.at_rest(queue.is_empty, leaving=self.orders.until_idle)
+                if self.orders.until_idle and queue.is_empty() and not self._searches.advance():
                     break
-                else:
-                    self._rest(queue.look_again_in())
+                self._rest(queue.look_again_in())
         finally:
             queue.close()
             self._hosts.close()
             self._pulse.end()
+            self._herald.close(patient=not self.was_stopped)
         return self.failed
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -227,7 +232,7 @@ class Worker:
         settings = checking.settings_of(claim.state.values)
         self._pulse.busy(claim)
         while True:
-            match lifecycle.next_step(claim.state, settings, datetime.now(UTC)):
+            match self._herald.tell(claim, lifecycle.next_step(claim.state, settings, datetime.now(UTC))):
                 case lifecycle.Go(index):
                     if self._urgency(settings.grace_time):
                         self._hand_back(claim, "the worker stops", None)
@@ -334,6 +339,7 @@ class Worker:
                 host.stop(Outcome.LOST, 0.0)
             if self._pulse.busy(claim, host.page):
                 views.write_status(claim.run_folder, claim.refold())
+                self._herald.glance()
 
     def _ended(self, claim: Claim, end: Message) -> bool:
         """Take the journal over from the child and write down what it could not say itself."""

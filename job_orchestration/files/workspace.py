@@ -56,6 +56,11 @@ class Workspace:
         return os.path.join(self.misc, "workers")
 
     @property
+    def outbox(self) -> str:
+        """News that is still to be told."""
+        return os.path.join(self.misc, "outbox")
+
+    @property
     def folders(self) -> Mapping[Place, str]:
         """The folders that hold tokens, by what lying there means."""
         return {

@@ -43,6 +43,10 @@ class HostError(OrchestrationError):
     """The process that imports the tasks could not be started."""
 
 
+class NotifierError(OrchestrationError):
+    """Somebody could not be told, or never can be in the way that was asked for."""
+
+
 class ClaimLostError(OrchestrationError):
     """Another holder has the run now: stop at once and write nothing more for it."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from job_orchestration.model.config import Config
 from job_orchestration.model.problem import Problem, Severity, quoted
 from job_orchestration.model.task import TaskSpec
+from job_orchestration.rules import notifying
 from job_orchestration.rules.naming import Fault, fault_of_id, fault_of_method, render_output_dir
 from job_orchestration.rules.reading import Node, capped, plain, read
 from job_orchestration.rules.settings import RULES, parse_duration, parse_size, settings_of, shown
@@ -110,7 +111,8 @@ class _Check:
         own = plain(root)
         assert isinstance(own, dict), "a root is a mapping"
         self.own = own
-        self.values: dict[str, Json] = {**own, **{key: defaults[key] for key in defaults if key not in own}}
+        kept = [key for key in defaults if key not in own and key != notifying.NOTIFY]
+        self.values: dict[str, Json] = {**own, **{key: defaults[key] for key in kept}}
 
     def run(self) -> Checked:
         self._warn_of_slips()
@@ -120,6 +122,7 @@ class _Check:
         output_dir = self._output_dir()
         for key in RULES:
             self._setting(key, self.values.get(key), key)
+        self._who_is_told()
         tasks = self._tasks(path_to_tasks)
         problems = tuple(capped(self.problems))
         config = None
@@ -176,6 +179,12 @@ class _Check:
                 return template
             self._note("outputDir", *fault)
         return ""
+
+    def _who_is_told(self) -> None:
+        own = notifying.NOTIFY in self.own
+        told = self.values if own else {**self.values, notifying.NOTIFY: self.defaults.get(notifying.NOTIFY)}
+        for key, fault in notifying.faults_of(told, notifying.CONFIG if own else notifying.WORKSPACE):
+            self._note(key, *fault)
 
     def _old_names(self) -> None:
         if OLD_PATH_TO_TASKS not in self.values:

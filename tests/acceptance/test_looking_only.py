@@ -35,7 +35,7 @@ LOOKS = {
 ALSO = [["gc", "--keep", "last:0", "--json"], ["gc", "failed"], ["gc", "--empty-trash", "--older-than", "1s"]]
 ALSO += [["restore"], ["restore", "--json"]]
 """How verbs that change things are called when they only look."""
-CHANGES = {"init", "ready", "check", "work", "watch", "up", "retry", "gc", "restore"}
+CHANGES = {"init", "ready", "check", "work", "watch", "up", "retry", "gc", "restore", "notify"}
 
 DRIVER = """
 import json, sys

@@ -1,0 +1,61 @@
+"""The lookout: notices that runs wait while no worker is alive. Kept by `watch`, and so by `up`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.files import history, journal, token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from job_orchestration.engine.herald import Herald
+    from job_orchestration.files.workspace import Workspace
+
+EVERY: Final = 60.0
+"""Seconds between two looks."""
+AFTER: Final = 600.0
+"""Seconds without a living worker after which runs that wait are stuck: workers may be on their way."""
+
+
+class Lookout:
+    """One lookout.
+
+    Args:
+        workspace: what is looked at.
+        herald: tells what is seen.
+        clock: seconds, from any beginning.
+    """
+
+    def __init__(
+        self, workspace: Workspace, herald: Herald, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._workspace = workspace
+        self._herald = herald
+        self._clock = clock
+        self._next = 0.0
+        self._since: tuple[float, str] | None = None
+        self._told = False
+
+    def look(self) -> None:
+        """Look if it is time; what is seen is told once, until a worker is alive or nothing waits."""
+        self._herald.glance()
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + EVERY
+        waiting = self._waiting()
+        if not waiting or history.living_workers(self._workspace):
+            self._since, self._told = None, False
+            return
+        if self._since is None:
+            self._since = now, journal.now()
+        if not self._told and now - self._since[0] >= AFTER:
+            self._told = True
+            self._herald.abandoned(self._since[1], waiting)
+
+    def _waiting(self) -> int:
+        """Runs that a worker would take up: what is held, or waits for its time, wants none."""
+        idle = [t for t in token.scan(self._workspace.to_run) if not (t.name.held or t.name.not_before)]
+        return len(idle) + len(token.scan(self._workspace.running))
