@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions.check import Candidate, Check, drops_in
-from job_orchestration.files import intake, journal, opening, provenance, token, trash
+from job_orchestration.files import intake, journal, opening, provenance, token, trash, upkeep
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
+from job_orchestration.model.run import Place
 from job_orchestration.rules import naming, writing
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def ready(workspace: Workspace) -> Report:
             report.unsettled = more.unsettled
     finally:
         check.close()
+    upkeep.Upkeep(workspace)()
     for filename in report.unsettled:
         report.notes.append(f"{filename} is still being written; it is left for the next time")
     return report
@@ -116,6 +118,7 @@ def _ready_batch(
         openings.append(_opening(candidate, taken))
         fine.append(candidate)
     targets = opening.open_runs(workspace, openings)
+    upkeep.note(workspace, "ready", Place.TO_RUN, targets)
     for candidate, target in zip(fine, targets, strict=True):
         queued = Queued(
             candidate.drop.filename, candidate.run, os.path.basename(target), tuple(candidate.problems)

@@ -21,6 +21,7 @@ from job_orchestration.actions.ready import Report, ready_drops
 from job_orchestration.engine.arrivals import Arrivals
 from job_orchestration.engine.queue import Wake
 from job_orchestration.files.intake import Settling, clock_of
+from job_orchestration.files.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,7 @@ class Watch:
         self._wake = Wake()
         self._settling = Settling(time.monotonic, REST)
         self._refusals = Refusals()
+        self._upkeep = Upkeep(workspace)
         self._skipped: set[str] = set()
         self._now = 0.0
         self._stops = 0
@@ -145,6 +147,8 @@ class Watch:
         report.unsettled = [name for name in report.unsettled if name not in self._skipped]
         if report.queued or report.refused or report.notes:
             self._tell(report)
+        else:
+            self._upkeep()  # when there is time
         return UNSETTLED_EVERY if report.unsettled else SCAN_EVERY
 
     def _at_rest(self, name: str, status: os.stat_result) -> bool:

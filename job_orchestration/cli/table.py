@@ -68,6 +68,8 @@ _FOR = Argument(
     {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "be gone after this time, such as 4h"},
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
+_ALL = Argument(("--all",), {"action": "store_true", "help": "show every run, however many there are"})
+_WATCH = Argument(("--watch",), {"action": "store_true", "help": "look again and again until Ctrl-C"})
 
 _VERBS: Final = "job_orchestration.cli.verbs"
 
@@ -100,13 +102,19 @@ ACTIONS: Final = (
         f"{_VERBS}:up",
         (_WORKERS, _UNTIL_IDLE),
     ),
-    Action("status", "who is where, how long still", "status --json", f"{_VERBS}:status", (_JSON,)),
+    Action(
+        "status",
+        "who is where, how long still",
+        "status --watch",
+        f"{_VERBS}:status",
+        (_JSON, _ALL, _WATCH),
+    ),
     Action(
         "progressReport",
         "the same, under the lines of the first Job Orchestration",
         "progressReport",
         f"{_VERBS}:progress_report",
-        (_JSON,),
+        (_JSON, _ALL),
     ),
     Action("logs", "a run's log; -f follows it", "logs -f a.yaml", f"{_VERBS}:logs", (_RUN, _FOLLOW, _JSON)),
     Action(
