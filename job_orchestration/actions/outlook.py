@@ -9,17 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.model.run import Place
-from job_orchestration.rules import queueing
-from job_orchestration.rules.forecasting import Past, Present
 from job_orchestration.rules.naming import TokenName
-from job_orchestration.rules.queueing import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from job_orchestration.files.history import RunRecord
     from job_orchestration.model.summary import RunSummary
-    from job_orchestration.rules.forecasting import Span, Work
+    from job_orchestration.rules.forecasting import Past, Present, Span, Work
 
 _TO_COME: Final = frozenset({Place.TO_RUN, Place.RUNNING, Place.INTERRUPTED})
 _FARTHEST: Final = timedelta(days=365_000)
@@ -59,7 +56,8 @@ class Outlook:
 
     def __init__(self, records: Sequence[RunRecord], now: datetime, living: Collection[str] = ()) -> None:
         self.now = now
-        self._past = Past(_latest_first(records))
+        self._past: Past | None = None
+        self._records = records
         self._workers = len({*living, *(r.held_by for r in records if r.held_by is not None)})
         self._works: dict[str, Work | None] = {}
         self._ends: dict[str, Span] = {}
@@ -70,7 +68,7 @@ class Outlook:
         if record.place not in _TO_COME or record.summary is None:
             return None
         if record.path not in self._works:
-            self._works[record.path] = self._past.works(record.summary, present_of(record, self.now))
+            self._works[record.path] = self._known().works(record.summary, present_of(record, self.now))
         return self._works[record.path]
 
     def end(self, record: RunRecord) -> Span | None:
@@ -79,11 +77,19 @@ class Outlook:
 
     def usual(self, method: str) -> float | None:
         """The median duration of a method."""
-        return self._past.usual(method)
+        return self._known().usual(method)
 
     def at(self, seconds: float | None) -> str | None:
         """A moment that is so far ahead."""
         return moment(self.now, seconds)
+
+    def _known(self) -> Past:
+        """What tasks took; looked for when somebody asks, and then once."""
+        if self._past is None:
+            from job_orchestration.rules.forecasting import Past
+
+            self._past = Past(_latest_first(self._records))
+        return self._past
 
     def _play(self, records: Sequence[RunRecord]) -> Forecast:
         works = [(record, self.work(record)) for record in records if not is_held(record)]
@@ -91,6 +97,8 @@ class Outlook:
         unknown = len(works) - len(known)
         if not known:
             return Forecast(self._workers, len(works), unknown, *(None,) * 6)
+        from job_orchestration.rules import queueing
+
         total = queueing.total([work for _, work in known])
         running = [(r, w) for r, w in known if r.held_by is not None]
         waiting = [(r, w) for r, w in known if r.held_by is None and r.place is not Place.RUNNING]
@@ -98,7 +106,7 @@ class Outlook:
         waiting.sort(key=lambda found: (found[0].place is Place.TO_RUN, _readied_at(found[0])))
         whole = None
         if self._workers:
-            queue = [Waiting(w, _delay(r, self.now)) for r, w in waiting]
+            queue = [queueing.Waiting(w, _delay(r, self.now)) for r, w in waiting]
             played = queueing.play([w for _, w in running], queue, self._workers)
             ends = zip((*running, *waiting), (*played.running, *played.waiting), strict=True)
             self._ends = {record.path: end for (record, _), end in ends}
@@ -130,6 +138,8 @@ def present_of(record: RunRecord, now: datetime) -> Present | None:
     if summary is None or record.place is not Place.RUNNING or summary.since is None:
         return None
     told_at = record.beat.at if record.beat else None
+    from job_orchestration.rules.forecasting import Present
+
     return Present(seconds_since(summary.since, now), fraction_of(record), seconds_since(told_at, now))
 
 

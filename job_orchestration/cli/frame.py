@@ -54,9 +54,10 @@ def ascii_only(line: Line) -> Line:
 
 
 def _foot(frame: Frame, width: int) -> Iterator[str]:
-    workers = f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
-    state = "stopping" if frame.stopping else "Ctrl-C ends"
-    said = [times.forecast(frame.overview.forecast), f"{workers}; {state}"]
+    forecast = frame.overview.forecast
+    told = forecast.eta_s is not None or not frame.workers  # the forecast says with how many
+    workers = "" if told else f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
+    said = [times.forecast(forecast), workers, "stopping" if frame.stopping else "Ctrl-C ends"]
     yield from textwrap.wrap("; ".join(filter(None, said)), width)
 
 

@@ -76,6 +76,7 @@ class LiveView:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
         self._console.show_cursor(show=True)
 
     def say(self, line: str) -> None:
@@ -115,7 +116,8 @@ class LiveView:
 
     def _erase(self) -> None:
         up, erase = (ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)
-        self._console.control(Control(ControlType.CARRIAGE_RETURN, *(up, erase) * len(self._drawn)))
+        codes = (up, erase) * len(self._drawn)
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, erase, *codes))  # "^C" may stand there
         self._drawn = []
 
     def _draw(self, made: list[Line]) -> None:
