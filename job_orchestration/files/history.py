@@ -72,7 +72,7 @@ class RunRecord:
     def state(self) -> RunState | None:
         """The fold of its journal, which is read now if a digest was there; `None`: no run, or not yet."""
         if self.folded is None and self.output is not None:
-            return lifecycle.fold(journal.read(self.output))
+            object.__setattr__(self, "folded", lifecycle.fold(journal.read(self.output)))
         return self.folded
 
     @property
