@@ -68,6 +68,8 @@ def _body(frame: Frame, width: int, room: int) -> Iterator[Line]:
     logs = room >= 1 + 2 * len(rows) + 1
     most = room - 1 if logs or room - 1 >= len(rows) else room - 2
     shown = rows if logs else rows[:most]
+    if not shown:
+        return
     texts = [_cells(entry) for entry, _ in shown]
     table = _fitted([dict(zip(COLUMNS, COLUMNS, strict=True)) | {"percent": "", "bar": ""}, *texts], width)
     yield Line(table[0], "bold")

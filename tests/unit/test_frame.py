@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -85,6 +85,8 @@ def test_with_little_height_logs_go_first_and_then_runs_and_it_is_said() -> None
     assert texts(frame(*rows), 100, 2) == ["9 running, 3 completed"]
 
 
+@settings(max_examples=60, deadline=None)
+@example([("", "", None), ("", "", None)], 1, 41)
 @given(
     st.lists(
         st.tuples(st.text(max_size=60), st.text(max_size=90), st.one_of(st.none(), st.floats(0, 1))),
