@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesets import GeneSet, of_terms, planted
-from workers import Hunter, Killed, Workers, events, work_off
+from workers import Hunter, Killed, View, Workers, events, work_off
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,7 +187,8 @@ def run(stage: Stage, runs: list[str]) -> None:
         Workers(command, stage.environment, log) as workers,
     ):
         hunter = Hunter(stage.workspace, runs, workers)
-        killed = work_off(workers, hunter, lambda: stage.data("status"), runs)
+        view = View(stage.command("status", "--watch"), stage.environment)
+        killed = work_off(workers, hunter, view, lambda: stage.data("status"), runs)
         if killed is None:
             raise SystemExit("No worker could be caught in the middle of a run. Run the demo again.")
         names = {e["attempt"]: workers.number(e["worker"]) for e in _claims(stage, killed.run)}

@@ -22,6 +22,8 @@ LIMIT = 900.0
 _LOOK = 0.4
 """Seconds between two looks at the workspace."""
 _HUNT = 0.001
+_LAST_LOOK = 1.5
+"""Seconds after which the live view has looked once more."""
 _WIDTH = 12
 
 
@@ -125,32 +127,48 @@ def events(folder: Path) -> Iterator[dict[str, Any]]:
             yield {**event, "attempt": int(file.stem)}
 
 
-class Live:
-    """A small table that is drawn anew on a terminal, and printed when it has changed elsewhere."""
+class View:
+    """What is shown while the workers work: on a terminal the live view, elsewhere lines that have changed.
 
-    def __init__(self) -> None:
+    The live view is `status --watch` in a process of its own, which ends for every word that is said.
+    """
+
+    def __init__(self, watch: list[str], environment: dict[str, str]) -> None:
+        self._watch = watch
+        self._environment = environment
+        self._live = sys.stdout.isatty()
+        self._process: subprocess.Popen[bytes] | None = None
         self._lines: list[str] = []
 
     def show(self, lines: list[str]) -> None:
-        """Show these lines in the place of the last ones."""
-        if sys.stdout.isatty():
-            back = f"\x1b[{len(self._lines)}F\x1b[J" if self._lines else ""
-            print(back + "\n".join(lines), flush=True)
+        """Show the present; where there is no live view, by these lines."""
+        if self._live:
+            if self._process is None:
+                self._process = subprocess.Popen(self._watch, env=self._environment)
         elif lines != self._lines:
             print("\n".join(line for line in lines if line not in self._lines), flush=True)
         self._lines = lines
 
     def say(self, text: str) -> None:
         """Print something that stays."""
+        self.end()
         self._lines = []
         print(text, flush=True)
 
+    def end(self) -> None:
+        """End the live view; its last frame stays."""
+        if self._process is not None:
+            time.sleep(_LAST_LOOK)
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
 
 def work_off(
-    workers: Workers, hunter: Hunter, look: Callable[[], dict[str, Any]], runs: list[str]
+    workers: Workers, hunter: Hunter, view: View, look: Callable[[], dict[str, Any]], runs: list[str]
 ) -> Killed | None:
     """Show how two workers work until nothing is left; a third takes the place of one that was killed."""
-    live, told, deadline = Live(), None, time.monotonic() + LIMIT
+    told, deadline = None, time.monotonic() + LIMIT
     workers.start()
     workers.start()
     hunter.start()
@@ -159,18 +177,19 @@ def work_off(
             if time.monotonic() > deadline:
                 message = f"The runs did not end within {LIMIT:.0f} s. Look into workers.log."
                 raise SystemExit(message)
-            live.show(_lines(look(), workers, runs))
+            view.show(_lines(look(), workers, runs))
             if hunter.killed is not told:
                 told = hunter.killed
                 assert told is not None
                 where = "in the middle of" if told.inside else "just after"
-                live.say(
+                view.say(
                     f"  ** kill -9: worker {told.worker} is dead, {where} RunGenePlexus of demo/{told.run}"
                 )
-                live.say(f"  ** worker {workers.start()} is started in its place")
+                view.say(f"  ** worker {workers.start()} is started in its place")
             time.sleep(_LOOK)
-        live.show(_lines(look(), workers, runs))
+        view.show(_lines(look(), workers, runs))
     finally:
+        view.end()
         hunter.over = True
         hunter.join()
     return hunter.killed

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.actions import sweeps
 from job_orchestration.actions.check import Check, drops_in
 from job_orchestration.engine.searching import Searches
-from job_orchestration.files import intake, journal, opening, provenance, searches, token, trash
+from job_orchestration.files import intake, journal, opening, provenance, searches, token, trash, upkeep
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
+from job_orchestration.model.run import Place
 from job_orchestration.rules import naming, trials, writing
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def ready(workspace: Workspace) -> Report:
             report.unsettled = more.unsettled
     finally:
         check.close()
+    upkeep.Upkeep(workspace)()
     for filename in report.unsettled:
         report.notes.append(f"{filename} is still being written; it is left for the next time")
     return report
@@ -169,6 +171,7 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
 def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:
     openings = [_opening(candidate, taken) for candidate in candidates]
     targets = opening.open_runs(workspace, openings)
+    upkeep.note(workspace, "ready", Place.TO_RUN, targets)
     for candidate, target in zip(candidates, targets, strict=True):
         queued = Queued(
             candidate.drop.filename,

@@ -164,8 +164,8 @@ def _words_for(record: RunRecord) -> set[str]:
     name = TokenName.parse(os.path.basename(record.path))
     if name is not None and name.held:
         words.add(HELD)
-    if record.state is not None and record.state.outcome is not None:
-        words.add(str(record.state.outcome))
+    if record.summary is not None and record.summary.outcome is not None:
+        words.add(record.summary.outcome)
     return words
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import selection
+from job_orchestration.actions.outlook import Outlook
 from job_orchestration.actions.status import Entry, entry
-from job_orchestration.files.history import History
+from job_orchestration.files.history import History, living_workers
 from job_orchestration.files.opening import PROVENANCE
-from job_orchestration.rules import forecasting
 
 if TYPE_CHECKING:
     from job_orchestration.files.workspace import Workspace
@@ -49,11 +49,12 @@ def show(workspace: Workspace, name: str) -> Shown:
     """
     records = History(workspace).records()
     record = selection.one(records, name)
-    usual = forecasting.usual_durations(r.state for r in records if r.state is not None)
+    ahead = Outlook(records, datetime.now(UTC), [beat.worker for beat in living_workers(workspace)])
+    state = record.state
     folder = workspace.run_folder(record.run) if record.run else None
     return Shown(
-        entry(record, usual, datetime.now(UTC)),
-        record.state.tasks if record.state else (),
+        entry(record, ahead),
+        state.tasks if state else (),
         _provenance(folder) if folder else None,
         folder,
         _files(folder) if folder else (),

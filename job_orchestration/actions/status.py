@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from job_orchestration.actions import selection
-from job_orchestration.files.history import History
-from job_orchestration.model.run import Place, Status, TaskStatus
-from job_orchestration.rules import forecasting
+from job_orchestration.actions import outlook, selection
+from job_orchestration.actions.outlook import Forecast, Outlook
+from job_orchestration.files.history import History, living_workers
+from job_orchestration.model.run import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
-    from job_orchestration.model.run import RunState
+    from job_orchestration.model.summary import RunSummary
+    from job_orchestration.rules.forecasting import Span
 
 _ORDER: Final = (
     Place.RUNNING,
@@ -29,10 +31,14 @@ _ORDER: Final = (
     Place.COMPLETED,
 )
 """What a person wants to see first."""
+_RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
+_SILENT_AFTER: Final = 5
+"""How many times as long as its task usually takes a run may be quiet until that is pointed out."""
+_SILENT_AT_LEAST: Final = 60.0
+"""Seconds of quiet that nobody needs to hear of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A config or a run in one line. `None`: there is no such thing, or nobody knows."""
 
     run: str | None
@@ -58,15 +64,44 @@ class Entry:
     progress: float | None
     """How far the running task is, from 0 to 1, when it tells."""
     eta_s: float | None
-    """Seconds of work left, the waiting for a worker not counted."""
+    """Seconds of work left, the waiting for a worker not counted; less with a chance of one half."""
     outcome: str | None
     held_by: str | None
     """The worker that holds the run now."""
     error: str | None
+    eta_p90_s: float | None
+    """The same with a chance of nine in ten, and so below."""
+    eta_at: str | None
+    """When the run will have ended, the waiting for one of the living workers included: UTC, ISO 8601."""
+    eta_p90_at: str | None
+    note: str | None
+    """``silent held delayed lost``: what a person should know; the last when nobody knows of its worker."""
 
     def as_json(self) -> dict[str, Any]:
         """The entry as ``status --json`` shows it."""
-        return {**asdict(self), "place": str(self.place)}
+        return {**self._asdict(), "place": self.place.value}
+
+
+class Entries(Sequence[Entry]):
+    """Entries that are made when they are looked at: of a hundred thousand, a person sees a few."""
+
+    def __init__(self, records: Sequence[RunRecord], make: Callable[[RunRecord], Entry]) -> None:
+        self.records = records
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, at: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Entry, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> Entry | tuple[Entry, ...]:
+        if isinstance(at, slice):
+            return tuple(map(self._make, self.records[at]))
+        return self._make(self.records[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +110,16 @@ class Overview:
 
     counts: Mapping[Place, int]
     """How many configs are in each place; every place has its number."""
-    runs: tuple[Entry, ...]
+    runs: Sequence[Entry]
     """What runs comes first, what has completed last; each group in the order in which it was readied."""
+    forecast: Forecast
+    """When all that waits or runs will have ended."""
 
     def as_json(self) -> dict[str, Any]:
         """The overview as ``status --json`` shows it."""
         return {
             "counts": {str(place): n for place, n in self.counts.items()},
+            "forecast": asdict(self.forecast),
             "runs": [e.as_json() for e in self.runs],
         }
 
@@ -100,79 +138,100 @@ def status(
         UsageError: when the choice names what is not there.
     """
     records = (history or History(workspace)).records()
-    return overview(records, datetime.now(UTC), selection.chosen(workspace, records, choice))
+    living = [beat.worker for beat in living_workers(workspace)]
+    return overview(records, datetime.now(UTC), living, selection.chosen(workspace, records, choice))
 
 
 def overview(
-    records: Sequence[RunRecord], now: datetime, shown: Sequence[RunRecord] | None = None
+    records: Sequence[RunRecord],
+    now: datetime,
+    living: Collection[str] = (),
+    shown: Sequence[RunRecord] | None = None,
 ) -> Overview:
-    """What was found, in the words of ``status``; all of it, or what of it is to be shown."""
+    """What was found, in the words of ``status``.
+
+    Args:
+        records: what was found; the time left is that of all of it.
+        now: the present.
+        living: the names of the workers that are known to live.
+        shown: what of it is shown and counted; all of it when `None`.
+    """
     shown = records if shown is None else shown
-    usual = forecasting.usual_durations(r.state for r in records if r.state is not None)
+    ahead = Outlook(records, now, living)
     counts = Counter(r.place for r in shown)
-    runs = [entry(record, usual, now) for record in shown]
-    runs.sort(key=lambda e: (_ORDER.index(e.place), e.readied_at or "", e.run or e.config))
-    return Overview({place: counts[place] for place in Place}, tuple(runs))
+    ordered = sorted(shown, key=_place_in_list)
+    return Overview(
+        {place: counts[place] for place in Place},
+        Entries(ordered, lambda record: entry(record, ahead)),
+        ahead.forecast,
+    )
 
 
-def entry(record: RunRecord, usual: Mapping[str, float], now: datetime) -> Entry:
+def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
+    summary = record.summary
+    return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
+
+
+def entry(record: RunRecord, ahead: Outlook) -> Entry:
     """One run in the words of ``status``."""
-    state = record.state
-    current = state.current if state else None
-    task = state.tasks[current] if state and current is not None else None
-    fraction = _fraction(record, task.id) if task and task.status is TaskStatus.RUNNING else None
+    summary = record.summary
+    work = ahead.work(record)
+    left: Span | None = work.span if work else None
+    end = ahead.end(record)
     return Entry(
         run=record.run,
         config=record.config,
         place=record.place,
-        status=state.status.name if state else None,
-        task=task.id if task else None,
-        task_index=current,
-        task_count=len(state.tasks) if state else None,
-        attempt=(state.attempt or None) if state else None,
-        worker=record.held_by or (state.worker if state else None),
-        commit=state.code.commit if state and state.code else None,
-        readied_at=state.readied_at if state else None,
-        started_at=state.started_at if state else None,
-        ended_at=state.ended_at if state else None,
-        elapsed_s=_elapsed(record, now),
-        progress=fraction,
-        eta_s=_time_left(record, usual, now, fraction),
-        outcome=state.outcome.value if state and state.outcome else None,
+        status=summary.status if summary else None,
+        task=summary.task if summary else None,
+        task_index=summary.task_index if summary else None,
+        task_count=summary.task_count if summary else None,
+        attempt=(summary.attempt or None) if summary else None,
+        worker=record.held_by or (summary.worker if summary else None),
+        commit=summary.commit if summary else None,
+        readied_at=summary.readied_at if summary else None,
+        started_at=summary.started_at if summary else None,
+        ended_at=summary.ended_at if summary else None,
+        elapsed_s=_elapsed(record, summary, ahead.now),
+        progress=outlook.fraction_of(record),
+        eta_s=outlook.rounded(left.p50) if left else None,
+        outcome=summary.outcome if summary else None,
         held_by=record.held_by,
-        error=record.error or (_error(state) if state else None),
+        error=record.error or (summary.error if summary else None),
+        eta_p90_s=outlook.rounded(left.p90) if left else None,
+        eta_at=ahead.at(end.p50) if end else None,
+        eta_p90_at=ahead.at(end.p90) if end else None,
+        note=_note(record, summary, ahead),
     )
 
 
-def _fraction(record: RunRecord, task: str) -> float | None:
-    beat = record.beat
-    if beat is None or beat.task != task or beat.done is None or not beat.total:
+def _elapsed(record: RunRecord, summary: RunSummary | None, now: datetime) -> float | None:
+    if summary is None or summary.started_at is None:
         return None
-    return round(min(max(beat.done / beat.total, 0.0), 1.0), 4)
-
-
-def _elapsed(record: RunRecord, now: datetime) -> float | None:
-    state = record.state
-    if state is None or state.started_at is None:
+    if summary.ended_at is not None:
+        return summary.elapsed_s
+    if record.place is not Place.RUNNING:
         return None
-    began = datetime.fromisoformat(state.started_at)
-    if state.ended_at is not None:
-        until = datetime.fromisoformat(state.ended_at)
-    elif record.place is Place.RUNNING:
-        until = now
-    else:
+    return round(max((now - datetime.fromisoformat(summary.started_at)).total_seconds(), 0.0), 3)
+
+
+def _note(record: RunRecord, summary: RunSummary | None, ahead: Outlook) -> str | None:
+    if record.place is Place.TO_RUN:
+        if outlook.is_held(record):
+            return "held"
+        return "delayed" if outlook.not_before(record) else None
+    if record.place is not Place.RUNNING or summary is None:
         return None
-    return round(max((until - began).total_seconds(), 0.0), 3)  # a clock may have been set back since
+    if record.held_by is None:
+        return "lost"
+    return "silent" if _is_silent(record, summary, ahead) else None
 
 
-def _time_left(
-    record: RunRecord, usual: Mapping[str, float], now: datetime, fraction: float | None
-) -> float | None:
-    if record.state is None or record.place in {Place.COMPLETED, Place.FAILED}:
-        return None
-    present = now if record.place is Place.RUNNING else None
-    return forecasting.time_left(record.state, usual, present, fraction)
-
-
-def _error(state: RunState) -> str | None:
-    return state.error or (state.reason if state.status is Status.FAILED else None)
+def _is_silent(record: RunRecord, summary: RunSummary, ahead: Outlook) -> bool:
+    """Whether neither its log nor its progress told anything for much longer than its task usually takes."""
+    if summary.since is None or summary.task_index is None or not summary.text:
+        return False
+    usual = ahead.usual(summary.tasks[summary.task_index].method)
+    signs = [summary.since, record.logged_at, record.beat.moved_at if record.beat else None]
+    quiet = min(outlook.seconds_since(sign, ahead.now) for sign in signs if sign is not None)
+    return usual is not None and quiet > max(_SILENT_AFTER * usual, _SILENT_AT_LEAST)

@@ -9,39 +9,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import told
+from job_orchestration.actions.live import LOOK_EVERY, SHARE, frame_of
 from job_orchestration.actions.status import overview
 from job_orchestration.actions.work import Worked, arguments
 from job_orchestration.engine.pool import Pool
-from job_orchestration.files.history import History
+from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from job_orchestration.actions.status import Overview
+    from job_orchestration.actions.live import Frame
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
-
-LOOK_EVERY: Final = 1.0
-"""Seconds between two looks at the workspace; one that takes long is made more rarely."""
-_SHARE: Final = 10
-"""The part of the time that looking may take: one in so many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What a live view shows at one moment."""
-
-    overview: Overview
-    workers: int
-    """How many worker processes of ours live."""
-    stopping: bool
 
 
 def up(
@@ -114,16 +99,18 @@ class _Supervisor:
         if started < self._next and not now:
             return False
         self._records = self._history.records()
-        self._show(Frame(overview(self._records, datetime.now(UTC)), pool.living("worker"), pool.stopping))
+        living = [beat.worker for beat in living_workers(self._workspace)]
+        found = overview(self._records, datetime.now(UTC), living)
+        self._show(frame_of(self._workspace, found, pool.living("worker"), stopping=pool.stopping))
         if self._failed_before is None:
             self._failed_before = self._failed()
         ended = time.monotonic()
-        self._next = ended + max(LOOK_EVERY, _SHARE * (ended - started))
+        self._next = ended + max(LOOK_EVERY, SHARE * (ended - started))
         return True
 
     def _failed(self) -> frozenset[tuple[str, str]]:
-        failed = (r for r in self._records if r.place is Place.FAILED and r.state is not None)
-        return frozenset((r.path, r.state.ended_at or "") for r in failed if r.state is not None)
+        failed = ((r.path, r.summary) for r in self._records if r.place is Place.FAILED)
+        return frozenset((path, summary.ended_at or "") for path, summary in failed if summary is not None)
 
     def saw_failures(self) -> bool:
         """Whether runs gave up since the first look."""

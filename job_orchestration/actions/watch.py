@@ -24,6 +24,7 @@ from job_orchestration.engine.herald import Herald
 from job_orchestration.engine.lookout import Lookout
 from job_orchestration.engine.queue import Wake
 from job_orchestration.files.intake import Settling, clock_of
+from job_orchestration.files.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,7 @@ class Watch:
         self._wake = Wake()
         self._settling = Settling(time.monotonic, REST)
         self._refusals = Refusals()
+        self._upkeep = Upkeep(workspace)
         self._skipped: set[str] = set()
         self._now = 0.0
         self._stops = 0
@@ -150,6 +152,8 @@ class Watch:
         report.unsettled = [name for name in report.unsettled if name not in self._skipped]
         if report.queued or report.refused or report.notes:
             self._tell(report)
+        else:
+            self._upkeep()  # when there is time
         return UNSETTLED_EVERY if report.unsettled else SCAN_EVERY
 
     def _at_rest(self, name: str, status: os.stat_result) -> bool:

@@ -1,40 +1,44 @@
-"""The live view of ``up``, and tables on a terminal. Only imported when somebody looks at a terminal."""
+"""The live view of ``up`` and ``status --watch``, and tables on a terminal. Only imported for a terminal.
+
+What happens scrolls by above; below it stands a frame, which is drawn over the last one. A terminal that got
+another width has wrapped or cut the old frame in a way of its own, so then the screen is cleared and drawn
+anew, with what was said last above the frame.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
+from rich.control import Control
 from rich.progress_bar import ProgressBar
+from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
 from job_orchestration.cli import render
-from job_orchestration.model.run import Place
+from job_orchestration.cli.frame import Line, ascii_only, lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from job_orchestration.actions.live import Frame
     from job_orchestration.actions.status import Entry, Overview
-    from job_orchestration.actions.up import Frame
 
-MOST_ROWS: Final = 200
-"""Rows of a table that a person may want to scroll through."""
-_LIVE_ROWS: Final = 12
 _BAR: Final = 12
 """Columns of a bar."""
-_SHOWN: Final = frozenset({Place.RUNNING, Place.INTERRUPTED})
+_KEPT: Final = 200
+"""Lines that are said again on a cleared screen, if there is room."""
 
 
-def print_overview(found: Overview) -> None:
+def print_overview(found: Overview, most: int) -> None:
     """``status`` on a terminal."""
     console = Console(highlight=False)
     if found.runs:
-        console.print(_table(found.runs[:MOST_ROWS]))
-    if len(found.runs) > MOST_ROWS:
-        console.print(f"… and {len(found.runs) - MOST_ROWS} more; status --json has them all", markup=False)
-    console.print(render.counts_line(found.counts), markup=False)
+        console.print(_table(found.runs[:most]))
+    for line in render.below(found, most):
+        console.print(line, markup=False)
 
 
 def _table(entries: Sequence[Entry]) -> Table:
@@ -62,25 +66,61 @@ class LiveView:
     """What ``up`` shows on a terminal: what happens scrolls by above, who runs what stands below."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False)
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._said: deque[str] = deque(maxlen=_KEPT)
+        self._drawn: list[Line] = []
+        self._width = 0
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._console.show_cursor(show=False)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)))
+        self._console.show_cursor(show=True)
 
     def say(self, line: str) -> None:
         """Print a line above the view."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._said.append(line)
+        with self._console:  # one write, so that nobody sees the half of it
+            frame = self._drawn
+            self._erase()
+            self._console.print(line)
+            self._draw(frame)
 
     def show(self, frame: Frame) -> None:
         """Draw the view anew."""
-        running = [e for e in frame.overview.runs if e.place in _SHOWN]
-        state = "stopping" if frame.stopping else "Ctrl-C ends"
-        workers = f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
-        line = Text(f"{render.counts_line(frame.overview.counts)}; {workers}; {state}", style="bold")
-        parts = [_table(running[:_LIVE_ROWS])] if running else []
-        self._live.update(Group(*parts, line), refresh=True)
+        width, height = self._console.size
+        made = lines(frame, width, height)
+        if self._console.options.ascii_only:
+            made = [ascii_only(line) for line in made]
+        with self._console:
+            if self._width not in {0, width}:
+                self._begin_anew(height - len(made) - 1)
+            self._erase()
+            self._draw(made)
+        self._width = width
+
+    def _begin_anew(self, room: int) -> None:
+        """Clear the screen and say again what there is room for."""
+        self._console.control(Control.clear(), Control.home())
+        self._drawn = []
+        again: list[str] = []
+        for line in reversed(self._said):
+            room -= len(Text(line).wrap(self._console, self._console.width))
+            if room < 0:
+                break
+            again.insert(0, line)
+        for line in again:
+            self._console.print(line)
+
+    def _erase(self) -> None:
+        up, erase = (ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)
+        codes = (up, erase) * len(self._drawn)
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, erase, *codes))  # "^C" may stand there
+        self._drawn = []
+
+    def _draw(self, made: list[Line]) -> None:
+        for line in made:
+            self._console.print(Text(line.text, line.style), no_wrap=True, overflow="crop", crop=True)
+        self._drawn = made

@@ -6,17 +6,20 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from job_orchestration.cli import times
 from job_orchestration.model.problem import escaped
 from job_orchestration.model.run import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from job_orchestration.actions.live import Frame
     from job_orchestration.actions.show import Shown
     from job_orchestration.actions.status import Entry, Overview
-    from job_orchestration.actions.up import Frame
 
-HEADER: Final = ("place", "run", "task", "worker", "elapsed", "progress", "left", "error")
+HEADER: Final = ("place", "run", "task", "worker", "elapsed", "progress", "left", "ends", "note", "error")
+MOST_ROWS: Final = 200
+"""Rows of a table that a person may want to see without having asked for all."""
 STYLES: Final = {
     Place.RUNNING: "green",
     Place.INTERRUPTED: "yellow",
@@ -53,16 +56,19 @@ def cells(entry: Entry) -> tuple[str, ...]:
     return (
         words(entry.place),
         escaped(entry.run or entry.config),
-        _task(entry),
+        task_of(entry),
         escaped(entry.held_by or ""),
         duration(entry.elapsed_s),
         "" if entry.progress is None else f"{entry.progress:.0%}",
-        duration(entry.eta_s),
+        times.left(entry.eta_s, entry.eta_p90_s) if entry.place in _IN_PROGRESS and entry.run else "",
+        times.until(entry.eta_at, entry.eta_p90_at),
+        entry.note or "",
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
 
 
-def _task(entry: Entry) -> str:
+def task_of(entry: Entry) -> str:
+    """The task that is next, and which of how many it is."""
     if entry.task_count is None:
         return ""
     if entry.task_index is None:
@@ -83,10 +89,19 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(f"{row[i]:{widths[i]}}" for i in used).rstrip()
 
 
-def overview(found: Overview) -> Iterator[str]:
+def overview(found: Overview, most: int = MOST_ROWS) -> Iterator[str]:
     """``status`` in plain lines."""
     if found.runs:
-        yield from table([HEADER, *(cells(e) for e in found.runs)])
+        yield from table([HEADER, *(cells(e) for e in found.runs[:most])])
+    yield from below(found, most)
+
+
+def below(found: Overview, most: int) -> Iterator[str]:
+    """What stands below the table: how much more there is, how long it will take, and the counts."""
+    if len(found.runs) > most:
+        yield f"… and {len(found.runs) - most} more; status --all shows them"
+    if sentence := times.forecast(found.forecast):
+        yield f"{sentence[0].upper()}{sentence[1:]}."
     yield counts_line(found.counts)
 
 
@@ -97,7 +112,11 @@ def former_report(found: Overview, workers: int) -> Iterator[str]:
     for task, number in Counter(e.task if e.attempt else None for e in busy).items():
         yield f"{escaped(str(task))} {number}"
     yield f"Number of running workers: {workers}"
-    left = sum(e.eta_s or 0.0 for e in busy) / max(workers, 1)
+    whole = found.forecast.eta_s if workers else found.forecast.work_s
+    if found.forecast.unknown or (busy and whole is None):
+        yield "Expected time remaining: unknown"
+        return
+    left = whole or 0.0
     yield f"Expected time remaining: {left // _HOUR:.0f}h{left % _HOUR // _MINUTE:.0f}m{left % _MINUTE:.0f}s"
 
 
@@ -116,7 +135,9 @@ def shown(found: Shown) -> Iterator[str]:
         "started": entry.started_at,
         "ended": entry.ended_at,
         "elapsed": duration(entry.elapsed_s),
-        "time left": duration(entry.eta_s),
+        "time left": "" if entry.eta_s is None else times.left(entry.eta_s, entry.eta_p90_s),
+        "ends": times.until(entry.eta_at, entry.eta_p90_at),
+        "note": entry.note,
         "outcome": entry.outcome,
         "error": entry.error,
         "folder": found.folder,

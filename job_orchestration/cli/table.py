@@ -135,6 +135,8 @@ _SOME = Argument(
     {"metavar": "RUN", "nargs": "*", "help": "names or globs such as '2026_*'; all when none is given"},
 )
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
+_ALL = Argument(("--all",), {"action": "store_true", "help": "show every run, however many there are"})
+_WATCH = Argument(("--watch",), {"action": "store_true", "help": "look again and again until Ctrl-C"})
 
 _ARRANGE = (
     Argument(
@@ -237,7 +239,7 @@ ACTIONS: Final = (
         "who is where, how long still",
         "status --status failed,running",
         f"{_VERBS}:status",
-        (_SOME, *_SELECT, _JSON),
+        (_SOME, *_SELECT, _JSON, _ALL, _WATCH),
         reads=True,
     ),
     Action(
@@ -245,7 +247,7 @@ ACTIONS: Final = (
         "the same, under the lines of the first Job Orchestration",
         "progressReport",
         f"{_VERBS}:progress_report",
-        (_JSON,),
+        (_JSON, _ALL),
         reads=True,
     ),
     Action(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -183,7 +184,7 @@ def up(arguments: Namespace) -> int:
 
 
 def _view() -> LiveView | render.PlainView:
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return render.PlainView()
     from job_orchestration.cli.live import LiveView
 
@@ -191,13 +192,26 @@ def _view() -> LiveView | render.PlainView:
 
 
 def status(arguments: Namespace) -> int:
-    """Show who is where."""
+    """Show who is where, once or again and again."""
+    import gc
+
     from job_orchestration.actions.status import status as look
 
-    found = look(existing(arguments), choice=chosen(arguments))
-    if not found.runs and (arguments.runs or arguments.statuses or arguments.filter):
-        _complain("No run fits.")
-    _show_overview(found, arguments)
+    gc.disable()  # a hundred thousand runs are many objects, and none of them is garbage before the end
+    workspace, choice = existing(arguments), chosen(arguments)
+    if not arguments.watch:
+        found = look(workspace, choice=choice)
+        if not found.runs and (arguments.runs or arguments.statuses or arguments.filter):
+            _complain("No run fits.")
+        _show_overview(found, arguments)
+        return 0
+    from job_orchestration.actions.live import look_on
+
+    gc.enable()
+    if arguments.json:
+        look_on(workspace, lambda frame: _print_json(frame.overview.as_json(), indent=None), choice)
+    with _view() as view:
+        look_on(workspace, view.show, choice)
     return 0
 
 
@@ -217,13 +231,15 @@ def progress_report(arguments: Namespace) -> int:
 
 def _show_overview(found: Overview, arguments: Namespace) -> None:
     if arguments.json:
-        _print_json(found.as_json())
-    elif sys.stdout.isatty():
+        _print_json(found.as_json(), indent=2 if len(found.runs) <= render.MOST_ROWS else None)
+        return
+    most = len(found.runs) if arguments.all else render.MOST_ROWS
+    if sys.stdout.isatty():
         from job_orchestration.cli.live import print_overview
 
-        print_overview(found)
+        print_overview(found, most)
     else:
-        _print(render.overview(found))
+        _print(render.overview(found, most))
 
 
 def show(arguments: Namespace) -> int:

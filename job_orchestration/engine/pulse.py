@@ -1,4 +1,7 @@
-"""What a worker shows of itself: its beat, now and then, and never more often than anybody would look."""
+"""What a worker shows of itself: its beat, now and then, and never more often than anybody would look.
+
+With the beat go the digests of the runs that it filed away since the last one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import beats, journal
+from job_orchestration.files import beats, digests, journal
 from job_orchestration.files.beats import Beat
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class Pulse:
         self._workspace = workspace
         self._beat = Beat(worker, host, pid, journal.now(), "")
         self._at = 0.0
+        self._notes = digests.Notes(workspace, worker)
 
     def idle(self) -> None:
         """Nothing is being run."""
@@ -60,15 +64,24 @@ class Pulse:
             )
         )
 
+    def moved(self, claim: Claim) -> None:
+        """A run was moved to where nobody works on it; it is still held."""
+        self._notes.take(claim)
+
     def end(self) -> None:
         """The worker ends in order."""
+        self._notes.write()
         beats.remove(self._workspace, self._beat.worker)
 
     def _show(self, beat: Beat) -> bool:
+        last = self._beat
+        if (beat.run, beat.attempt, beat.task, beat.done) != (last.run, last.attempt, last.task, last.done):
+            beat = replace(beat, moved_at=journal.now())
         self._beat = beat
         if time.monotonic() - self._at < EVERY:
             return False
         self._at = time.monotonic()
         self._beat = replace(beat, at=journal.now())
         beats.write(self._workspace, self._beat)
+        self._notes.write()
         return True

@@ -257,12 +257,14 @@ class Worker:
         claim.write(HandedBack(reason, moment), sync=True)
         views.write_status(claim.run_folder, claim.state)
         claim.move(self.workspace.to_run, TokenName(claim.name.stem, not_before=moment))
+        self._pulse.moved(claim)
         self.say(f"{escaped(claim.run)}: handed back: {reason}")
 
     def _file_away(self, claim: Claim, place: Place) -> None:
         views.write_status(claim.run_folder, claim.state)
         store.clear_partial(claim.run_folder)
         claim.move(self.workspace.folders[place], TokenName(claim.name.stem))
+        self._pulse.moved(claim)
         if place is Place.FAILED:
             self.failed += claim.state.outcome is not Outcome.CANCELLED
             self.say(f"{escaped(claim.run)}: failed: {escaped(claim.state.reason or '')}")

@@ -35,12 +35,14 @@ class Beat:
     done: float | None = None
     total: float | None = None
     """What the task last said of its progress; `None` when it said nothing."""
+    moved_at: str | None = None
+    """When the task, or what it says of its progress, last changed."""
 
 
 _TYPES: Final = {
     **dict.fromkeys(("worker", "host", "started_at", "at"), (str,)),
     "pid": (int,),
-    **dict.fromkeys(("run", "task"), (str, NoneType)),
+    **dict.fromkeys(("run", "task", "moved_at"), (str, NoneType)),
     "attempt": (int, NoneType),
     **dict.fromkeys(("done", "total"), (int, float, NoneType)),
 }

@@ -155,6 +155,16 @@ def write_view(path: str, data: bytes) -> None:
         raise
 
 
+def append_view(path: str, data: bytes) -> None:
+    """Add to a file that can be made again from the truth, in one `write`: no fsync."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(path: str) -> bool:
     """Make a folder and the parents it lacks, each durable. Returns whether the folder itself was made."""
     if os.path.isdir(path):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.model.event import Code
 from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskState, TaskStatus
-from job_orchestration.rules import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from job_orchestration.model.task import Json
 
 _ENDS: Final = {Place.COMPLETED: Status.COMPLETE, Place.FAILED: Status.FAILED}
-MAX_BYTES: Final = reading.MAX_BYTES
+MAX_BYTES: Final = 1 << 20
+"""Bytes of a config or a status that are looked at."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -63,6 +63,8 @@ def read(workspace: Workspace, data: bytes, config: str, place: Place) -> tuple[
 
 
 def _mapping(data: bytes) -> Mapping[str, Json]:
+    from job_orchestration.rules import reading
+
     root, _ = reading.read(data, "")
     values = reading.plain(root) if root is not None else {}
     return values if isinstance(values, dict) else {}

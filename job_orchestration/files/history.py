@@ -22,17 +22,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from job_orchestration.files import beats, former, journal, locks, token
+from job_orchestration.files import beats, digests, former, journal, locks, token
 from job_orchestration.model.run import Place
-from job_orchestration.rules import lifecycle, naming
+from job_orchestration.rules import lifecycle, naming, summarizing
 from job_orchestration.rules.naming import PROBLEMS_SUFFIX, TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from job_orchestration.files.beats import Beat
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import RunState
+    from job_orchestration.model.summary import RunSummary
 
 BEAT_AGE: Final = timedelta(seconds=30)
 """How old a beat may be for its worker to count as alive."""
@@ -52,8 +53,7 @@ class RunRecord:
     path: str
     """The drop, or the token."""
     run: str | None = None
-    state: RunState | None = None
-    """The fold of its journal; `None` when this is no run, or not yet."""
+    folded: RunState | None = None
     held_by: str | None = None
     """The worker that holds the run now, as far as anybody knows."""
     beat: Beat | None = None
@@ -62,6 +62,25 @@ class RunRecord:
     """The first line of the problems file that lies beside it."""
     former: bool = False
     """Whether the first Job Orchestration made it."""
+    logged_at: str | None = None
+    """When a run that is worked on last wrote to its log: UTC, ISO 8601."""
+    digest: RunSummary | None = None
+    output: str | None = None
+    """The run's folder, for those that a digest was found of."""
+
+    @property
+    def state(self) -> RunState | None:
+        """The fold of its journal, which is read now if a digest was there; `None`: no run, or not yet."""
+        if self.folded is None and self.output is not None:
+            object.__setattr__(self, "folded", lifecycle.fold(journal.read(self.output)))
+        return self.folded
+
+    @property
+    def summary(self) -> RunSummary | None:
+        """The little of its state that overviews need; no journal is read for it."""
+        if self.digest is None and self.folded is not None:
+            object.__setattr__(self, "digest", summarizing.summary_of(self.folded))
+        return self.digest
 
     @property
     def names(self) -> set[str]:
@@ -107,19 +126,22 @@ class History:
     """A reader that remembers what nobody works on, for those who look again and again.
 
     The journal of a run that waits or has ended is written by nobody who has not moved its token first, and a
-    move shows in the token's inode.
+    move shows in the token's inode. What others remembered of it (`files.digests`) is used the first time.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._known: dict[str, tuple[tuple[int, int], RunRecord]] = {}
+        self._digests: dict[str, digests.Row] | None = None
+        self._known: dict[str, tuple[str, RunRecord]] = {}
         """The path of a token to its inode and the time of its last move, and to what it was then."""
 
     def records(self) -> list[RunRecord]:
         """Every config and run, each once."""
         found: dict[str, RunRecord] = {}
-        seen: set[str] = set()
+        seen: dict[Place, set[str]] = {place: set() for place in self._workspace.folders}
         sources: set[str] = set()
+        if self._digests is None:
+            self._digests = digests.read(self._workspace)
         for _ in range(2):
             for place, folder in self._workspace.folders.items():
                 names = _listed(folder)
@@ -127,17 +149,22 @@ class History:
                     sources = names
                 running = place is Place.RUNNING and bool(names)
                 workers = _Workers.at_this_moment(self._workspace) if running else None
-                for name in sorted(names):
-                    path = os.path.join(folder, name)
-                    if path in seen or name.endswith(PROBLEMS_SUFFIX):
-                        continue
-                    record = self._record(place, path, workers, names)
+                problems = {name for name in names if name.endswith(PROBLEMS_SUFFIX)}
+                if self._digests and not running:
+                    self._recall(place, names - seen[place], problems, seen[place], found)
+                for name in sorted(names - seen[place] - problems):
+                    path = f"{folder}/{name}"
+                    told = f"{path}{PROBLEMS_SUFFIX}" if f"{name}{PROBLEMS_SUFFIX}" in problems else None
+                    record = self._record(place, path, name, workers, told)
                     if record is not None:
-                        seen.add(path)
+                        seen[place].add(name)
                         found[path if record.former else record.run or path] = record
-        self._known = {path: known for path, known in self._known.items() if path in seen}
+        if len(self._known) > len(found):
+            paths = {record.path for record in found.values()}
+            self._known = {path: known for path, known in self._known.items() if path in paths}
+        self._digests = {}
         readied = self._readied(found.values(), sources)
-        return [r for r in found.values() if r.path not in readied]
+        return [r for r in found.values() if r.path not in readied] if readied else list(found.values())
 
     def _readied(self, found: Collection[RunRecord], sources: set[str]) -> set[str]:
         """The drops that were met once more, as runs; they have gone, or are about to."""
@@ -156,59 +183,101 @@ class History:
         }
 
     def _record(
-        self, place: Place, path: str, workers: _Workers | None, names: Iterable[str]
+        self, place: Place, path: str, filename: str, workers: _Workers | None, problems: str | None
     ) -> RunRecord | None:
         """What one file is; `None` when it is nothing of ours, or moved on since it was listed."""
-        filename = os.path.basename(path)
-        problems = f"{path}{PROBLEMS_SUFFIX}" if f"{filename}{PROBLEMS_SUFFIX}" in names else None
         if place is Place.SOURCES:
             if not naming.is_config_name(filename):
                 return None
             return RunRecord(naming.stem_of(filename), place, path, error=_first_line(problems))
-        name = TokenName.parse(filename)
-        if name is None:
-            return None
         try:
             if workers is not None:
-                return self._token(place, path, name, workers, problems)
+                return _read_token(self._workspace, place, path, workers, problems)
             status = os.stat(path, follow_symlinks=False)
-            identity = status.st_ino, status.st_ctime_ns
+            identity = digests.key_of(status)
             known = self._known.get(path)
             if known is None or known[0] != identity or problems or known[1].error:
-                known = identity, self._token(place, path, name, workers, problems)
+                record = _read_token(self._workspace, place, path, None, problems)
+                if record is None:
+                    return None
+                known = identity, record
                 self._known[path] = known
         except OSError:
             return None
         return known[1]
 
-    def _token(
-        self, place: Place, path: str, name: TokenName, workers: _Workers | None, problems: str | None
-    ) -> RunRecord:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            inode = os.fstat(descriptor).st_ino
-            run = token.run_named_in(os.read(descriptor, _HEAD))
-            if run is None or not token.is_inside_output(run):
-                record = RunRecord(name.stem, place, path, error=_first_line(problems))
-                return self._former(record, descriptor) if place in _ENDS else record
-        finally:
-            os.close(descriptor)
-        state = lifecycle.fold(journal.read(self._workspace.run_folder(run)))
-        record = RunRecord(state.config or name.stem, place, path, run, state, error=_first_line(problems))
-        return _placed(record, name, inode, workers) if workers else record
+    def _recall(
+        self, place: Place, names: set[str], problems: set[str], seen: set[str], found: dict[str, RunRecord]
+    ) -> None:
+        """Find what digests tell of the tokens in a folder: one short loop, for there may be very many."""
+        assert self._digests is not None
+        folder, output = self._workspace.folders[place], self._workspace.output
+        take, stat = self._digests.pop, os.lstat
+        told = {name.removesuffix(PROBLEMS_SUFFIX) for name in problems}
+        for name in sorted(names - told):
+            path = f"{folder}/{name}"
+            try:
+                status = stat(path)
+            except OSError:
+                continue
+            row = take(f"{status.st_ino}.{status.st_ctime_ns}", None)
+            if row is None or row[1] != name or row[2] is None:
+                continue
+            run, summary = row[2], digests.summary_of(row)
+            config = summary.config or name.partition("~")[0].removesuffix(".yaml")
+            record = RunRecord(config, place, path, run, digest=summary, output=f"{output}/{run}")
+            self._known[path] = row[0], record
+            seen.add(name)
+            found[run] = record
 
-    def _former(self, record: RunRecord, descriptor: int) -> RunRecord:
-        run, state = former.read(
-            self._workspace, os.pread(descriptor, former.MAX_BYTES, 0), record.config, record.place
-        )
-        return replace(record, run=run, state=state, former=True)
+
+def read_settled(workspace: Workspace, place: Place, path: str) -> RunRecord | None:
+    """What a token is that nobody works on; `None` for any other file.
+
+    Raises:
+        OSError: it cannot be read, or moved on.
+    """
+    return _read_token(workspace, place, path, None, None)
 
 
-def _placed(record: RunRecord, name: TokenName, inode: int, workers: _Workers) -> RunRecord:
+def _read_token(
+    workspace: Workspace, place: Place, path: str, workers: _Workers | None, problems: str | None
+) -> RunRecord | None:
+    name = TokenName.parse(os.path.basename(path))
+    if name is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        inode = os.fstat(descriptor).st_ino
+        run = token.run_named_in(os.read(descriptor, _HEAD))
+        if run is None or not token.is_inside_output(run):
+            record = RunRecord(name.stem, place, path, error=_first_line(problems))
+            return _former(workspace, record, descriptor) if place in _ENDS else record
+    finally:
+        os.close(descriptor)
+    state = lifecycle.fold(journal.read(workspace.run_folder(run)))
+    record = RunRecord(state.config or name.stem, place, path, run, state, error=_first_line(problems))
+    return _placed(workspace, record, name, inode, workers) if workers else record
+
+
+def _former(workspace: Workspace, record: RunRecord, descriptor: int) -> RunRecord:
+    data = os.pread(descriptor, former.MAX_BYTES, 0)
+    run, state = former.read(workspace, data, record.config, record.place)
+    return replace(record, run=run, folded=state, former=True)
+
+
+def _placed(
+    workspace: Workspace, record: RunRecord, name: TokenName, inode: int, workers: _Workers
+) -> RunRecord:
     place, held_by = workers.place(name.worker, inode)
     beat = workers.beats.get(held_by or "")
     mine = beat is not None and (beat.run, beat.attempt) == (record.run, name.generation)
-    return replace(record, place=place, held_by=held_by, beat=beat if mine else None)
+    logged_at = None
+    if held_by is not None and record.run is not None:
+        with suppress(OSError, ValueError, OverflowError):
+            changed = os.stat(os.path.join(workspace.run_folder(record.run), "log.log")).st_mtime
+            logged_at = datetime.fromtimestamp(changed, UTC).isoformat()
+    return replace(record, place=place, held_by=held_by, beat=beat if mine else None, logged_at=logged_at)
 
 
 def intended(workspace: Workspace) -> set[tuple[str, str]]:

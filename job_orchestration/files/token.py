@@ -19,7 +19,6 @@ A holder whose token has another name than the one it gave it has lost the run.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import stat
 from contextlib import suppress
@@ -353,6 +352,8 @@ def _insist_on_plain_file(descriptor: int) -> None:
 
 def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal]:
     """Which run a token means, and its journal; the token must be what `ready` froze, byte for byte."""
+    import hashlib
+
     data = os.pread(descriptor, min(os.fstat(descriptor).st_size + 1, _LIMIT), 0)
     run = run_named_in(data)
     if run is None or not is_inside_output(run):

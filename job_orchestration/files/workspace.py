@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable
 from job_orchestration.model.errors import WorkspaceError
 from job_orchestration.model.run import Place
-from job_orchestration.rules import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -178,6 +176,8 @@ def furnish(workspace: Workspace) -> list[str]:
                 durable.write_view(target, item.read_bytes())
                 made.append(os.path.relpath(target, workspace.root))
 
+    from importlib import resources
+
     template = list((resources.files("job_orchestration") / "workspace_template").iterdir())
     paths = (*workspace.folders.values(), workspace.output, workspace.misc)
     own = {*map(os.path.basename, paths), *(item.name for item in template)}
@@ -188,6 +188,8 @@ def furnish(workspace: Workspace) -> list[str]:
 
 def defaults(workspace: Workspace) -> tuple[dict[str, Json], list[Problem]]:
     """What ``workspace.yaml`` gives to every config; an absent or empty file gives nothing."""
+    from job_orchestration.rules import reading
+
     path = os.path.join(workspace.root, DEFAULTS)
     try:
         with open(path, "rb") as file:

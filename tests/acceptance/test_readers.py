@@ -42,6 +42,10 @@ RUN_KEYS = [
     "outcome",
     "held_by",
     "error",
+    "eta_p90_s",
+    "eta_at",
+    "eta_p90_at",
+    "note",
 ]
 TASK_KEYS = [
     "id",
@@ -150,7 +154,7 @@ def test_status_says_in_json_what_is_promised_and_nothing_else(
 ) -> None:
     make_one_of_each(cli, drop, workspace, tmp_path)
     found = json.loads(cli("status", "--json").stdout)
-    assert list(found) == ["counts", "runs"]
+    assert list(found) == ["counts", "forecast", "runs"]
     assert found["counts"] == {
         "sources": 1,
         "to_run": 2,
@@ -297,5 +301,5 @@ def test_b_jo_28_a_report_without_workers_returns_at_once(cli: Cli, drop: Callab
     cli("ready")
     said = cli("-action", "progressReport", limit=30).stdout
     assert said.startswith(
-        "Number in progress 1\nNone 1\nNumber of running workers: 0\nExpected time remaining: 0h0m0s\n"
+        "Number in progress 1\nNone 1\nNumber of running workers: 0\nExpected time remaining: unknown\n"
     )

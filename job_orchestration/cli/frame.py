@@ -1,0 +1,127 @@
+"""A frame of the live view as lines that fit: what matters least goes first when there is little room.
+
+Nothing here writes to a terminal, so it is the same for every width.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+
+from job_orchestration.cli import render, times
+from job_orchestration.model.problem import escaped
+from job_orchestration.model.run import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from job_orchestration.actions.live import Frame
+    from job_orchestration.actions.status import Entry
+
+COLUMNS: Final = ("run", "task", "bar", "percent", "elapsed", "left", "ends", "worker", "note")
+_LEAVING: Final = ("worker", "elapsed", "ends", "bar", "note", "percent", "left", "task")
+"""In which order columns go."""
+_CAPS: Final = {"run": 48, "task": 24, "worker": 24}
+_LEAST: Final = 16
+"""Columns that the name of a run is to have before another column goes."""
+_BAR: Final = 10
+_GAP: Final = 2
+_FULL, _EMPTY = "█", "░"
+_ASCII: Final = str.maketrans({_FULL: "#", _EMPTY: ".", "…": "~", "└": "`"})
+
+
+class Line(NamedTuple):
+    """One line of a screen."""
+
+    text: str
+    style: str = ""
+
+
+def lines(frame: Frame, width: int, height: int) -> list[Line]:
+    """A frame for a screen of this size; no line is wider, and there is room for the cursor below them."""
+    foot = [Line(part) for part in _foot(frame, width)]
+    counts = render.counts_line({place: n for place, n in frame.overview.counts.items() if n})
+    foot += [Line(part, "bold") for part in textwrap.wrap(counts or "nothing is there", width)]
+    room = max(height - 1 - len(foot), 0)
+    return [*_body(frame, width, room), *foot][-max(height - 1, 1) :]
+
+
+def ascii_only(line: Line) -> Line:
+    """The same for a terminal that knows no other characters."""
+    return line._replace(text=line.text.translate(_ASCII).encode("ascii", "replace").decode())
+
+
+def _foot(frame: Frame, width: int) -> Iterator[str]:
+    forecast = frame.overview.forecast
+    told = forecast.eta_s is not None or not frame.workers  # the forecast says with how many
+    workers = "" if told else f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
+    said = [times.forecast(forecast), workers, "stopping" if frame.stopping else "Ctrl-C ends"]
+    yield from textwrap.wrap("; ".join(filter(None, said)), width)
+
+
+def _body(frame: Frame, width: int, room: int) -> Iterator[Line]:
+    rows = frame.rows
+    if not rows or room < 2:  # noqa: PLR2004  # a header without a row says nothing
+        return
+    logs = room >= 1 + 2 * len(rows) + 1
+    most = room - 1 if logs or room - 1 >= len(rows) else room - 2
+    shown = rows if logs else rows[:most]
+    if not shown:
+        return
+    texts = [_cells(entry) for entry, _ in shown]
+    table = _fitted([dict(zip(COLUMNS, COLUMNS, strict=True)) | {"percent": "", "bar": ""}, *texts], width)
+    yield Line(table[0], "bold")
+    for (entry, log), text in zip(shown, table[1:], strict=True):
+        yield Line(text, render.STYLES.get(entry.place, ""))
+        if logs and log:
+            yield Line(_cut(f"  └ {escaped(log)}", width), "dim")
+    if len(shown) < len(rows):
+        yield Line(_cut(f"… and {len(rows) - len(shown)} more", width), "dim")
+
+
+def _cells(entry: Entry) -> dict[str, str]:
+    known = entry.progress is not None
+    full = round(_BAR * (entry.progress or 0.0))
+    task = "" if entry.task_count is None else render.task_of(entry)
+    place = "" if entry.place is Place.RUNNING else render.words(entry.place)
+    return {
+        "run": escaped(entry.run or entry.config),
+        "task": task,
+        "bar": _FULL * full + _EMPTY * (_BAR - full) if known else "",
+        "percent": f"{entry.progress:.0%}" if known else "",
+        "elapsed": "" if entry.elapsed_s is None else times.brief(entry.elapsed_s),
+        "left": times.left(entry.eta_s, entry.eta_p90_s),
+        "ends": times.until(entry.eta_at, entry.eta_p90_at),
+        "worker": escaped(entry.held_by or ""),
+        "note": ", ".join(filter(None, (place, entry.note))),
+    }
+
+
+def _fitted(rows: Sequence[dict[str, str]], width: int) -> list[str]:
+    """The rows as aligned lines: columns without content are left out, then those with the least to say."""
+    wide = {
+        name: min(max(cell_len(row[name]) for row in rows), _CAPS.get(name, width))
+        for name in COLUMNS
+        if any(row[name] for row in rows[1:])
+    }
+
+    def needed(name_width: int) -> int:
+        return sum(wide.values()) - wide["run"] + name_width + _GAP * (len(wide) - 1)
+
+    for name in _LEAVING:
+        if needed(min(wide["run"], _LEAST)) <= width:
+            break
+        wide.pop(name, None)
+    wide["run"] = max(min(wide["run"], wide["run"] + width - needed(wide["run"])), 1)
+    gap = " " * _GAP
+    return [
+        _cut(gap.join(set_cell_size(_cut(row[name], n), n) for name, n in wide.items()).rstrip(), width)
+        for row in rows
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    """The text when it fits, else its beginning and an ellipsis."""
+    return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"

@@ -1,0 +1,269 @@
+"""Digests: with them an overview is the same as without, whatever happened to runs and to them."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from job_orchestration.actions.retry import retry
+from job_orchestration.files import digests, history, journal, token, upkeep
+from job_orchestration.files import workspace as workspaces
+from job_orchestration.files.history import History
+from job_orchestration.model.event import Completed, GaveUp, HandedBack, TaskFinished, TaskStarted
+from job_orchestration.model.run import Outcome, Place
+from job_orchestration.rules.naming import TokenName
+from tests.integration.runs import queue, taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from job_orchestration.files.history import RunRecord
+    from job_orchestration.files.workspace import Workspace
+
+TICK = 0.005
+"""Longer than the steps of the clock that file systems stamp changes with."""
+
+
+@pytest.fixture
+def place() -> Iterator[Workspace]:
+    """A workspace in memory, where that is to be had: much is synced here, and no power is cut."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        yield workspaces.prepare(folder)
+
+
+def without_digests(place: Workspace) -> list[RunRecord]:
+    reader = History(place)
+    reader._digests = {}
+    return reader.records()
+
+
+def told(records: list[RunRecord]) -> dict[str | None, tuple[object, ...]]:
+    """All that an overview shows, by run."""
+    return {r.run: (r.place, r.path, r.config, r.held_by, r.error, r.summary, r.state) for r in records}
+
+
+def assert_same(place: Workspace, reader: History | None = None) -> None:
+    assert told((reader or History(place)).records()) == told(without_digests(place))
+
+
+def from_digests(place: Workspace) -> set[str | None]:
+    """The runs of which no journal is read."""
+    return {r.run for r in History(place).records() if r.folded is None}
+
+
+def all_rows(place: Workspace) -> None:
+    for where in digests.SETTLED:
+        folder = place.folders[where]
+        upkeep.note(place, "test", where, [os.path.join(folder, n) for n in os.listdir(folder)])
+
+
+class Storm:
+    """A worker that does whatever workers do, at random, and now and then forgets to tell."""
+
+    def __init__(self, place: Workspace, dice: random.Random) -> None:
+        self.place = place
+        self.dice = dice
+        self.queued = 0
+        self.notes = digests.Notes(place, "worker")
+        self.reader = History(place)
+        """Looks again and again."""
+
+    def turn(self) -> None:
+        act = self.dice.choice([self.queue, self.advance, self.advance, self.retry, self.damage, self.keep])
+        act()
+        time.sleep(TICK)
+
+    def queue(self) -> None:
+        self.queued += 1
+        queue(self.place, f"run{self.queued}")
+        if self.dice.random() < 0.5:
+            all_rows(self.place)
+
+    def advance(self) -> None:
+        waiting = token.scan(self.place.to_run)
+        if not waiting:
+            return
+        claim = taken(self.place, self.dice.choice(waiting))
+        try:
+            for task in ("one", "two")[: self.dice.randint(0, 2)]:
+                claim.write(TaskStarted(task, 1))
+                claim.write(TaskFinished(task, self.dice.random()))
+            match self.dice.randint(0, 2):
+                case 0 if claim.state.current is None:
+                    claim.write(Completed(), sync=True)
+                    claim.move(self.place.completed, TokenName(claim.name.stem))
+                case 1:
+                    claim.write(GaveUp("no \ud800 more", Outcome.ERROR), sync=True)
+                    claim.move(self.place.failed, TokenName(claim.name.stem))
+                case _:
+                    claim.write(HandedBack("later"), sync=True)
+                    claim.move(self.place.to_run, TokenName(claim.name.stem))
+            if self.dice.random() < 0.7:  # else it is killed here
+                self.notes.take(claim)
+        finally:
+            claim.release()
+        if self.dice.random() < 0.5:
+            self.notes.write()
+
+    def retry(self) -> None:
+        retry(self.place)
+
+    def damage(self) -> None:
+        for path in digests.paths(self.place):
+            data = Path(path).read_bytes()
+            match self.dice.randint(0, 5):
+                case 0:
+                    Path(path).write_bytes(data[: self.dice.randint(0, len(data))])
+                case 1:
+                    Path(path).unlink()
+                case 2 if data:
+                    at = self.dice.randrange(len(data))
+                    Path(path).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+    def keep(self) -> None:
+        upkeep.rewrite(self.place)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_overview_is_the_same_with_digests_and_without_through_a_storm_of_moves(
+    place: Workspace, seed: int
+) -> None:
+    storm = Storm(place, random.Random(seed))
+    for _ in range(60):
+        storm.turn()
+        assert_same(place)
+        assert_same(place, storm.reader)
+    storm.keep()
+    settled = {r.run for r in without_digests(place) if r.place in digests.SETTLED}
+    assert from_digests(place) == settled != set()
+
+
+def test_of_what_is_known_no_journal_is_read(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue(place, "a", "b")
+    all_rows(place)
+    monkeypatch.setattr(journal, "read", lambda *_: pytest.fail("a journal was read"))
+    records = History(place).records()
+    assert [(r.run, r.place) for r in records] == [("runs/a", Place.TO_RUN), ("runs/b", Place.TO_RUN)]
+    assert all(r.summary is not None and r.summary.task == "one" for r in records)
+
+
+def test_a_retried_run_is_not_told_from_what_it_was(place: Workspace) -> None:
+    (found,) = queue(place, "a")
+    claim = taken(place, found)
+    claim.write(GaveUp("no more"), sync=True)
+    claim.move(place.failed, TokenName("a"))
+    notes = digests.Notes(place, "worker")
+    notes.take(claim)
+    notes.write()
+    claim.release()
+    assert from_digests(place) == {"runs/a"}
+    time.sleep(TICK)
+    retry(place)
+    assert from_digests(place) == set()
+    (record,) = History(place).records()
+    assert record.summary is not None
+    assert (record.place, record.summary.status) == (Place.TO_RUN, "READY")
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_no_damage_makes_a_digest_say_something_else(where: int, change: int, cut: bool) -> None:
+    rows = [[f"{i}.1", f"a{i}.yaml", None] for i in range(8)]
+    data = b"".join(digests.encode([digests.text_of(row) for row in rows[i : i + 2]]) for i in range(0, 8, 2))
+    at = where % len(data)
+    broken = data[:at] if cut else data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
+    found = list(digests.decode(broken))
+    assert all(row in rows for row in found)
+    assert cut or len(found) >= 6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 5000,
+        b"job_orchestration digests 2 4 0\n[[]]",
+        b"job_orchestration digests 1 99999999999999999999 0\n",
+        digests.encode(["[" * 3000]),
+        digests.encode(['["k","a.yaml","run","from another release"]']),
+        digests.encode(["7", "{}"]),
+    ],
+)
+def test_what_is_no_digest_of_this_release_is_ignored(place: Workspace, data: bytes) -> None:
+    queue(place, "a")
+    os.makedirs(digests.folder_of(place), exist_ok=True)
+    Path(digests.folder_of(place), f"x{digests.ENDING}").write_bytes(data)
+    assert_same(place)
+    all_rows(place)
+    assert from_digests(place) == {"runs/a"}
+
+
+def test_what_a_person_or_the_first_release_put_there_is_counted_but_not_told_of(place: Workspace) -> None:
+    Path(place.to_run, "by_hand.yaml").write_text("tasks: []\n")
+    Path(place.failed, "old.yaml").write_text("outputDir: old\ntasks: []\n")
+    upkeep.rewrite(place)
+    assert len(digests.read(place)) == 2
+    assert_same(place)
+    assert all(r.digest is None for r in without_digests(place))
+
+
+def test_upkeep_does_what_is_due_and_nothing_else(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_SOME", 0)
+    assert not upkeep.is_due(place)
+    queue(place, "a", "b", "c")
+    assert upkeep.is_due(place)
+    upkeep.Upkeep(place)()
+    assert from_digests(place) == {"runs/a", "runs/b", "runs/c"}
+    assert not upkeep.is_due(place)
+    for _ in range(2):
+        all_rows(place)
+    assert upkeep.is_due(place)
+    upkeep.rewrite(place)
+    assert [os.path.basename(path) for path in digests.paths(place)] == ["all.digests"]
+    monkeypatch.setattr(upkeep, "MOST_FOLDS", 2)
+    shutil.rmtree(digests.folder_of(place))
+    upkeep.rewrite(place)
+    assert len(from_digests(place)) == 2  # the others next time
+
+
+def test_of_two_who_keep_at_once_one_leaves_it(place: Workspace) -> None:
+    queue(place, "a")
+    with upkeep._only_one(place) as mine:
+        assert mine
+        upkeep.rewrite(place)
+        assert digests.paths(place) == []
+    upkeep.rewrite(place)
+    assert from_digests(place) == {"runs/a"}
+
+
+def test_whoever_cannot_write_digests_goes_on(place: Workspace) -> None:
+    Path(digests.folder_of(place)).write_text("in the way")
+    queue(place, "a")
+    all_rows(place)
+    upkeep.Upkeep(place)()
+    assert_same(place)
+
+
+def test_ready_and_workers_leave_a_digest_of_every_run(
+    cli: Callable[..., object], drop: Callable[..., Path], workspace: Path, tmp_path: Path
+) -> None:
+    place = workspaces.locate(str(workspace))
+    drop("a")
+    drop("b", {"mended": str(tmp_path / "mended"), "maxAttempts": 1}, tasks=["Fails"])
+    cli("ready")
+    assert len(from_digests(place)) == 2
+    cli("work", "--until-idle", check=1)
+    assert {r.place for r in History(place).records()} == {Place.COMPLETED, Place.FAILED}
+    assert len(from_digests(place)) == 2
+    assert_same(place)
+    shutil.rmtree(digests.folder_of(place))
+    assert len(history.entries(place)) == 2

@@ -1,0 +1,148 @@
+"""A frame of the live view fits the screen, whatever its size and whatever stands in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from job_orchestration.actions.live import Frame
+from job_orchestration.actions.outlook import Forecast
+from job_orchestration.actions.status import Entry, Overview
+from job_orchestration.cli import times
+from job_orchestration.cli.frame import Line, ascii_only, lines
+from job_orchestration.model.run import Place
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NOTHING = Forecast(0, 0, 0, *(None,) * 6)
+
+
+def entry(run: str = "sweep/net_1", place: Place = Place.RUNNING, progress: float | None = 0.45) -> Entry:
+    return Entry(
+        run=run,
+        config="net_1",
+        place=place,
+        status="RUNNING_TASK",
+        task="train",
+        task_index=1,
+        task_count=3,
+        attempt=1,
+        worker="lab3.4711.k7f",
+        commit="c" * 40,
+        readied_at=None,
+        started_at=None,
+        ended_at=None,
+        elapsed_s=3725.0,
+        progress=progress,
+        eta_s=720.0,
+        outcome=None,
+        held_by="lab3.4711.k7f",
+        error=None,
+        eta_p90_s=1200.0,
+        eta_at=NOW.isoformat(),
+        eta_p90_at=NOW.isoformat(),
+        note="silent",
+    )
+
+
+def frame(*rows: tuple[Entry, str], forecast: Forecast = NOTHING) -> Frame:
+    counts = dict.fromkeys(Place, 0) | {Place.RUNNING: len(rows), Place.COMPLETED: 3}
+    return Frame(Overview(counts, [e for e, _ in rows], forecast), 2, stopping=False, rows=rows)
+
+
+def texts(frame: Frame, width: int, height: int = 40) -> list[str]:
+    return [line.text for line in lines(frame, width, height)]
+
+
+def test_with_room_everything_is_shown() -> None:
+    shown = texts(frame((entry(), "epoch 3 of 9")), 200)
+    assert shown[0].split() == ["run", "task", "elapsed", "left", "ends", "worker", "note"]
+    assert "sweep/net_1  train 2/3  ████░░░░░░  45%  1 h 02 m  12 m to 20 m" in shown[1]
+    assert shown[1].endswith("lab3.4711.k7f  silent")
+    assert shown[2] == "  └ epoch 3 of 9"
+    assert shown[-2:] == ["2 workers; Ctrl-C ends", "1 running, 3 completed"]
+
+
+def test_with_less_room_the_name_task_and_time_left_stay_the_longest() -> None:
+    row = texts(frame((entry("sweep/a_rather_long_name_of_a_run"), "")), 60)[1]
+    assert row.startswith("sweep/a_rather_lo")
+    for part in ("…", "train 2/3", "45%", "12 m to 20 m"):
+        assert part in row
+    assert "lab3" not in row
+
+
+def test_with_little_height_logs_go_first_and_then_runs_and_it_is_said() -> None:
+    rows = [(entry(f"r{i}"), "log") for i in range(9)]
+    assert sum("└" in text for text in texts(frame(*rows), 100, 30)) == 9
+    short = texts(frame(*rows), 100, 13)
+    assert [text[:2] for text in short[1:-2]] == [f"r{i}" for i in range(9)]
+    shorter = texts(frame(*rows), 100, 8)
+    assert len(shorter) == 7
+    assert "… and 6 more" in shorter
+    assert texts(frame(*rows), 100, 2) == ["9 running, 3 completed"]
+
+
+@settings(max_examples=60, deadline=None)
+@example([("", "", None), ("", "", None)], 1, 41)
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=60), st.text(max_size=90), st.one_of(st.none(), st.floats(0, 1))),
+        max_size=6,
+    ),
+    st.integers(1, 220),
+    st.integers(1, 60),
+)
+def test_no_line_is_wider_and_no_frame_higher_than_the_screen(
+    rows: list[tuple[str, str, float | None]], width: int, height: int
+) -> None:
+    shown = frame(*((entry(name or "x", progress=part), log) for name, log, part in rows))
+    made = lines(shown, width, height)
+    assert all(cell_len(line.text) <= width for line in made)
+    assert all(line.text.isprintable() for line in made)
+    assert 1 <= len(made) <= max(height - 1, 1)
+    assert all(ascii_only(line).text.isascii() for line in made)
+
+
+def test_a_terminal_that_knows_only_ascii_gets_a_bar_too() -> None:
+    assert ascii_only(Line("██░ … └")).text == "##. ~ `"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (99, "99 s"), (100, "2 m"), (3599, "60 m"), (3600, "1 h 00 m"), (100_000, "1 d 03 h")],
+)
+def test_times_are_said_as_far_as_they_matter(seconds: float, said: str) -> None:
+    assert times.brief(seconds) == said
+
+
+def test_a_moment_is_said_with_its_day_when_that_is_another() -> None:
+    def until(*ahead: float) -> str:
+        p50, p90 = ((NOW + timedelta(days=days)).isoformat() for days in ahead)
+        return times.until(p50, p90, NOW)
+
+    clock = NOW.astimezone().strftime("%H:%M")
+    assert until(0, 0) == clock
+    assert until(0, 1) == f"{clock} to {(NOW + timedelta(days=1)).astimezone():%a} {clock}"
+    assert until(30, 30) == f"{(NOW + timedelta(days=30)).astimezone():%Y-%m-%d}"
+    assert times.until(None, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("forecast", "said"),
+    [
+        (NOTHING, ""),
+        (Forecast(2, 3, 1, 1.0, 2.0, *(None,) * 4), "time left unknown: 1 of 3 runs have"),
+        (Forecast(0, 3, 0, 600.0, 900.0, *(None,) * 4), "nobody works; there is work for 10 m to 15 m"),
+        (Forecast(1, 3, 0, 600.0, 900.0, *(None,) * 4), "nobody knows of some workers"),
+        (
+            Forecast(1, 1, 0, 9.0, 9.0, 9.0, 12.0, NOW.isoformat(), NOW.isoformat()),
+            "9 s to 12 s left with 1 worker,",
+        ),
+    ],
+)
+def test_the_queue_is_told_in_a_sentence(forecast: Forecast, said: str) -> None:
+    assert said in times.forecast(forecast)
+    assert bool(said) == bool(times.forecast(forecast))
