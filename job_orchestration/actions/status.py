@@ -22,6 +22,7 @@ _ORDER: Final = (
     Place.RUNNING,
     Place.INTERRUPTED,
     Place.TO_RUN,
+    Place.HELD,
     Place.SOURCES,
     Place.FAILED,
     Place.COMPLETED,

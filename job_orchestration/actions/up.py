@@ -19,7 +19,6 @@ from job_orchestration.actions.work import Worked, arguments
 from job_orchestration.engine.pool import Pool
 from job_orchestration.files.history import History
 from job_orchestration.model.run import Place
-from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,10 +137,7 @@ class _Supervisor:
             known = self._refused.get(os.path.basename(record.path))
             return known is None or known != _identity(record.path)
         unfit = record.error is not None  # a worker has said beside it why it never runs
-        if unfit or record.place in {Place.COMPLETED, Place.FAILED}:
-            return False
-        name = TokenName.parse(os.path.basename(record.path))
-        return name is None or not name.held
+        return not (unfit or record.place in {Place.COMPLETED, Place.FAILED, Place.HELD})
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

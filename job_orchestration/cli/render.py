@@ -20,6 +20,7 @@ HEADER: Final = ("place", "run", "task", "worker", "elapsed", "progress", "left"
 STYLES: Final = {
     Place.RUNNING: "green",
     Place.INTERRUPTED: "yellow",
+    Place.HELD: "cyan",
     Place.FAILED: "red",
     Place.COMPLETED: "dim",
 }

@@ -54,6 +54,15 @@ def _duration(text: str) -> float:
 _JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
 _RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config's name"})
 _RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "all failed runs when none is named"})
+_SOME_RUNS = Argument(
+    ("runs",), {"metavar": "RUN", "nargs": "+", "help": "output folders, or configs' names"}
+)
+_FROM = Argument(
+    ("--from",), {"metavar": "TASK", "dest": "task", "help": "this task and those behind it run again"}
+)
+_FRESH = Argument(
+    ("--fresh",), {"action": "store_true", "help": "begin anew; the old output goes to Misc/trash"}
+)
 _FILES = Argument(
     ("files",), {"metavar": "FILE", "nargs": "*", "help": "all of ConfigSources when none is named"}
 )
@@ -70,6 +79,7 @@ _FOR = Argument(
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
 _VERBS: Final = "job_orchestration.cli.verbs"
+_STEERING: Final = "job_orchestration.cli.steering"
 
 ACTIONS: Final = (
     Action("init", "make or mend a workspace", "init --workspace ~/experiments", f"{_VERBS}:init"),
@@ -120,10 +130,21 @@ ACTIONS: Final = (
         "retry",
         "failed runs go on from their checkpoint",
         "retry a.yaml",
-        f"{_VERBS}:retry",
-        (_RUNS, _JSON),
+        f"{_STEERING}:retry",
+        (_RUNS, _FROM, _FRESH, _JSON),
         ("rereadyFailed",),
     ),
+    Action(
+        "cancel",
+        "end runs now; retry has them go on",
+        "cancel a.yaml 2026_11_20/bbs",
+        f"{_STEERING}:cancel",
+        (_SOME_RUNS, _JSON),
+    ),
+    Action(
+        "hold", "keep waiting runs from starting", "hold a.yaml", f"{_STEERING}:hold", (_SOME_RUNS, _JSON)
+    ),
+    Action("release", "let held runs start", "release a.yaml", f"{_STEERING}:release", (_SOME_RUNS, _JSON)),
 )
 
 NOTHING: Final = "na"

@@ -237,20 +237,3 @@ def logs(arguments: Namespace) -> int:
         sys.stdout.write(piece)
         sys.stdout.flush()
     return 0
-
-
-def retry(arguments: Namespace) -> int:
-    """Have failed runs go on."""
-    from job_orchestration.actions import told
-    from job_orchestration.actions.retry import retry as ask
-    from job_orchestration.model.problem import escaped
-
-    done = ask(_prepared(arguments), arguments.runs)
-    if arguments.json:
-        _print_json({"runs": list(done.runs), "refused": told.problems_as_json(done.refused)})
-    else:
-        _print(f"{escaped(run)}: waits to go on from its checkpoint" for run in done.runs)
-        _print(str(problem) for problem in done.refused)
-        if not done.runs and not done.refused:
-            print("No run has failed.")
-    return _REFUSED if done.refused else 0

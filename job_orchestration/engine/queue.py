@@ -41,6 +41,8 @@ BUSY_AFTER: Final = 8
 """Tokens taken one after the other, after which a worker stops watching until it runs out of them."""
 IDLE_AFTER: Final = 1.0
 """Seconds without a token after which a worker watches again; until then it looks, which is cheaper."""
+AGAIN_AFTER: Final = 0.2
+"""Seconds after which a token is tried again that somebody else had locked."""
 LOOK_EVERY: Final = 0.05
 """Seconds between two such looks at the least."""
 RUNNING_EVERY: Final = 1.0
@@ -180,6 +182,12 @@ class Queue:
                 self.close()
             return Token(self._workspace.to_run, filename, name, mtime)
         return None
+
+    def put_back(self, taken: Token) -> None:
+        """Try a token once more in a moment, if it is still there: somebody may only be moving it here."""
+        if taken.folder == self._workspace.to_run and os.path.lexists(taken.path):
+            self._delayed[taken.filename] = taken
+            self._due[taken.filename] = time.monotonic() + AGAIN_AFTER
 
     def set_aside(self, unfit: Token) -> None:
         """Leave a token that `ready` did not put there as it is, until it changes."""

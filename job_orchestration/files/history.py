@@ -194,6 +194,7 @@ class History:
         finally:
             os.close(descriptor)
         state = lifecycle.fold(journal.read(self._workspace.run_folder(run)))
+        place = Place.HELD if name.held and place is Place.TO_RUN else place
         record = RunRecord(state.config or name.stem, place, path, run, state, error=_first_line(problems))
         return _placed(record, name, inode, workers) if workers else record
 

@@ -50,7 +50,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
     **dict.fromkeys(("folder", "not_before"), (str, NoneType)),
     "values": (dict,),
-    "permanent": (bool,),
+    **dict.fromkeys(("permanent", "fresh"), (bool,)),
 }
 """What a field of an event may be; of those not named here `_typed` makes something else."""
 _quoted: Final = json.encoder.encode_basestring

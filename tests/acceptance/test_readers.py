@@ -146,6 +146,7 @@ def test_status_says_in_json_what_is_promised_and_nothing_else(
     assert found["counts"] == {
         "sources": 1,
         "to_run": 2,
+        "held": 0,
         "running": 0,
         "interrupted": 0,
         "completed": 1,
