@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from job_orchestration.actions import predecessors
 from job_orchestration.engine import checks
 from job_orchestration.engine.hosts import Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
@@ -51,6 +52,8 @@ class Candidate:
     tree: WorkTree | None = None
     plan: CodePlan | None = None
     run: str = ""
+    after: tuple[str, ...] = ()
+    """The runs that must have completed before it is claimed."""
 
     @property
     def config(self) -> Config | None:
@@ -90,6 +93,7 @@ class Check:
         for candidate in found:
             self._choose_run(candidate, claimed)
         self._ask(found)
+        predecessors.resolve(self.workspace, found)
         for candidate in found:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return found

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.actions import predecessors
 from job_orchestration.actions.check import Candidate, Check, drops_in
 from job_orchestration.files import intake, journal, opening, provenance, token, trash
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
-from job_orchestration.rules import naming, writing
+from job_orchestration.rules import naming, steering, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 200
 """Runs that are opened as one step: what is synced once a batch is shared by so many."""
+_ASKING: Final = frozenset({"priority", "after", "resources"})
+"""The keys by which a run asks something of the queue."""
 _REST: Final = 2.0
 """Seconds without any change after which a file counts as whole, if nobody has it open for writing."""
 _PATIENCE: Final = 6.0
@@ -95,6 +98,7 @@ def ready_drops(workspace: Workspace, check: Check, settled: Callable[[str, os.s
     with opening.only_one(workspace):
         report.notes += opening.recover(workspace)
         drops, report.refused, report.unsettled = drops_in(workspace, settled)
+        drops = list(predecessors.in_order(drops))
         taken = opening.taken_stems(workspace) if drops else set()
         for start in range(0, len(drops), _BATCH):
             _ready_batch(workspace, check, drops[start : start + _BATCH], taken, report)
@@ -134,7 +138,10 @@ def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
     config = candidate.config
     assert config is not None
     values: dict[str, Json] = {**config.values, "outputDir": candidate.run}
-    data = writing.to_yaml(values, comment=f"{token.HEADER}{candidate.run}")
+    if candidate.after:
+        values["after"] = list(candidate.after)
+    asks = steering.to_comment(steering.wants_of(values)) if _ASKING & values.keys() else ""
+    data = writing.to_yaml(values, comment=f"{token.HEADER}{candidate.run}\n{asks}")
     digest = hashlib.sha256(data).hexdigest()
     seed = config.settings.seed
     if seed is None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import selection
-from job_orchestration.actions.status import Entry, entry
+from job_orchestration.actions.status import Entry, entry, places_of
 from job_orchestration.files.history import History
 from job_orchestration.files.opening import PROVENANCE
 from job_orchestration.rules import forecasting
@@ -52,7 +52,7 @@ def show(workspace: Workspace, name: str) -> Shown:
     usual = forecasting.usual_durations(r.state for r in records if r.state is not None)
     folder = workspace.run_folder(record.run) if record.run else None
     return Shown(
-        entry(record, usual, datetime.now(UTC)),
+        entry(record, usual, datetime.now(UTC), places_of(records)),
         record.state.tasks if record.state else (),
         _provenance(folder) if folder else None,
         folder,

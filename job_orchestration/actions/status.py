@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.files.history import History
 from job_orchestration.model.run import Place, Status, TaskStatus
 from job_orchestration.rules import forecasting
+from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
@@ -61,6 +62,8 @@ class Entry:
     outcome: str | None
     held_by: str | None
     """The worker that holds the run now."""
+    waits_for: tuple[str, ...]
+    """The runs that it comes after and that have not completed, each with its place when that is an end."""
     error: str | None
 
     def as_json(self) -> dict[str, Any]:
@@ -98,14 +101,30 @@ def status(workspace: Workspace, history: History | None = None) -> Overview:
 def overview(records: Sequence[RunRecord], now: datetime) -> Overview:
     """What was found, in the words of ``status``."""
     usual = forecasting.usual_durations(r.state for r in records if r.state is not None)
+    places = places_of(records)
     counts = Counter(r.place for r in records)
-    runs = [entry(record, usual, now) for record in records]
+    runs = [entry(record, usual, now, places) for record in records]
     runs.sort(key=lambda e: (_ORDER.index(e.place), e.readied_at or "", e.run or e.config))
     return Overview({place: counts[place] for place in Place}, tuple(runs))
 
 
-def entry(record: RunRecord, usual: Mapping[str, float], now: datetime) -> Entry:
-    """One run in the words of ``status``."""
+def places_of(records: Iterable[RunRecord]) -> dict[str, Place]:
+    """Where each run is, by its name."""
+    return {record.run: record.place for record in records if record.run is not None}
+
+
+def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:
+    """The runs that one which is not claimed yet comes after and that have not completed."""
+    if record.state is None or record.place not in {Place.TO_RUN, Place.HELD}:
+        return ()
+    after = settings_of(record.state.values).after if "after" in record.state.values else ()
+    left = {run: places.get(run) for run in after if places.get(run) is not Place.COMPLETED}
+    words = {None: " (gone)", Place.FAILED: " (failed)", Place.HELD: " (held)"}
+    return tuple(f"{run}{words.get(place, '')}" for run, place in left.items())
+
+
+def entry(record: RunRecord, usual: Mapping[str, float], now: datetime, places: Mapping[str, Place]) -> Entry:
+    """One run in the words of ``status``; ``places`` is where all runs are."""
     state = record.state
     current = state.current if state else None
     task = state.tasks[current] if state and current is not None else None
@@ -129,6 +148,7 @@ def entry(record: RunRecord, usual: Mapping[str, float], now: datetime) -> Entry
         eta_s=_time_left(record, usual, now, fraction),
         outcome=state.outcome.value if state and state.outcome else None,
         held_by=record.held_by,
+        waits_for=waits_for(record, places),
         error=record.error or (_error(state) if state else None),
     )
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.actions import told
-from job_orchestration.actions.status import overview
+from job_orchestration.actions.status import overview, places_of, waits_for
 from job_orchestration.actions.work import Worked, arguments
 from job_orchestration.engine.pool import Pool
 from job_orchestration.files.history import History
@@ -130,7 +130,8 @@ class _Supervisor:
 
     def is_idle(self) -> bool:
         """Whether, by the last look, nothing is left to do."""
-        return not any(self._is_work(record) for record in self._records)
+        places = places_of(self._records)
+        return not any(self._is_work(r) and not waits_for(r, places) for r in self._records)
 
     def _is_work(self, record: RunRecord) -> bool:
         if record.place is Place.SOURCES:

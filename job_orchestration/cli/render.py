@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from job_orchestration.actions.status import Entry, Overview
     from job_orchestration.actions.up import Frame
 
-HEADER: Final = ("place", "run", "task", "worker", "elapsed", "progress", "left", "error")
+HEADER: Final = ("place", "run", "task", "worker", "elapsed", "progress", "left", "waits for", "error")
 STYLES: Final = {
     Place.RUNNING: "green",
     Place.INTERRUPTED: "yellow",
@@ -59,6 +59,7 @@ def cells(entry: Entry) -> tuple[str, ...]:
         duration(entry.elapsed_s),
         "" if entry.progress is None else f"{entry.progress:.0%}",
         duration(entry.eta_s),
+        escaped(", ".join(entry.waits_for)),
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
 
@@ -118,6 +119,7 @@ def shown(found: Shown) -> Iterator[str]:
         "ended": entry.ended_at,
         "elapsed": duration(entry.elapsed_s),
         "time left": duration(entry.eta_s),
+        "waits for": ", ".join(entry.waits_for),
         "outcome": entry.outcome,
         "error": entry.error,
         "folder": found.folder,

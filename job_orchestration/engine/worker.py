@@ -196,6 +196,7 @@ class Worker:
         finally:
             self._claim = None
             claim.release()
+            queue.ended()
         if trouble is not None:
             self._pause(trouble)
 

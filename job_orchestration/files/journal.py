@@ -22,7 +22,8 @@ from job_orchestration.files import durable
 from job_orchestration.model import event as events
 from job_orchestration.model.errors import ClaimLostError
 from job_orchestration.model.event import Code, Entry, Event, Output
-from job_orchestration.model.run import Outcome
+from job_orchestration.model.run import Outcome, Status
+from job_orchestration.rules import lifecycle
 
 if TYPE_CHECKING:
     from job_orchestration.model.task import Json
@@ -201,6 +202,17 @@ def read_file(run_folder: str, attempt: int) -> tuple[list[Entry], bool]:
 def read(run_folder: str) -> Journal:
     """The whole journal of a run, void events included; `rules.lifecycle.fold` leaves those out."""
     return {n: read_file(run_folder, n)[0] for n in attempts(run_folder)}
+
+
+def has_completed(run_folder: str) -> bool:
+    """Whether a run has completed, told by its last events alone where they tell it."""
+    last = max(attempts(run_folder), default=0)
+    entries, _ = read_file(run_folder, last)
+    if entries and isinstance(entries[-1].event, events.Completed):
+        return True
+    if last == 0 or len(entries) > 1:
+        return False
+    return lifecycle.fold(read(run_folder)).status is Status.COMPLETE  # it was claimed only to be filed away
 
 
 def keep(run_folder: str, attempt: int) -> None:

@@ -29,6 +29,11 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B?")
 _POWERS: Final[Mapping[str, int]] = {"K": 1, "M": 2, "G": 3, "T": 4}
 _MOST_BYTES: Final = 2**62
 
+_RESOURCE = re.compile("[A-Za-z][A-Za-z0-9_-]{0,39}")
+_MOST_OF_A_RESOURCE: Final = 10**9
+MEMORY: Final = "memory"
+"""The resource that is counted in bytes."""
+
 _MOST_SEED: Final = 2**32 - 1
 
 
@@ -109,6 +114,26 @@ def _limit(value: Json) -> float | None:
     return parse_duration(value) or None
 
 
+def _names(value: Json) -> tuple[str, ...] | None:
+    """One name or a list of them."""
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list):
+        return None
+    names = [entry for entry in entries if isinstance(entry, str) and entry and "\0" not in entry]
+    return tuple(dict.fromkeys(names)) if len(names) == len(entries) else None
+
+
+def parse_resources(value: Json) -> tuple[tuple[str, int], ...] | None:
+    """Names of resources with how much of each, sorted; of ``memory`` it may be a size; else ``None``."""
+    if not isinstance(value, dict):
+        return None
+    count = _whole(0, _MOST_OF_A_RESOURCE)
+    found = {name: parse_size(n) if name == MEMORY else count(n) for name, n in value.items()}
+    if None in found.values() or not all(map(_RESOURCE.fullmatch, found)):
+        return None
+    return tuple(sorted((name, n) for name, n in found.items() if n))
+
+
 _TIME: Final = "a time"
 _TIMES: Final = "seconds as a number, or a text such as 30s, 5m, 4h or 1d"
 _SIZES: Final = "bytes as a whole number, or a text such as 500M or 8G"
@@ -129,6 +154,14 @@ RULES: Final[Mapping[str, Rule]] = {
     "UNSAFE_ignoreDirtyCheck": Rule("ignore_dirty_check", _flag, "true or false", "true or false"),
     "seed": Rule(
         "seed", _whole(0, _MOST_SEED), f"a whole number from 0 to {_MOST_SEED}", "a number such as 1"
+    ),
+    "priority": Rule("priority", _whole(-1_000_000, 1_000_000), "a whole number", "a number such as 5"),
+    "after": Rule("after", _names, "the name of a config, or a list of them", "a list such as [prepare]"),
+    "resources": Rule(
+        "resources",
+        parse_resources,
+        "a mapping of names to whole numbers",
+        "one such as {gpus: 1, cpus: 4, memory: 8G}",
     ),
 }
 

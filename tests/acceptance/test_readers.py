@@ -41,6 +41,7 @@ RUN_KEYS = [
     "eta_s",
     "outcome",
     "held_by",
+    "waits_for",
     "error",
 ]
 TASK_KEYS = [
