@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.actions import told
 from job_orchestration.actions.status import overview, places_of, waits_for
-from job_orchestration.actions.work import Worked, arguments
+from job_orchestration.actions.work import Worked, arguments, shared
 from job_orchestration.engine.pool import Pool
+from job_orchestration.engine.room import capacity
 from job_orchestration.files.history import History
 from job_orchestration.model.run import Place
+from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from job_orchestration.actions.status import Overview
     from job_orchestration.files.history import RunRecord
@@ -50,6 +52,7 @@ def up(
     *,
     workers: int = 1,
     until_idle: bool = False,
+    resources: Mapping[str, int] | None = None,
 ) -> Worked:
     """Ready what is dropped and work it off, until a signal says to stop.
 
@@ -60,12 +63,16 @@ def up(
         workers: how many.
         until_idle: end when nothing is left to be readied, nothing waits and nothing runs; what was refused
             does not count.
+        resources: how much there is of what runs may take, besides processors and memory.
+
+    Raises:
+        UsageError: when there are fewer GPUs than it was told.
     """
-    supervisor = _Supervisor(workspace, say, show)
-    with Pool(supervisor.hear) as pool:
+    supervisor = _Supervisor(workspace, say, show, capacity(resources or {}))
+    with shared(workspace, resources or {}) as words, Pool(supervisor.hear) as pool:
         pool.start("watch", "watch", "--json", "--workspace", workspace.root)
         for number in range(1, workers + 1):
-            pool.start(f"worker {number}", *arguments(workspace, until_idle=False))
+            pool.start(f"worker {number}", *arguments(workspace, until_idle=False), *words)
         while pool.turn(supervisor.pause()):
             looked = supervisor.looks(pool)
             idle = looked and until_idle and supervisor.is_idle()
@@ -80,9 +87,14 @@ class _Supervisor:
     """What `up` knows besides its processes."""
 
     def __init__(
-        self, workspace: Workspace, say: Callable[[str], None], show: Callable[[Frame], None]
+        self,
+        workspace: Workspace,
+        say: Callable[[str], None],
+        show: Callable[[Frame], None],
+        capacity: Mapping[str, int],
     ) -> None:
         self._workspace = workspace
+        self._capacity = capacity
         self._say = say
         self._show = show
         self._history = History(workspace)
@@ -131,7 +143,13 @@ class _Supervisor:
     def is_idle(self) -> bool:
         """Whether, by the last look, nothing is left to do."""
         places = places_of(self._records)
-        return not any(self._is_work(r) and not waits_for(r, places) for r in self._records)
+        work = [r for r in self._records if self._is_work(r) and not waits_for(r, places)]
+        return not any(r.held_by is not None or self._could(r) for r in work)
+
+    def _could(self, record: RunRecord) -> bool:
+        """Whether the workers here have enough of what a run takes."""
+        demand = settings_of(record.state.values).resources if record.state is not None else ()
+        return all(much <= self._capacity.get(name, 0) for name, much in demand)
 
     def _is_work(self, record: RunRecord) -> bool:
         if record.place is Place.SOURCES:

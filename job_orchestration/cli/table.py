@@ -51,6 +51,26 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _resources(text: str) -> dict[str, int]:
+    import argparse
+
+    from job_orchestration.rules.settings import parse_resources
+
+    parts = [part.partition("=") for part in text.split(",")]
+    found = parse_resources({name: int(n) if n.isdecimal() else n for name, _, n in parts})
+    if found is None or len(found) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as gpus=2,memory=64G,licence=4")
+    return dict(found)
+
+
+def _name(text: str) -> str:
+    import argparse
+
+    if not text.replace(".", "").replace("-", "").isalnum() or text.startswith("."):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name of letters, digits, '.' and '-'")
+    return text
+
+
 _JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
 _RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config's name"})
 _RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "all failed runs when none is named"})
@@ -76,6 +96,14 @@ _FOR = Argument(
     ("--for",),
     {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "be gone after this time, such as 4h"},
 )
+_RESOURCES = Argument(
+    ("--resources",),
+    {"metavar": "NAME=N,…", "type": _resources, "help": "what runs may take here, such as gpus=2,licence=4"},
+)
+_POOL = Argument(
+    ("--pool",),
+    {"metavar": "NAME", "type": _name, "help": "share them with the workers of this name on this machine"},
+)
 _FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
 
 _VERBS: Final = "job_orchestration.cli.verbs"
@@ -99,7 +127,7 @@ ACTIONS: Final = (
         "run a worker, or several",
         "work --workers 2 --until-idle",
         f"{_VERBS}:work",
-        (_WORKERS, _UNTIL_IDLE, _FOR),
+        (_WORKERS, _UNTIL_IDLE, _FOR, _RESOURCES, _POOL),
         ("runWorker", "newWorker"),
     ),
     Action("watch", "ready whatever is dropped, as it is dropped", "watch", f"{_VERBS}:watch", (_JSON,)),
@@ -108,7 +136,7 @@ ACTIONS: Final = (
         "watch and some workers in one command, with a live view",
         "up --workers 2",
         f"{_VERBS}:up",
-        (_WORKERS, _UNTIL_IDLE),
+        (_WORKERS, _UNTIL_IDLE, _RESOURCES),
     ),
     Action("status", "who is where, how long still", "status --json", f"{_VERBS}:status", (_JSON,)),
     Action(

@@ -136,6 +136,8 @@ def work(arguments: Namespace) -> int:
         workers=arguments.workers,
         until_idle=arguments.until_idle,
         seconds=arguments.seconds,
+        resources=arguments.resources,
+        pool=arguments.pool,
     )
     return _code(worked)
 
@@ -166,7 +168,12 @@ def up(arguments: Namespace) -> int:
     workspace = _prepared(arguments)
     with _view() as view:
         worked = watch_and_work(
-            workspace, view.say, view.show, workers=arguments.workers, until_idle=arguments.until_idle
+            workspace,
+            view.say,
+            view.show,
+            workers=arguments.workers,
+            until_idle=arguments.until_idle,
+            resources=arguments.resources,
         )
     return _code(worked)
 

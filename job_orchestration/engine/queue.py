@@ -137,6 +137,7 @@ class Queue:
         self, workspace: Workspace, wake: Wake, could: Callable[[Demand], bool] = lambda _: True
     ) -> None:
         self._workspace = workspace
+        self._could = could
         self._line = Lineup(workspace, could)
         self._delayed: dict[str, Token] = {}
         self._due: dict[str, float] = {}
@@ -170,7 +171,7 @@ class Queue:
         now = time.monotonic()
         if now >= self._running_at:
             self._running_at = now + RUNNING_EVERY
-            self._interrupted = deque(self._fit(token.scan(self._workspace.running)))
+            self._interrupted = deque(filter(self._may_be_taken, self._fit(self._running())))
         if self._interrupted:
             return self._interrupted.popleft()
         if now >= self._scan_at:
@@ -212,7 +213,20 @@ class Queue:
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing runs: tokens that are held or unfit do not count."""
         self._scan()
-        return not (self._line or self._delayed or self._fit(token.scan(self._workspace.running)))
+        return not (self._line or self._delayed or any(map(self._counts, self._fit(self._running()))))
+
+    def _running(self) -> list[Token]:
+        return token.scan(self._workspace.running)
+
+    def _counts(self, running: Token) -> bool:
+        """Whether a run in Running is to be waited for: not one that is left for others to go on with."""
+        demand = self.demand(running)
+        return not demand or self._could(demand) or not token.is_free(running.path)
+
+    def _may_be_taken(self, running: Token) -> bool:
+        """Whether room is to be looked for: not if somebody works on it, nor if it is left for others."""
+        demand = self.demand(running)
+        return not demand or (self._could(demand) and token.is_free(running.path))
 
     def look_again_in(self) -> float:
         """Seconds after which something may have changed without an event; called before a rest."""

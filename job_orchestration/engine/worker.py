@@ -16,9 +16,9 @@ import socket
 import string
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
@@ -27,9 +27,11 @@ from job_orchestration.engine import pulse, supervision, sweep
 from job_orchestration.engine.endings import note, reading_of, seconds_since
 from job_orchestration.engine.hosts import Host, Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
+from job_orchestration.engine.orders import order_for
 from job_orchestration.engine.page import Verdict
 from job_orchestration.engine.pulse import Pulse
 from job_orchestration.engine.queue import Queue, Wake
+from job_orchestration.engine.room import NOTHING, Room
 from job_orchestration.files import durable, intake, probe, requests, store, token, trash, views
 from job_orchestration.files.code import CodeStore
 from job_orchestration.files.workspace import VARIABLE
@@ -37,7 +39,6 @@ from job_orchestration.model.errors import ClaimLostError, HostError, Orchestrat
 from job_orchestration.model.event import Cancelled, Completed, GaveUp, HandedBack, TaskFailed
 from job_orchestration.model.problem import escaped
 from job_orchestration.model.run import Outcome, Place, Status
-from job_orchestration.model.task import specs_of
 from job_orchestration.rules import checking, lifecycle
 from job_orchestration.rules.naming import TokenName, worker_name
 
@@ -71,6 +72,10 @@ class Orders:
     """End when nothing waits and nothing runs, instead of waiting for more."""
     seconds: float | None = None
     """The walltime: be gone by then, handing back what is not finished."""
+    resources: Mapping[str, int] = field(default_factory=dict)
+    """What the runs of its pool may take, besides the machine's processors and memory."""
+    pool: str | None = None
+    """The name of the pool whose account it shares; `None` when it works alone."""
 
 
 class Worker:
@@ -94,6 +99,8 @@ class Worker:
         self._hosts = Hosts(workspace, self._wants_to_end)
         self._code = CodeStore(Path(workspace.misc))
         self._pulse = Pulse(workspace, self.name, self.host_name, os.getpid())
+        self._room = Room(workspace, orders.pool or self.name, orders.resources, say)
+        self._share = NOTHING
         self._claim: Claim | None = None
         self._stops = 0
         self._over_at = None if orders.seconds is None else time.monotonic() + orders.seconds
@@ -120,12 +127,12 @@ class Worker:
         signal.set_wakeup_fd(self._wake.signal_end, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        queue = Queue(self.workspace, self._wake)
+        queue = Queue(self.workspace, self._wake, self._room.could)
         try:
             while not self._urgency(_LAST_CALL):
                 found = queue.next()
                 if found is not None:
-                    self._try(found, queue)
+                    self._begin(found, queue)
                 elif self.orders.until_idle and queue.is_empty():
                     break
                 else:
@@ -133,6 +140,8 @@ class Worker:
         finally:
             queue.close()
             self._hosts.close()
+            if self.orders.pool is None:
+                self._room.close()
             self._pulse.end()
         return self.failed
 
@@ -167,6 +176,16 @@ class Worker:
         poll.poll(min(seconds, pulse.EVERY) * 1000 + 1)
         self._wake.clear()
 
+    def _begin(self, found: Token, queue: Queue) -> None:
+        share = self._room.take(queue.demand(found))
+        if share is None:
+            queue.no_room(found)
+            return
+        with share:
+            self._share = share
+            self._try(found, queue)
+        queue.ended()
+
     def _try(self, found: Token, queue: Queue) -> None:
         try:
             claim = token.claim(self.workspace, found, self.name, self.host_name)
@@ -196,7 +215,6 @@ class Worker:
         finally:
             self._claim = None
             claim.release()
-            queue.ended()
         if trouble is not None:
             self._pause(trouble)
 
@@ -304,7 +322,8 @@ class Worker:
             return True
         where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
         self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
-        sent = host.begin(self._order(claim, settings), (claim.descriptor, claim.journal.descriptor))
+        held = (claim.descriptor, claim.journal.descriptor, *self._share.descriptors)
+        sent = host.begin(order_for(claim, settings, self.workspace.root, self._share), held)
         end = self._watch(claim, host, settings) if sent else None
         if end is None:
             self._hosts.bury(host)
@@ -319,27 +338,6 @@ class Worker:
         if code is None:
             return CodePlan(modules=modules, fallback=self.workspace.root)
         return CodePlan(str(self._code.snapshot(code.commit)), code.folder, code.work_tree, modules)
-
-    def _order(self, claim: Claim, settings: Settings) -> Message:
-        own = [spec.parameters.get("timeout") for spec in specs_of(claim.state.values)]
-        limits = [None if limit is None else checking.parse_duration(limit) for limit in own]
-        spent = sum(task.duration_s or 0.0 for task in claim.state.tasks)
-        return {
-            "kind": "attempt",
-            "run": claim.run,
-            "folder": claim.run_folder,
-            "attempt": claim.attempt,
-            "token": claim.path,
-            "written": claim.journal.written,
-            "isolation": settings.isolation,
-            "timeouts": limits if any(limits) else [],
-            "run_limit": None if settings.timeout is None else max(settings.timeout - spent, 0.0),
-            "stall_timeout": settings.stall_timeout,
-            "memory_limit": settings.memory_limit,
-            "log": os.path.join(claim.run_folder, "log.log"),
-            "log_limit": settings.log_limit,
-            "environment": {sweep.MARK: f"{claim.run}#{claim.attempt}", VARIABLE: self.workspace.root},
-        }
 
     def _watch(self, claim: Claim, host: Host, settings: Settings) -> Message | None:
         """Wait for the end of an attempt's child, passing on what this worker is told meanwhile."""

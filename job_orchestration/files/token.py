@@ -335,6 +335,18 @@ def lock(path: str) -> int | None:
     return None
 
 
+def is_free(path: str) -> bool:
+    """Whether nobody holds the token at a path at this moment; asking takes its lock for an instant."""
+    try:
+        descriptor = lock(path)
+    except UnfitTokenError:
+        return True
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
 def _insist_on_plain_file(descriptor: int) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise UnfitTokenError("It is no plain file", "Move it away")
