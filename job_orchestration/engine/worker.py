@@ -322,8 +322,9 @@ class Worker:
             return True
         where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
         self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
-        held = (claim.descriptor, claim.journal.descriptor, *self._share.descriptors)
-        sent = host.begin(order_for(claim, settings, self.workspace.root, self._share), held)
+        locks = (claim.descriptor, claim.journal.descriptor)
+        order = order_for(claim, settings, self.workspace.root, self._share)
+        sent = host.begin(order, (*locks, *self._share.descriptors))
         end = self._watch(claim, host, settings) if sent else None
         if end is None:
             self._hosts.bury(host)
