@@ -16,7 +16,7 @@ from job_orchestration.files.token import Token
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.rules.steering import Demand, Wants
@@ -46,6 +46,8 @@ class Lineup:
         self._wants: dict[str, tuple[int, Wants]] = {}
         self._wants_before: dict[str, tuple[int, Wants]] = {}
         self._blocked: dict[str, Token] = {}
+        self._behind: dict[str, set[str]] = {}
+        """Runs that have not completed, and the names of the tokens that come after them."""
         self._blocked_at = 0.0
         self._completed: set[str] = set()
         self._no_room: dict[Demand, float] = {}
@@ -61,6 +63,7 @@ class Lineup:
         self._lines.clear()
         self._known.clear()
         self._blocked.clear()
+        self._behind.clear()
         self._blocked_at = 0.0
         self._wants_before, self._wants = self._wants, {}
 
@@ -82,6 +85,8 @@ class Lineup:
         if asked.after:
             self._blocked[found.filename] = found
             self._blocked_at = 0.0
+            for run in asked.after:
+                self._behind.setdefault(run, set()).add(found.filename)
         else:
             self._push(found, asked)
 
@@ -111,10 +116,15 @@ class Lineup:
         if found.folder == self._workspace.to_run:
             self._push(found, asked)
 
-    def ended(self) -> None:
-        """A run of this worker has ended: somebody may have come after it, and what it took is free."""
+    def freed(self) -> None:
+        """What a run of this worker took is free again."""
         self._no_room.clear()
-        self._blocked_at = 0.0
+
+    def completed(self, run: str) -> None:
+        """A run has completed: those that come after it may go now."""
+        if run in self._behind:
+            self._completed.add(run)
+            self._let_go(self._behind.pop(run), set())
 
     def look_again_in(self) -> float | None:
         """Seconds after which somebody may be let into the line, or through; `None` when nobody waits so."""
@@ -125,14 +135,20 @@ class Lineup:
 
     def _unblock(self) -> None:
         began = time.monotonic()
-        unfinished: set[str] = set()
-        for filename, found in list(self._blocked.items()):
+        self._let_go(list(self._blocked), set())
+        now = time.monotonic()
+        self._blocked_at = now + max(LOOK_EVERY, 20 * (now - began))
+
+    def _let_go(self, filenames: Iterable[str], unfinished: set[str]) -> None:
+        """Put those of some tokens into the line that come after nothing any more."""
+        for filename in filenames:
+            found = self._blocked.get(filename)
+            if found is None:
+                continue
             asked = self.wants(found)
             if all(self._has_completed(run, unfinished) for run in asked.after):
                 del self._blocked[filename]
                 self._push(found, asked)
-        now = time.monotonic()
-        self._blocked_at = now + max(LOOK_EVERY, 20 * (now - began))
 
     def _has_completed(self, run: str, unfinished: set[str]) -> bool:
         if run in self._completed:

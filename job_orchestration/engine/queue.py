@@ -196,9 +196,13 @@ class Queue:
         """Put a token back for which there is no room now."""
         self._line.no_room(found)
 
-    def ended(self) -> None:
-        """A run of this worker has ended, so others may be able to begin."""
-        self._line.ended()
+    def freed(self) -> None:
+        """What a run of this worker took is free again."""
+        self._line.freed()
+
+    def completed(self, run: str) -> None:
+        """A run of this worker has completed, so those that come after it may begin."""
+        self._line.completed(run)
 
     def put_back(self, taken: Token) -> None:
         """Try a token once more in a moment, if it is still there: somebody may only be moving it here."""

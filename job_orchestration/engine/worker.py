@@ -184,7 +184,8 @@ class Worker:
         with share:
             self._share = share
             self._try(found, queue)
-        queue.ended()
+        if share is not NOTHING:
+            queue.freed()
 
     def _try(self, found: Token, queue: Queue) -> None:
         try:
@@ -215,6 +216,8 @@ class Worker:
         finally:
             self._claim = None
             claim.release()
+            if claim.state.status is Status.COMPLETE:
+                queue.completed(claim.run)
         if trouble is not None:
             self._pause(trouble)
 

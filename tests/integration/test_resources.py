@@ -106,7 +106,13 @@ def test_what_a_killed_worker_had_taken_is_free_for_whoever_goes_on_with_its_run
     eventually(lambda: len(list((arena.root / "Misc" / "workers").glob("*.json"))) > 1)
     assert not arena.results("b"), "there is one device, and it is in use"
     (arena.notes / "waits").unlink()
-    os.kill(first.pid, signal.SIGKILL)
+    host = arena.host_of(first)
+    os.kill(host, signal.SIGSTOP)
+    first.kill()
+    first.wait()
+    ours = account.Account(room.folder_of(arena.workspace, "shared"), {"gpus": 1}, ["0"])
+    assert ours.take((("gpus", 1),)) is None, "its task lives on, and has the device"
+    os.kill(host, signal.SIGCONT)
     arena.note("waits")
     (arena.notes / "gate").touch()
     arena.ended(second)

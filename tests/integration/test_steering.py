@@ -15,6 +15,7 @@ from job_orchestration.actions.cancel import cancel
 from job_orchestration.actions.hold import hold, release
 from job_orchestration.actions.retry import retry
 from job_orchestration.actions.status import status
+from job_orchestration.engine.queue import Queue, Wake
 from job_orchestration.files import durable, journal, requests, token, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.model.errors import UsageError
@@ -343,42 +344,57 @@ def test_a_run_whose_worker_died_can_be_held_and_one_at_work_cannot(idle):
     assert state_of(idle, "runs/a").status is Status.READY
 
 
+def test_no_other_file_is_replaced_by_a_release(idle):
+    runs.queue(idle, "a")
+    hold(idle, ["a"])
+    Path(idle.to_run, "a.yaml").write_text("somebody's\n")
+    (problem,) = release(idle, ["runs/a"]).refused
+    assert "Another file has the name" in str(problem)
+    assert Path(idle.to_run, "a.yaml").read_text() == "somebody's\n"
+    assert len(os.listdir(idle.to_run)) == 2
+
+
+def test_a_token_that_somebody_was_only_moving_is_tried_again_soon(idle):
+    (found,) = runs.queue(idle, "a")
+    queue = Queue(idle, Wake())
+    taken = eventually(queue.next)
+    assert taken == found
+    queue.put_back(found)
+    assert queue.next() is None
+    assert eventually(queue.next, seconds=5) == found
+    queue.close()
+
+
 # -- retry --------------------------------------------------------------------------------------------------
 
 
-def test_retry_from_a_task_forgets_its_checkpoint_and_those_behind_it(arena):
-    arena.queue("a", "Quick", "Fails", maxAttempts=1)
+def test_retry_from_a_task_or_from_the_beginning(arena):
+    for name in "ab":
+        arena.drop(name, "Quick", "Fails", maxAttempts=1)
+    arena.ready()
     arena.work()
+    before = json.loads((arena.output("b") / "provenance.json").read_text())
+    (arena.notes / "mended").touch()
     with pytest.raises(UsageError, match="has no task nonsense"):
         retry(arena.workspace, ["a"], task="nonsense")
-    (arena.notes / "mended").touch()
     assert retry(arena.workspace, ["a"], task="quick").runs == ("a",)
     assert not (arena.output("a") / ".resume" / "quick").exists(), "nor does it go on from half-way"
-    arena.work()
-    state = state_of(arena.workspace, "a")
-    assert (state.status, state.tasks[0].result, state.tasks[0].folder) == (Status.COMPLETE, 3, "quick~2")
-    assert arena.log("a").count("quick in attempt") == 2
-
-
-def test_retry_afresh_puts_the_old_output_into_the_trash_and_keeps_what_the_run_is(arena):
-    arena.queue("a", "Quick", "Fails", maxAttempts=1)
-    arena.work()
-    before = json.loads((arena.output("a") / "provenance.json").read_text())
-    (arena.notes / "mended").touch()
-    retry(arena.workspace, ["a"], fresh=True)
-    assert sorted(os.listdir(arena.output("a"))) == [
+    retry(arena.workspace, ["b"], fresh=True)
+    assert sorted(os.listdir(arena.output("b"))) == [
         "config.yaml",
         "journal",
         "provenance.json",
         "status.yaml",
     ]
-    (kept,) = (arena.root / "Misc" / "trash").iterdir()
-    assert {"log.log", "quick", ".resume"} <= set(os.listdir(kept / "a"))
+    kept = {name for place in (arena.root / "Misc" / "trash").glob("*/b") for name in os.listdir(place)}
+    assert kept >= {"log.log", "quick", ".resume"}
     arena.work()
-    state = state_of(arena.workspace, "a")
-    assert (state.status, state.tasks[0].folder, state.attempt) == (Status.COMPLETE, "quick", 3)
-    assert json.loads((arena.output("a") / "provenance.json").read_text()) == before
-    assert state.requeued is None
+    there, anew = state_of(arena.workspace, "a"), state_of(arena.workspace, "b")
+    assert (there.status, there.tasks[0].result, there.tasks[0].folder) == (Status.COMPLETE, 3, "quick~2")
+    assert (anew.status, anew.tasks[0].result, anew.tasks[0].folder) == (Status.COMPLETE, 3, "quick")
+    assert [arena.log(name).count("quick in attempt") for name in "ab"] == [2, 1]
+    assert json.loads((arena.output("b") / "provenance.json").read_text()) == before
+    assert anew.requeued is None
 
 
 def test_a_worker_puts_away_what_a_killed_retry_left(arena):
