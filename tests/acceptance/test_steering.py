@@ -83,6 +83,9 @@ def test_b_jo_29_a_run_is_cancelled_and_nothing_of_it_is_left_and_retry_brings_i
     (run,) = json.loads(cli("status", "--json").stdout)["runs"]
     assert (run["place"], run["outcome"], run["task"]) == ("failed", "cancelled", "stubborn")
     assert run["error"] == "cancelled on request"
+    tasks = json.loads(cli("show", "a", "--json").stdout)["tasks"]
+    assert [t["status"] for t in tasks] == ["finished", "waiting"], "it is no failed try"
+    assert not list((workspace / "Misc" / "cancel").iterdir())
     assert "has ended already: it is failed" in cli("cancel", "a", check=2).stderr
     (tmp_path / "tame").touch()
     assert "waits to go on from its checkpoint" in cli("retry", "a").stdout

@@ -24,13 +24,11 @@ from job_orchestration.model.run import Outcome, Place, Status
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import TokenName, worker_name
 from tests.integration import runs
-from tests.integration.arena import Arena, eventually, is_gone
+from tests.integration.arena import Arena, eventually
 
 TASKS = r"""
     import os
     import signal
-    import subprocess
-    import sys
     import time
     from pathlib import Path
 
@@ -55,18 +53,6 @@ TASKS = r"""
             (self.context.resume_dir / "mine").touch()
             print("quick in attempt", self.context.attempt)
             return self.context.attempt
-
-
-    class Stubborn(Base):
-        # Neither it nor what it started, in a session of its own, listens to a polite signal.
-        def run(self):
-            if (NOTES / "tame").exists():
-                return "tame"
-            code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            started = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-            note("stubborn", f"{os.getpid()} {started.pid}")
-            time.sleep(600)
 
 
     class Listens(Base):
@@ -109,28 +95,6 @@ def place_of(workspace, run):
 
 
 # -- cancel -------------------------------------------------------------------------------------------------
-
-
-def test_b_jo_29_nothing_of_a_cancelled_run_is_left_and_retry_goes_on_from_its_checkpoint(arena):
-    arena.queue("a", "Quick", "Stubborn", maxAttempts=1)
-    worker = arena.start()
-    pids = [int(pid) for pid in arena.note("stubborn").split()]
-    began = time.monotonic()
-    ended = cancel(arena.workspace, ["a"])
-    assert time.monotonic() - began < 5
-    assert (ended.runs, ended.asked, ended.refused) == (["a"], [], [])
-    assert all(is_gone(pid) for pid in pids)
-    assert arena.names("Failed") == ["a"]
-    assert not list((arena.root / "Misc" / "cancel").iterdir())
-    state = state_of(arena.workspace, "a")
-    assert (state.outcome, state.interruptions, state.tasks[1].failures) == (Outcome.CANCELLED, 0, 0)
-    assert [e["event"] for e in arena.events("a")][-1] == "cancelled"
-    (arena.notes / "tame").touch()
-    assert retry(arena.workspace, ["a"]).runs == ("a",)
-    eventually(lambda: arena.names("Completed") == ["a"])
-    assert arena.results("a") == {"quick": 1, "stubborn": "tame"}
-    worker.terminate()
-    assert "a: cancelled" in arena.ended(worker)
 
 
 @pytest.mark.parametrize("tasks", [("Listens", "Quick"), ("Listens",)])
