@@ -29,6 +29,8 @@ class Candidate:
     tree: WorkTree | None = None
     plan: CodePlan | None = None
     run: str = ""
+    after: tuple[str, ...] = ()
+    """The runs that must have completed before it is claimed."""
     trial: Trial | None = None
     label: str = ""
     """The trial's name: that of its folder in the sweep's."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from job_orchestration.actions import sweeps, who_is_told
+from job_orchestration.actions import predecessors, sweeps, who_is_told
 from job_orchestration.engine import checks
 from job_orchestration.engine.hosts import Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
@@ -68,6 +68,7 @@ class Check:
         self._choose_runs(found)
         self._ask(found)
         who_is_told.check(found, defaults)
+        predecessors.resolve(self.workspace, found)
         for candidate in found:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return found

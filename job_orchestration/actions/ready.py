@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.actions import sweeps
+from job_orchestration.actions import predecessors, sweeps
 from job_orchestration.actions.check import Check, drops_in
 from job_orchestration.engine.searching import Searches
 from job_orchestration.files import intake, journal, opening, provenance, searches, token, trash, upkeep
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
 from job_orchestration.model.run import Place
-from job_orchestration.rules import naming, trials, writing
+from job_orchestration.rules import naming, steering, trials, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from job_orchestration.actions.candidates import Candidate
     from job_orchestration.files.intake import Drop
     from job_orchestration.files.workspace import Workspace
+    from job_orchestration.model.config import Config
     from job_orchestration.model.problem import Problem
     from job_orchestration.model.sweep import Trial
     from job_orchestration.model.task import Json
@@ -104,6 +105,7 @@ def ready_drops(workspace: Workspace, check: Check, settled: Callable[[str, os.s
     with opening.only_one(workspace):
         report.notes += opening.recover(workspace)
         drops, report.refused, report.unsettled = drops_in(workspace, settled)
+        drops = list(predecessors.in_order(drops))
         taken = opening.taken_stems(workspace) if drops else set()
         for start in range(0, len(drops), _BATCH):
             _ready_batch(workspace, check, drops[start : start + _BATCH], taken, report)
@@ -156,7 +158,7 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
     assert order is not None, "a search has an order"
     assert config is not None, "it is fine"
     common = json.loads(_provenance(candidate, "", 0))
-    order = replace(order, values=config.values, code=candidate.code, provenance=common)
+    order = replace(order, values=_values_of(candidate, config), code=candidate.code, provenance=common)
     is_new = searches.write(workspace, order)
     opening.remove_sources(workspace, [candidate.drop])
     Searches(workspace, report.notes.append).advance_one(order)
@@ -190,11 +192,16 @@ def _make_room(workspace: Workspace, candidate: Candidate) -> None:
             candidate.add(fault.what, fault.todo, "outputDir")
 
 
+def _values_of(candidate: Candidate, config: Config) -> dict[str, Json]:
+    """A config's values, with the names of the runs that it comes after."""
+    return {**config.values, **({"after": list(candidate.after)} if candidate.after else {})}
+
+
 def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
     config = candidate.config
     assert config is not None
-    values: dict[str, Json] = {**config.values, "outputDir": candidate.run}
-    data = writing.to_yaml(values, comment=f"{token.HEADER}{candidate.run}")
+    values = {**_values_of(candidate, config), "outputDir": candidate.run}
+    data = writing.to_yaml(values, comment=f"{token.HEADER}{candidate.run}\n{steering.comment_of(values)}")
     digest = hashlib.sha256(data).hexdigest()
     seed = config.settings.seed
     if seed is None:

@@ -1,5 +1,8 @@
 """`retry`: runs that gave up go on from their checkpoint, in the code that they were readied with.
 
+They may also go on from an earlier task, or begin anew. Then the journal says so before anything is put
+away, and whoever claims the run next puts away what is still there.
+
 A retry is a claim like a worker's: the token moves to Running as an attempt, the journal says `requeued`,
 and the token moves on to ConfigsToRun. Whoever dies on the way leaves a token in Running, which the next
 worker files away or goes on with, as its journal says.
@@ -8,25 +11,21 @@ worker files away or goes on with, as its journal says.
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from job_orchestration.actions import selection
-from job_orchestration.files import history, token, views
+from job_orchestration.actions import claims, selection
+from job_orchestration.files import history, token, trash, views
 from job_orchestration.model.errors import ClaimLostError, UsageError
 from job_orchestration.model.event import Requeued
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Place
-from job_orchestration.rules.naming import TokenName, worker_name
+from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
     from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
-
-_WHO: Final = "retry"
-"""Stands where a worker's name has its random letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,12 @@ class Retried:
 
 
 def retry(
-    workspace: Workspace, choice: Choice = selection.EVERYTHING, reason: str = "asked to go on"
+    workspace: Workspace,
+    choice: Choice = selection.EVERYTHING,
+    reason: str = "asked to go on",
+    *,
+    task: str | None = None,
+    fresh: bool = False,
 ) -> Retried:
     """Have failed runs go on from their checkpoint.
 
@@ -48,25 +52,40 @@ def retry(
         workspace: with all its folders in place.
         choice: which of those that have failed.
         reason: what their journals say about it.
+        task: go on from this task: its checkpoint, and those behind it, do not count any more.
+        fresh: begin anew, in the same code; the old output goes to the trash.
 
     Raises:
-        UsageError: when a name means no run, more than one, or one that has not failed.
+        UsageError: when a name means no run, more than one, or one that has not failed, or a run lacks the
+            task.
         OSError: what the disk says; the runs that are not done yet stay as they were.
     """
     records = history.entries(workspace)
-    for name in choice.names:
-        if not selection.is_glob(records, name):
-            _check_failed(selection.one(records, name), name)
+    for name in selection.plain_names(records, choice):
+        _check_failed(selection.one(records, name), name)
     failed = [r for r in selection.chosen(workspace, records, choice) if r.place is Place.FAILED]
+    for record in failed:
+        if task is not None:
+            _insist_on_task(record, task)
+    event = Requeued(reason, task, fresh)
     runs: list[str] = []
     refused: list[Problem] = []
     for record in failed:
-        problem = _retry_one(workspace, record, reason)
+        problem = _retry_one(workspace, record, event)
         if problem is None:
             runs.append(record.run or record.config)
         else:
             refused.append(problem)
     return Retried(tuple(runs), tuple(refused))
+
+
+def _insist_on_task(record: RunRecord, task: str) -> None:
+    ids = [t.id for t in record.state.tasks] if record.state else []
+    if not record.former and task not in ids:
+        raise UsageError(
+            f"{escaped(record.run or record.config)} has no task {escaped(task)}",
+            f"Its tasks are {', '.join(escaped(i) for i in ids)}" if ids else "",
+        )
 
 
 def _check_failed(record: RunRecord, name: str) -> None:
@@ -77,28 +96,26 @@ def _check_failed(record: RunRecord, name: str) -> None:
         )
 
 
-def _retry_one(workspace: Workspace, record: RunRecord, reason: str) -> Problem | None:
+def _retry_one(workspace: Workspace, record: RunRecord, event: Requeued) -> Problem | None:
     filename = os.path.basename(record.path)
-    name = TokenName.parse(filename)
-    assert name is not None
     if record.former:
         return Problem(
             filename,
             "The first Job Orchestration made this run, and it has no checkpoint to go on from",
             "Move the file to ConfigSources, with another outputDir, and ready it",
         )
-    found = token.Token(os.path.dirname(record.path), filename, name, 0)
-    host = socket.gethostname()
     try:
-        claim = token.claim(workspace, found, worker_name(host, os.getpid(), _WHO), host)
+        claim = claims.claim(workspace, record.path, "retry")
     except token.UnfitTokenError as error:
         return error.problem(filename)
     if claim is None:
         return Problem(filename, "Somebody else is just moving this run", "See where it is with: status")
     try:
-        claim.journal.write(Requeued(reason), sync=True)
-        views.write_status(claim.run_folder, claim.refold())
-        claim.move(workspace.to_run, TokenName(name.stem))
+        claim.journal.write(event, sync=True)
+        state = claim.refold()
+        trash.put_output_away(workspace, claim.run, state)
+        views.write_status(claim.run_folder, state)
+        claim.move(workspace.to_run, TokenName(claim.name.stem))
     except ClaimLostError as error:
         return Problem(filename, error.what, error.todo)
     finally:

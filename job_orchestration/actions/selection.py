@@ -150,6 +150,11 @@ def is_glob(records: Sequence[RunRecord], name: str) -> bool:
     return not _GLOB.isdisjoint(name) and not any(r.run == folder or stem in r.names for r in records)
 
 
+def plain_names(records: Sequence[RunRecord], choice: Choice) -> list[str]:
+    """The names of a choice that mean one run each; the others are globs."""
+    return [name for name in choice.names if not is_glob(records, name)]
+
+
 def _folder(name: str) -> str:
     return name.rstrip("/").removeprefix("Output/")
 

@@ -14,7 +14,7 @@ from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
@@ -26,6 +26,7 @@ _ORDER: Final = (
     Place.RUNNING,
     Place.INTERRUPTED,
     Place.TO_RUN,
+    Place.HELD,
     Place.SOURCES,
     Place.FAILED,
     Place.COMPLETED,
@@ -68,6 +69,8 @@ class Entry(NamedTuple):
     outcome: str | None
     held_by: str | None
     """The worker that holds the run now."""
+    waits_for: tuple[str, ...]
+    """The runs that it comes after and that have not completed, each with its place when that is an end."""
     error: str | None
     eta_p90_s: float | None
     """The same with a chance of nine in ten, and so below."""
@@ -158,11 +161,12 @@ def overview(
     """
     shown = records if shown is None else shown
     ahead = Outlook(records, now, living)
+    places = places_of(records)
     counts = Counter(r.place for r in shown)
     ordered = sorted(shown, key=_place_in_list)
     return Overview(
         {place: counts[place] for place in Place},
-        Entries(ordered, lambda record: entry(record, ahead)),
+        Entries(ordered, lambda record: entry(record, ahead, places)),
         ahead.forecast,
     )
 
@@ -172,8 +176,22 @@ def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
     return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
 
 
-def entry(record: RunRecord, ahead: Outlook) -> Entry:
-    """One run in the words of ``status``."""
+def places_of(records: Iterable[RunRecord]) -> dict[str, Place]:
+    """Where each run is, by its name."""
+    return {record.run: record.place for record in records if record.run is not None}
+
+
+def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:
+    """The runs that one which is not claimed yet comes after and that have not completed."""
+    if record.summary is None or record.place not in {Place.TO_RUN, Place.HELD}:
+        return ()
+    left = {run: places.get(run) for run in record.summary.after if places.get(run) is not Place.COMPLETED}
+    words = {None: " (gone)", Place.FAILED: " (failed)", Place.HELD: " (held)"}
+    return tuple(f"{run}{words.get(place, '')}" for run, place in left.items())
+
+
+def entry(record: RunRecord, ahead: Outlook, places: Mapping[str, Place]) -> Entry:
+    """One run in the words of ``status``; ``places`` is where all runs are."""
     summary = record.summary
     work = ahead.work(record)
     left: Span | None = work.span if work else None
@@ -197,6 +215,7 @@ def entry(record: RunRecord, ahead: Outlook) -> Entry:
         eta_s=outlook.rounded(left.p50) if left else None,
         outcome=summary.outcome if summary else None,
         held_by=record.held_by,
+        waits_for=waits_for(record, places),
         error=record.error or (summary.error if summary else None),
         eta_p90_s=outlook.rounded(left.p90) if left else None,
         eta_at=ahead.at(end.p50) if end else None,

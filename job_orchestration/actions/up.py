@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import told
 from job_orchestration.actions.live import LOOK_EVERY, SHARE, frame_of
-from job_orchestration.actions.status import overview
-from job_orchestration.actions.work import Worked, arguments
+from job_orchestration.actions.status import overview, places_of, waits_for
+from job_orchestration.actions.work import Worked, arguments, shared
 from job_orchestration.engine.pool import Pool
+from job_orchestration.engine.room import capacity
 from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
-from job_orchestration.rules.naming import TokenName
+from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from job_orchestration.actions.live import Frame
     from job_orchestration.files.history import RunRecord
@@ -36,6 +37,7 @@ def up(
     *,
     workers: int = 1,
     until_idle: bool = False,
+    resources: Mapping[str, int] | None = None,
 ) -> Worked:
     """Ready what is dropped and work it off, until a signal says to stop.
 
@@ -46,12 +48,16 @@ def up(
         workers: how many.
         until_idle: end when nothing is left to be readied, nothing waits and nothing runs; what was refused
             does not count.
+        resources: how much there is of what runs may take, besides processors and memory.
+
+    Raises:
+        UsageError: when there are fewer GPUs than it was told.
     """
-    supervisor = _Supervisor(workspace, say, show)
-    with Pool(supervisor.hear) as pool:
+    supervisor = _Supervisor(workspace, say, show, capacity(resources or {}))
+    with shared(workspace, resources or {}) as words, Pool(supervisor.hear) as pool:
         pool.start("watch", "watch", "--json", "--workspace", workspace.root)
         for number in range(1, workers + 1):
-            pool.start(f"worker {number}", *arguments(workspace, until_idle=False))
+            pool.start(f"worker {number}", *arguments(workspace, until_idle=False), *words)
         while pool.turn(supervisor.pause()):
             looked = supervisor.looks(pool)
             idle = looked and until_idle and supervisor.is_idle()
@@ -66,9 +72,14 @@ class _Supervisor:
     """What `up` knows besides its processes."""
 
     def __init__(
-        self, workspace: Workspace, say: Callable[[str], None], show: Callable[[Frame], None]
+        self,
+        workspace: Workspace,
+        say: Callable[[str], None],
+        show: Callable[[Frame], None],
+        capacity: Mapping[str, int],
     ) -> None:
         self._workspace = workspace
+        self._capacity = capacity
         self._say = say
         self._show = show
         self._history = History(workspace)
@@ -118,17 +129,21 @@ class _Supervisor:
 
     def is_idle(self) -> bool:
         """Whether, by the last look, nothing is left to do."""
-        return not any(self._is_work(record) for record in self._records)
+        places = places_of(self._records)
+        work = [r for r in self._records if self._is_work(r) and not waits_for(r, places)]
+        return not any(r.held_by is not None or self._could(r) for r in work)
+
+    def _could(self, record: RunRecord) -> bool:
+        """Whether the workers here have enough of what a run takes."""
+        demand = settings_of(record.state.values).resources if record.state is not None else ()
+        return all(much <= self._capacity.get(name, 0) for name, much in demand)
 
     def _is_work(self, record: RunRecord) -> bool:
         if record.place is Place.SOURCES:
             known = self._refused.get(os.path.basename(record.path))
             return known is None or known != _identity(record.path)
         unfit = record.error is not None  # a worker has said beside it why it never runs
-        if unfit or record.place in {Place.COMPLETED, Place.FAILED}:
-            return False
-        name = TokenName.parse(os.path.basename(record.path))
-        return name is None or not name.held
+        return not (unfit or record.place in {Place.COMPLETED, Place.FAILED, Place.HELD})
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from job_orchestration.actions.show import Shown
     from job_orchestration.actions.status import Entry, Overview
 
-HEADER: Final = ("place", "run", "task", "worker", "elapsed", "progress", "left", "ends", "note", "error")
+HEADER: Final = (
+    *("place", "run", "task", "worker", "elapsed", "progress", "left", "ends", "waits for", "note", "error"),
+)
 MOST_ROWS: Final = 200
 """Rows of a table that a person may want to see without having asked for all."""
 STYLES: Final = {
     Place.RUNNING: "green",
     Place.INTERRUPTED: "yellow",
+    Place.HELD: "cyan",
     Place.FAILED: "red",
     Place.COMPLETED: "dim",
 }
@@ -62,6 +65,7 @@ def cells(entry: Entry) -> tuple[str, ...]:
         "" if entry.progress is None else f"{entry.progress:.0%}",
         times.left(entry.eta_s, entry.eta_p90_s) if entry.place in _IN_PROGRESS and entry.run else "",
         times.until(entry.eta_at, entry.eta_p90_at),
+        escaped(", ".join(entry.waits_for)),
         entry.note or "",
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
@@ -137,6 +141,7 @@ def shown(found: Shown) -> Iterator[str]:
         "elapsed": duration(entry.elapsed_s),
         "time left": "" if entry.eta_s is None else times.left(entry.eta_s, entry.eta_p90_s),
         "ends": times.until(entry.eta_at, entry.eta_p90_at),
+        "waits for": ", ".join(entry.waits_for),
         "note": entry.note,
         "outcome": entry.outcome,
         "error": entry.error,

@@ -39,7 +39,7 @@ def _prepared(arguments: Namespace) -> Workspace:
 
 
 def chosen(arguments: Namespace) -> Choice:
-    """The runs that the arguments ask for: those of `table._SELECT`, and names."""
+    """The runs that the arguments ask for: those of `flags.SELECT`, and names."""
     from job_orchestration.actions.selection import Choice
 
     return Choice(tuple(arguments.runs), arguments.statuses, arguments.filter)
@@ -148,6 +148,8 @@ def work(arguments: Namespace) -> int:
         workers=arguments.workers,
         until_idle=arguments.until_idle,
         seconds=arguments.seconds,
+        resources=arguments.resources,
+        pool=arguments.pool,
     )
     return _code(worked)
 
@@ -178,7 +180,12 @@ def up(arguments: Namespace) -> int:
     workspace = _prepared(arguments)
     with _view() as view:
         worked = watch_and_work(
-            workspace, view.say, view.show, workers=arguments.workers, until_idle=arguments.until_idle
+            workspace,
+            view.say,
+            view.show,
+            workers=arguments.workers,
+            until_idle=arguments.until_idle,
+            resources=arguments.resources,
         )
     return _code(worked)
 
@@ -267,21 +274,3 @@ def logs(arguments: Namespace) -> int:
         sys.stdout.write(piece)
         sys.stdout.flush()
     return 0
-
-
-def retry(arguments: Namespace) -> int:
-    """Have failed runs go on."""
-    from job_orchestration.actions import told
-    from job_orchestration.actions.retry import retry as ask
-    from job_orchestration.model.problem import escaped
-
-    done = ask(_prepared(arguments), chosen(arguments))
-    if arguments.json:
-        _print_json({"runs": list(done.runs), "refused": told.problems_as_json(done.refused)})
-    else:
-        _print(f"{escaped(run)}: waits to go on from its checkpoint" for run in done.runs)
-        _print(str(problem) for problem in done.refused)
-        if not done.runs and not done.refused:
-            which = "that fits " if arguments.statuses or arguments.filter or arguments.runs else ""
-            print(f"No run {which}has failed.")
-    return _REFUSED if done.refused else 0

@@ -128,6 +128,7 @@ class Attempt:
         state = lifecycle.fold(journal.read(self.folder))
         self._folding = lifecycle.Folding(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
+        self._share: dict[str, str] = order.get("share", {})
         self.seed = state.seed
         self._reporting: Reporting | None = None
         self.specs = specs_of(state.values)
@@ -136,6 +137,7 @@ class Attempt:
     def run(self) -> int:
         """Go on with the run; returns the exit code: the errno when it was the disk."""
         sweep.keep_from_forks(self.lock)
+        os.environ.update(self._share)  # here and not in the host, whose next run has another share
         if self._stall_timeout:
             threading.Thread(target=_beat, args=(self.page, self._stall_timeout), daemon=True).start()
         try:

@@ -1,4 +1,6 @@
-"""What there is to do: an index of the waiting tokens in memory, fed by events and corrected by scans.
+"""What there is to do: the waiting tokens in memory, fed by events and corrected by scans.
+
+Which of them comes first is told by `engine.lineup`; here is how they are found.
 
 Events only wake a worker and say what is new; they may be lost (an inotify queue overflows in a burst, a
 network file system tells nothing of other hosts, a folder that was made anew is deaf). So every so often a
@@ -9,7 +11,6 @@ with a hundred thousand tokens that alone would take hours.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
 import time
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from job_orchestration.engine.lineup import Lineup
 from job_orchestration.files import journal, token
 from job_orchestration.files.token import Token
 from job_orchestration.rules.naming import TokenName
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
     from job_orchestration.files.workspace import Workspace
+    from job_orchestration.rules.steering import Demand
 
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 """It warns of what it sees while it is being stopped; a watch that fails is made good by the scans."""
@@ -41,6 +44,8 @@ BUSY_AFTER: Final = 8
 """Tokens taken one after the other, after which a worker stops watching until it runs out of them."""
 IDLE_AFTER: Final = 1.0
 """Seconds without a token after which a worker watches again; until then it looks, which is cheaper."""
+AGAIN_AFTER: Final = 0.2
+"""Seconds after which a token is tried again that somebody else had locked."""
 LOOK_EVERY: Final = 0.05
 """Seconds between two such looks at the least."""
 RUNNING_EVERY: Final = 1.0
@@ -120,17 +125,20 @@ class FolderEvents(FileSystemEventHandler):
 
 
 class Queue:
-    """The tokens that wait for a worker, oldest first.
+    """The tokens that wait for a worker, the most urgent first, then the oldest.
 
     Args:
         workspace: where they lie.
         wake: rung when there may be something new.
+        could: whether this worker could ever give what a run takes of its machine.
     """
 
-    def __init__(self, workspace: Workspace, wake: Wake) -> None:
+    def __init__(
+        self, workspace: Workspace, wake: Wake, could: Callable[[Demand], bool] = lambda _: True
+    ) -> None:
         self._workspace = workspace
-        self._heap: list[tuple[int, int, str]] = []
-        self._known: set[str] = set()
+        self._could = could
+        self._line = Lineup(workspace, could)
         self._delayed: dict[str, Token] = {}
         self._due: dict[str, float] = {}
         """When the waiting of each of those is over, by the monotonic clock."""
@@ -163,23 +171,44 @@ class Queue:
         now = time.monotonic()
         if now >= self._running_at:
             self._running_at = now + RUNNING_EVERY
-            self._interrupted = deque(self._fit(token.scan(self._workspace.running)))
+            self._interrupted = deque(filter(self._may_be_taken, self._fit(self._running())))
         if self._interrupted:
             return self._interrupted.popleft()
-        if now >= self._scan_at or (not self._heap and self._events is None and now >= self._look_at):
+        if now >= self._scan_at:
             self._scan()
         self._wake_delayed()
-        if self._heap:
-            mtime, _, filename = heapq.heappop(self._heap)
-            self._known.discard(filename)
-            name = TokenName.parse(filename)
-            assert name is not None
+        found = self._line.pop()
+        if found is None and self._events is None and now >= self._look_at:
+            self._scan()
+            found = self._line.pop()
+        if found is not None:
             self._streak += 1
             self._taken_at = now
             if self._streak == BUSY_AFTER:
                 self.close()
-            return Token(self._workspace.to_run, filename, name, mtime)
-        return None
+        return found
+
+    def demand(self, found: Token) -> Demand:
+        """What the run of a token takes of the machine that it runs on."""
+        return self._line.wants(found).resources
+
+    def no_room(self, found: Token) -> None:
+        """Put a token back for which there is no room now."""
+        self._line.no_room(found)
+
+    def freed(self) -> None:
+        """What a run of this worker took is free again."""
+        self._line.freed()
+
+    def completed(self, run: str) -> None:
+        """A run of this worker has completed, so those that come after it may begin."""
+        self._line.completed(run)
+
+    def put_back(self, taken: Token) -> None:
+        """Try a token once more in a moment, if it is still there: somebody may only be moving it here."""
+        if taken.folder == self._workspace.to_run and os.path.lexists(taken.path):
+            self._delayed[taken.filename] = taken
+            self._due[taken.filename] = time.monotonic() + AGAIN_AFTER
 
     def set_aside(self, unfit: Token) -> None:
         """Leave a token that `ready` did not put there as it is, until it changes."""
@@ -188,7 +217,20 @@ class Queue:
     def is_empty(self) -> bool:
         """Whether nothing waits and nothing runs: tokens that are held or unfit do not count."""
         self._scan()
-        return not (self._heap or self._delayed or self._fit(token.scan(self._workspace.running)))
+        return not (self._line or self._delayed or any(map(self._counts, self._fit(self._running()))))
+
+    def _running(self) -> list[Token]:
+        return token.scan(self._workspace.running)
+
+    def _counts(self, running: Token) -> bool:
+        """Whether a run in Running is to be waited for: not one that is left for others to go on with."""
+        demand = self.demand(running)
+        return not demand or self._could(demand) or not token.is_free(running.path)
+
+    def _may_be_taken(self, running: Token) -> bool:
+        """Whether room is to be looked for: not if somebody works on it, nor if it is left for others."""
+        demand = self.demand(running)
+        return not demand or (self._could(demand) and token.is_free(running.path))
 
     def look_again_in(self) -> float:
         """Seconds after which something may have changed without an event; called before a rest."""
@@ -200,6 +242,9 @@ class Queue:
         self._streak = 0
         dues = [self._scan_at - now, self._running_at - now]
         dues += [due - now for due in self._due.values()]
+        beside = self._line.look_again_in()
+        if beside is not None:
+            dues.append(beside)
         return max(min(dues), 0.0)
 
     def _fit(self, tokens: Iterable[Token]) -> list[Token]:
@@ -210,8 +255,7 @@ class Queue:
         if self._events is not None:
             self._events.seen.clear()
             self._events.renewed = False
-        self._heap.clear()
-        self._known.clear()
+        self._line.clear()
         self._delayed.clear()
         for found in self._fit(token.scan(self._workspace.to_run)):
             self._add(found)
@@ -245,9 +289,8 @@ class Queue:
             self._delayed[found.filename] = found
             if found.filename not in self._due:
                 self._due[found.filename] = time.monotonic() + self._wait_of(found)
-        elif found.filename not in self._known:
-            self._known.add(found.filename)
-            heapq.heappush(self._heap, (found.mtime_ns, len(found.filename), found.filename))
+        else:
+            self._line.add(found)
 
     def _wake_delayed(self) -> None:
         if not self._delayed:
@@ -256,7 +299,7 @@ class Queue:
         for filename, found in list(self._delayed.items()):
             if self._due[filename] <= now:
                 del self._delayed[filename], self._due[filename]
-                heapq.heappush(self._heap, (found.mtime_ns, len(filename), filename))
+                self._line.add(found)
 
     def _wait_of(self, found: Token) -> float:
         """Seconds that a token has to wait, from when it is first seen.

@@ -21,7 +21,7 @@ from job_orchestration.model.errors import UsageError
 from job_orchestration.model.event import Readied
 from job_orchestration.model.problem import escaped
 from job_orchestration.model.sweep import Trial
-from job_orchestration.rules import naming, sampling, trials, writing
+from job_orchestration.rules import naming, sampling, steering, trials, writing
 from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _opening(order: Order, number: int, parameters: Mapping[str, Json], taken: s
     run = f"{order.base}/{searches.label_of(number, parameters)}"
     asked = {order.into: dict(parameters)} if order.into else parameters
     values = trials.values_with({**order.values, "outputDir": run}, asked)
-    data = writing.to_yaml(values, comment=f"{token.HEADER}{run}")
+    data = writing.to_yaml(values, comment=f"{token.HEADER}{run}\n{steering.comment_of(values)}")
     digest = hashlib.sha256(data).hexdigest()
     seed = settings_of(values).seed
     if seed is None:

@@ -14,31 +14,31 @@ import select
 import signal
 import socket
 import string
-import sys
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, assert_never
 
-from job_orchestration.engine import pulse, searching, sweep
+from job_orchestration.engine import pulse, searching, supervision, sweep
+from job_orchestration.engine.endings import note, reading_of, seconds_since
 from job_orchestration.engine.herald import Herald
 from job_orchestration.engine.hosts import Host, Hosts
 from job_orchestration.engine.loading import CodePlan, modules_named
+from job_orchestration.engine.orders import Orders, order_for
 from job_orchestration.engine.page import Verdict
 from job_orchestration.engine.pulse import Pulse
 from job_orchestration.engine.queue import Queue, Wake
-from job_orchestration.files import durable, intake, probe, store, token, views
+from job_orchestration.engine.room import NOTHING, Room
+from job_orchestration.files import durable, intake, probe, requests, store, token, trash, views
 from job_orchestration.files.code import CodeStore
 from job_orchestration.files.workspace import VARIABLE
 from job_orchestration.model.errors import ClaimLostError, HostError, OrchestrationError
-from job_orchestration.model.event import Completed, GaveUp, HandedBack, TaskFailed
+from job_orchestration.model.event import Cancelled, Completed, GaveUp, HandedBack, TaskFailed
 from job_orchestration.model.problem import escaped
 from job_orchestration.model.run import Outcome, Place, Status
-from job_orchestration.model.task import specs_of
 from job_orchestration.rules import checking, lifecycle
 from job_orchestration.rules.naming import TokenName, worker_name
 
@@ -56,20 +56,12 @@ _LEAVING: Final = 1.0
 """Seconds that it takes to kill what does not listen, and to hand its run back."""
 _PAUSE: Final = 1.0
 """Seconds between two looks at a disk that could not be written."""
+_LISTEN_EVERY: Final = 0.5
+"""Seconds between two looks whether somebody asks for the end of the run that is at work."""
 _PUT_OFF: Final = timedelta(seconds=2)
 """How long a run waits at the least that the disk kept from going on."""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """How a worker was asked to work."""
-
-    until_idle: bool = False
-    """End when nothing waits and nothing runs, instead of waiting for more."""
-    seconds: float | None = None
-    """The walltime: be gone by then, handing back what is not finished."""
 
 
 class Worker:
@@ -90,10 +82,13 @@ class Worker:
         self.name = worker_name(self.host_name, os.getpid(), letters)
         self.failed = 0
         """Runs that this worker saw give up."""
-        self._hosts = Hosts(workspace, lambda: self._urgency(0) > 0)
+        self._hosts = Hosts(workspace, self._wants_to_end)
         self._code = CodeStore(Path(workspace.misc))
         self._pulse = Pulse(workspace, self.name, self.host_name, os.getpid())
         self._herald = Herald(workspace, self.host_name, say)
+        self._room = Room(workspace, orders.pool or self.name, orders.resources, say)
+        self._share = NOTHING
+        self._claim: Claim | None = None
         self._stops = 0
         self._over_at = None if orders.seconds is None else time.monotonic() + orders.seconds
         self._wake = Wake()
@@ -120,12 +115,12 @@ class Worker:
         signal.set_wakeup_fd(self._wake.signal_end, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        queue = Queue(self.workspace, self._wake)
+        queue = Queue(self.workspace, self._wake, self._room.could)
         try:
             while not self._urgency(_LAST_CALL):
                 found = queue.next()
                 if found is not None:
-                    self._try(found, queue)
+                    self._begin(found, queue)
                     continue
                 if self._searches.advance_idly():
                     self._rest(searching.SOON)
@@ -137,6 +132,8 @@ class Worker:
         finally:
             queue.close()
             self._hosts.close()
+            if self.orders.pool is None:
+                self._room.close()
             self._pulse.end()
             self._herald.close(patient=not self.was_stopped)
         return self.failed
@@ -152,6 +149,13 @@ class Worker:
         """
         return max(self._stops, int(self._left(grace) <= 0))
 
+    def _wants_to_end(self) -> bool:
+        """Whether this worker is to stop, or somebody asked for the end of the run that it has."""
+        return self._urgency(0) > 0 or (self._claim is not None and self._is_cancelled(self._claim))
+
+    def _is_cancelled(self, claim: Claim) -> bool:
+        return requests.reason_for(self.workspace, claim.path) is not None
+
     def _left(self, grace: float) -> float:
         """Seconds until the end of the walltime begins, which is `grace` long."""
         if self._over_at is None or self.orders.seconds is None:
@@ -165,6 +169,17 @@ class Worker:
         poll.poll(min(seconds, pulse.EVERY) * 1000 + 1)
         self._wake.clear()
 
+    def _begin(self, found: Token, queue: Queue) -> None:
+        share = self._room.take(queue.demand(found))
+        if share is None:
+            queue.no_room(found)
+            return
+        with share:
+            self._share = share
+            self._try(found, queue)
+        if share is not NOTHING:
+            queue.freed()
+
     def _try(self, found: Token, queue: Queue) -> None:
         try:
             claim = token.claim(self.workspace, found, self.name, self.host_name)
@@ -177,8 +192,10 @@ class Worker:
             self._pause(error)
             return
         if claim is None:
+            queue.put_back(found)
             return
         trouble: OSError | None = None
+        self._claim = claim
         try:
             self._advance(claim)
         except ClaimLostError as error:
@@ -187,10 +204,13 @@ class Worker:
             trouble = error
             self._put_off(claim)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one run, the others go on
-            _note(claim, traceback.format_exc())
+            note(claim, traceback.format_exc())
             self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
         finally:
+            self._claim = None
             claim.release()
+            if claim.state.status is Status.COMPLETE:
+                queue.completed(claim.run)
         if trouble is not None:
             self._pause(trouble)
 
@@ -229,10 +249,11 @@ class Worker:
             written = os.path.dirname(claim.journal.path)
             sweep.kill_marked(claim.run, self.workspace.root, VARIABLE, written)
             store.clear_partial(claim.run_folder)
+            trash.put_output_away(self.workspace, claim.run, claim.state)
         settings = checking.settings_of(claim.state.values)
         self._pulse.busy(claim)
         while True:
-            match self._herald.tell(claim, lifecycle.next_step(claim.state, settings, datetime.now(UTC))):
+            match self._herald.tell(claim, self._next_step(claim, settings)):
                 case lifecycle.Go(index):
                     if self._urgency(settings.grace_time):
                         self._hand_back(claim, "the worker stops", None)
@@ -252,6 +273,16 @@ class Worker:
                 case unexpected:
                     assert_never(unexpected)
 
+    def _next_step(self, claim: Claim, settings: Settings) -> lifecycle.Next:
+        """What the journal wants done, unless somebody asked for the end of what is still to be done."""
+        found = lifecycle.next_step(claim.state, settings, datetime.now(UTC))
+        if isinstance(found, lifecycle.Go | lifecycle.Wait):
+            reason = requests.reason_for(self.workspace, claim.path)
+            if reason is not None:
+                claim.write(Cancelled(reason), sync=True)
+                return lifecycle.FileAway(Place.FAILED)
+        return found
+
     def _hand_back(self, claim: Claim, reason: str, until: datetime | None) -> None:
         moment = until.isoformat() if until else None
         claim.write(HandedBack(reason, moment), sync=True)
@@ -263,10 +294,14 @@ class Worker:
     def _file_away(self, claim: Claim, place: Place) -> None:
         views.write_status(claim.run_folder, claim.state)
         store.clear_partial(claim.run_folder)
+        held = claim.path
         claim.move(self.workspace.folders[place], TokenName(claim.name.stem))
         self._pulse.moved(claim)
-        if place is Place.FAILED:
-            self.failed += claim.state.outcome is not Outcome.CANCELLED
+        if claim.state.outcome is Outcome.CANCELLED:
+            requests.settle(self.workspace, held)
+            self.say(f"{escaped(claim.run)}: cancelled")
+        elif place is Place.FAILED:
+            self.failed += 1
             self.say(f"{escaped(claim.run)}: failed: {escaped(claim.state.reason or '')}")
         else:
             self.say(f"{escaped(claim.run)}: completed")
@@ -278,19 +313,21 @@ class Worker:
         try:
             host = self._hosts.get(self._plan(claim))
         except (HostError, OrchestrationError) as error:
-            if self._urgency(settings.grace_time):
+            if self._urgency(settings.grace_time) or self._is_cancelled(claim):
                 return True  # the imports were cut short: nobody's fault
-            _note(claim, error.what)
+            note(claim, error.what)
             claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
             return True
         where = f"task {task.id} ({index + 1} of {len(claim.state.tasks)})"
         self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
-        sent = host.begin(self._order(claim, settings), (claim.descriptor, claim.journal.descriptor))
+        locks = (claim.descriptor, claim.journal.descriptor)
+        order = order_for(claim, settings, self.workspace.root, self._share)
+        sent = host.begin(order, (*locks, *self._share.descriptors))
         end = self._watch(claim, host, settings) if sent else None
         if end is None:
             self._hosts.bury(host)
             self.say(f"{escaped(claim.run)}: its host was killed; the run goes on from its checkpoint")
-            _note(claim, f"Attempt {claim.attempt} was interrupted: its host was killed")
+            note(claim, f"Attempt {claim.attempt} was interrupted: its host was killed")
             return False
         return self._ended(claim, end)
 
@@ -301,33 +338,13 @@ class Worker:
             return CodePlan(modules=modules, fallback=self.workspace.root)
         return CodePlan(str(self._code.snapshot(code.commit)), code.folder, code.work_tree, modules)
 
-    def _order(self, claim: Claim, settings: Settings) -> Message:
-        own = [spec.parameters.get("timeout") for spec in specs_of(claim.state.values)]
-        limits = [None if limit is None else checking.parse_duration(limit) for limit in own]
-        spent = sum(task.duration_s or 0.0 for task in claim.state.tasks)
-        return {
-            "kind": "attempt",
-            "run": claim.run,
-            "folder": claim.run_folder,
-            "attempt": claim.attempt,
-            "token": claim.path,
-            "written": claim.journal.written,
-            "isolation": settings.isolation,
-            "timeouts": limits if any(limits) else [],
-            "run_limit": None if settings.timeout is None else max(settings.timeout - spent, 0.0),
-            "stall_timeout": settings.stall_timeout,
-            "memory_limit": settings.memory_limit,
-            "log": os.path.join(claim.run_folder, "log.log"),
-            "log_limit": settings.log_limit,
-            "environment": {sweep.MARK: f"{claim.run}#{claim.attempt}", VARIABLE: self.workspace.root},
-        }
-
     def _watch(self, claim: Claim, host: Host, settings: Settings) -> Message | None:
         """Wait for the end of an attempt's child, passing on what this worker is told meanwhile."""
-        asked = 0
+        asked, cancelled = 0, False
         while True:
             left = self._left(settings.grace_time)
-            message = host.wait(min(pulse.EVERY, left) if left > 0 else pulse.EVERY, self._wake.descriptor)
+            seconds = min(_LISTEN_EVERY, left) if left > 0 else _LISTEN_EVERY
+            message = host.wait(seconds, self._wake.descriptor)
             if message is None or message["event"] == "end":
                 return message
             self._wake.clear()
@@ -337,6 +354,9 @@ class Worker:
                 grace = min(settings.grace_time, max(self._left(0.0), 0.0)) if urgency == 1 else 0.0
                 host.stop(Outcome.INTERRUPTED, grace)
                 self.say(f"{escaped(claim.run)}: asked to stop; it has {grace:g} s")
+            if not cancelled and self._is_cancelled(claim):
+                cancelled = True
+                host.stop(Outcome.CANCELLED, supervision.STOP_TIME)
             if not token.still_ours(claim.path, claim.descriptor):
                 host.stop(Outcome.LOST, 0.0)
             if self._pulse.busy(claim, host.page):
@@ -357,48 +377,13 @@ class Worker:
             return state.tasks[index].outcome is not Outcome.INTERRUPTED
         if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED} or index is None:
             return True
-        if stopped is Outcome.INTERRUPTED:
-            return True  # its try is void; the next step hands the run back
-        outcome, error = _reading_of(end["code"], stopped, oom=end["oom"])
+        if stopped in {Outcome.INTERRUPTED, Outcome.CANCELLED}:
+            return True  # its try is void; the next step hands the run back, or cancels it
+        outcome, error = reading_of(end["code"], stopped, oom=end["oom"])
         if state.status is not Status.RUNNING_TASK:
             error = f"{error} before the task began"
         task = state.tasks[index]
-        spent = _seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
+        spent = seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
         claim.write(TaskFailed(task.id, outcome, error, spent))
-        _note(claim, f"Task {task.id} failed: {error}")
+        note(claim, f"Task {task.id} failed: {error}")
         return True
-
-
-def _seconds_since(moment: str | None) -> float | None:
-    if moment is None:
-        return None
-    return round(max((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds(), 0.0), 6)
-
-
-def _reading_of(code: int, stopped: Outcome | None, *, oom: bool) -> tuple[Outcome, str]:
-    """What an exit status means for a child that wrote no end of its task."""
-    if stopped is Outcome.TIMEOUT:
-        return stopped, "timeout: it took longer than it may and was stopped"
-    if stopped is Outcome.HANG:
-        return stopped, "hang: its interpreter did not run for the stallTimeout and was stopped"
-    if oom and code == -signal.SIGKILL:
-        return Outcome.OOM, "out of memory: the kernel killed it (SIGKILL)"
-    if code == 0:
-        return Outcome.LOST, "the task ended its process (exit code 0) without finishing"
-    how = f"the task ended its process with exit code {code}" if code > 0 else f"signal {-code}"
-    with suppress(ValueError):
-        how = signal.Signals(-code).name
-    return Outcome.CRASH, how
-
-
-def _note(claim: Claim, text: str) -> None:
-    """Put into a run's log what happened when there was no child to print it."""
-    with suppress(OSError), open(os.path.join(claim.run_folder, "log.log"), "a", encoding="utf-8") as file:
-        file.write(f"[job_orchestration] {text.rstrip()}\n")
-
-
-def print_say(sentence: str) -> None:
-    """Say a sentence on stderr; a full disk or a closed terminal does not stop a worker."""
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"{sentence}\n")  # one write, so that lines of several workers never mix
-        sys.stderr.flush()

@@ -43,6 +43,9 @@ _HEAD: Final = 4096
 _ENDS: Final = frozenset({Place.COMPLETED, Place.FAILED})
 
 
+_HELD: Final = "~held.yaml"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A config or a run, as it was found."""
@@ -225,7 +228,8 @@ class History:
                 continue
             run, summary = row[2], digests.summary_of(row)
             config = summary.config or name.partition("~")[0].removesuffix(".yaml")
-            record = RunRecord(config, place, path, run, digest=summary, output=f"{output}/{run}")
+            where = Place.HELD if place is Place.TO_RUN and name.endswith(_HELD) else place
+            record = RunRecord(config, where, path, run, digest=summary, output=f"{output}/{run}")
             self._known[path] = row[0], record
             seen.add(name)
             found[run] = record
@@ -256,6 +260,7 @@ def _read_token(
     finally:
         os.close(descriptor)
     state = lifecycle.fold(journal.read(workspace.run_folder(run)))
+    place = Place.HELD if name.held and place is Place.TO_RUN else place
     record = RunRecord(state.config or name.stem, place, path, run, state, error=_first_line(problems))
     return _placed(workspace, record, name, inode, workers) if workers else record
 

@@ -22,8 +22,9 @@ from job_orchestration.files import durable
 from job_orchestration.model import event as events
 from job_orchestration.model.errors import ClaimLostError
 from job_orchestration.model.event import Code, Entry, Event, Output
-from job_orchestration.model.run import Outcome
+from job_orchestration.model.run import Outcome, Status
 from job_orchestration.model.sweep import Trial
+from job_orchestration.rules import lifecycle
 
 if TYPE_CHECKING:
     from job_orchestration.model.task import Json
@@ -51,7 +52,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
     **dict.fromkeys(("folder", "not_before"), (str, NoneType)),
     "values": (dict,),
-    "permanent": (bool,),
+    **dict.fromkeys(("permanent", "fresh"), (bool,)),
 }
 """What a field of an event may be; of those not named here `_typed` makes something else."""
 _quoted: Final = json.encoder.encode_basestring
@@ -210,6 +211,17 @@ def read_file(run_folder: str, attempt: int) -> tuple[list[Entry], bool]:
 def read(run_folder: str) -> Journal:
     """The whole journal of a run, void events included; `rules.lifecycle.fold` leaves those out."""
     return {n: read_file(run_folder, n)[0] for n in attempts(run_folder)}
+
+
+def has_completed(run_folder: str) -> bool:
+    """Whether a run has completed, told by its last events alone where they tell it."""
+    last = max(attempts(run_folder), default=0)
+    entries, _ = read_file(run_folder, last)
+    if entries and isinstance(entries[-1].event, events.Completed):
+        return True
+    if last == 0 or len(entries) > 1:
+        return False
+    return lifecycle.fold(read(run_folder)).status is Status.COMPLETE  # it was claimed only to be filed away
 
 
 def keep(run_folder: str, attempt: int) -> None:

@@ -166,8 +166,7 @@ class Claim:
 
     def refold(self) -> RunState:
         """The journal as it is now, this attempt's file read again while another process writes to it."""
-        own, _ = journal.read_file(self.run_folder, self.attempt)
-        return self._fold(own)
+        return self._fold(journal.read_file(self.run_folder, self.attempt)[0])
 
     def take_back(self) -> RunState:
         """Become the journal's writer again after the process that was has ended.
@@ -249,8 +248,7 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         durable.sync_folder(journal.folder_of(folder))
         for earlier in sorted(written.keys() - {0}):
             journal.keep(folder, earlier)  # what this attempt builds on must not be forgotten before it
-        counts = lifecycle.counts_of(written)
-        entry = writer.write(Claimed(attempt, worker, host, os.getpid(), counts))
+        entry = writer.write(Claimed(attempt, worker, host, os.getpid(), lifecycle.counts_of(written)))
         return Claim(
             descriptor, target, run=run, run_folder=folder, earlier=written, claimed=entry, writer=writer
         )
@@ -343,6 +341,16 @@ def lock(path: str) -> int | None:
         raise
     os.close(descriptor)
     return None
+
+
+def is_free(path: str) -> bool:
+    """Whether nobody holds the token at a path at this moment; asking takes its lock for an instant."""
+    with suppress(UnfitTokenError):
+        descriptor = lock(path)
+        if descriptor is None:
+            return False
+        os.close(descriptor)
+    return True
 
 
 def _insist_on_plain_file(descriptor: int) -> None:

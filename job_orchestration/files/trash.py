@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import durable, journal, token
-from job_orchestration.files.opening import CONFIG, enclosed_run, enclosing_run, taken_stems
+from job_orchestration.files import durable, journal, store, token
+from job_orchestration.files.opening import CONFIG, PROVENANCE, enclosed_run, enclosing_run, taken_stems
 from job_orchestration.model.run import Place, Status
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import Fault, TokenName, numbered, stem_of
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _TOKENS: Final = (Place.TO_RUN, Place.RUNNING, Place.COMPLETED, Place.FAILED)
 _ENDS: Final = {Status.COMPLETE: Place.COMPLETED, Status.FAILED: Place.FAILED}
+_IDENTITY: Final = frozenset({CONFIG, PROVENANCE, "journal", "status.yaml"})
+"""What is not output in a run's folder, or is only a view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,45 @@ def _has_ended(workspace: Workspace, run: str) -> bool:
 
 
 def _move(workspace: Workspace, folder: str, tokens: Sequence[token.Token]) -> None:
+    place = _new_place(workspace)
+    for found in tokens:
+        durable.move_new(found.path, os.path.join(place, found.filename))
+    durable.rename_folder(folder, os.path.join(place, os.path.basename(folder)))
+
+
+def _new_place(workspace: Workspace) -> str:
+    """A new folder in the trash, named after the moment."""
     stamp = datetime.now(UTC).strftime(_STAMP)
     bin_ = _bin_of(workspace)
     durable.make_folder(bin_)
     place = os.path.join(bin_, numbered(stamp, lambda name: os.path.lexists(os.path.join(bin_, name))))
     durable.make_folder(place)
-    for found in tokens:
-        durable.move_new(found.path, os.path.join(place, found.filename))
-    durable.rename_folder(folder, os.path.join(place, os.path.basename(folder)))
+    return place
+
+
+def put_output_away(workspace: Workspace, run: str, state: RunState) -> None:
+    """Do with a run's old output what was asked when it was requeued; doing it again changes nothing.
+
+    A run that begins anew keeps what says what it is: its config, its provenance, and its journal. One that
+    goes on from a task loses the mid-way checkpoints of that task and of those behind it.
+    """
+    asked = state.requeued
+    if asked is None:
+        return
+    folder = workspace.run_folder(run)
+    if asked.fresh:
+        names = [name for name in os.listdir(folder) if name not in _IDENTITY]
+    else:
+        ids = [task.id for task in state.tasks]
+        names = [os.path.join(store.RESUME, id_) for id_ in ids[ids.index(asked.task or "") :]]
+    found = [name for name in names if os.path.lexists(os.path.join(folder, name))]
+    if not found:
+        return
+    place = os.path.join(_new_place(workspace), os.path.basename(folder))
+    for name in found:
+        target = os.path.join(place, name)
+        durable.make_folder(os.path.dirname(target))
+        durable.rename_folder(os.path.join(folder, name), target)
 
 
 def _tokens(workspace: Workspace, run: str, *places: Place) -> list[token.Token]:

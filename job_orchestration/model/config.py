@@ -40,6 +40,12 @@ class Settings:
     overwrite_output: bool = False
     ignore_dirty_check: bool = False
     seed: int | None = None
+    priority: int = 0
+    """Of the runs that wait, those with a higher one are claimed first."""
+    after: tuple[str, ...] = ()
+    """What must have completed before: names of configs, or of runs once the config is resolved."""
+    resources: tuple[tuple[str, int], ...] = ()
+    """What the run takes of its worker's machine, sorted by name; memory is in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,10 @@ class Requeued:
     """A run that had given up was asked to go on: its counts start anew."""
 
     reason: str = ""
+    task: str | None = None
+    """The checkpoints from this task on do not count any more."""
+    fresh: bool = False
+    """No checkpoint counts any more, and what the run had put out is to be put away."""
 
 
 @dataclass(frozen=True, slots=True)

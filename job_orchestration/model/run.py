@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from job_orchestration.model.event import Code, Output
+    from job_orchestration.model.event import Code, Output, Requeued
     from job_orchestration.model.sweep import Trial
     from job_orchestration.model.task import Json
 
@@ -42,6 +42,7 @@ class Place(StrEnum):
 
     SOURCES = "sources"
     TO_RUN = "to_run"
+    HELD = "held"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
     COMPLETED = "completed"
@@ -129,6 +130,8 @@ class RunState:
     error: str | None = None
     reason: str | None = None
     """Why it gave up, was handed back or cancelled."""
+    requeued: Requeued | None = None
+    """What was asked of the old output when the run was requeued, as long as no task has started since."""
     counts: Mapping[int, int] = field(default_factory=dict)
     """Attempt to number of its valid events: what a next ``claimed`` builds on."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _BETWEEN_TASKS: Final = "/"
 _BETWEEN_FIELDS: Final = "~"
@@ -54,6 +54,8 @@ class RunSummary(NamedTuple):
     """When that task was started, if it runs."""
     text: str
     """The tasks, as `text_of_tasks` makes it."""
+    after: Sequence[str] = ()
+    """The runs that must have completed before it is claimed."""
 
     @property
     def tasks(self) -> tuple[TaskSummary, ...]:

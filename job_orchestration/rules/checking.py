@@ -31,7 +31,7 @@ __all__ = ["Checked", "check", "parse_duration", "parse_size", "read_and_check",
 
 KNOWN_KEYS: Final = (
     *RULES,
-    *"githubRepository pathToTasks outputDir tasks name resources priority after tags".split(),  # noqa: SIM905 - a row
+    *"githubRepository pathToTasks outputDir tasks name tags".split(),  # noqa: SIM905 - a row
     *"inputs sweep reuse notify callbackUrl needs when foreach key job_type job_params".split(),  # noqa: SIM905 - a row
 )
 OLD_PATH_TO_TASKS: Final = "pathToModuleCode"

@@ -173,6 +173,7 @@ class Folding:
                     self.__init__(_readied(event, at))  # type: ignore[misc]  # the run begins here
             case Requeued():
                 self._each_task(_fresh)
+                self._forget(event)
                 # Whoever asked lets go of it: the next claim interrupts nobody.
                 self._set(
                     target, open=False, interruptions=0, outcome=None, error=None, reason=None, ended_at=None
@@ -197,6 +198,17 @@ class Folding:
         self._tasks = [change(task) for task in self._tasks]
         self._changed = True
 
+    def _forget(self, event: Requeued) -> None:
+        """Take back the checkpoints that whoever requeued the run wants no more."""
+        first = 0 if event.fresh else self._index.get(event.task or "")
+        if first is None:
+            return
+        self._tasks[first:] = [TaskState(t.id, t.method, tries=t.tries) for t in self._tasks[first:]]
+        self._first_open = 0
+        pending = self._state.requeued
+        if pending is None or not pending.fresh:
+            self._state = replace(self._state, requeued=event)
+
     def _claimed(self, event: Claimed, at: str, target: Status) -> None:
         interrupted = self._state.open
         if interrupted:
@@ -217,6 +229,8 @@ class Folding:
         self._tasks[index] = _after(self._tasks[index], event, at)
         self._changed = True
         match event:
+            case TaskStarted() if self._state.requeued is not None:
+                self._set(target, requeued=None)
             case TaskStarted():
                 self._set(target)
             case TaskFinished():

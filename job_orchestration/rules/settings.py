@@ -29,6 +29,13 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B?")
 _POWERS: Final[Mapping[str, int]] = {"K": 1, "M": 2, "G": 3, "T": 4}
 _MOST_BYTES: Final = 2**62
 
+_RESOURCE = re.compile("[A-Za-z][A-Za-z0-9_-]{0,39}")
+_MOST_OF_A_RESOURCE: Final = 10**9
+_MOST_URGENT: Final = 1_000_000
+"""The highest priority; the lowest is as far below nothing."""
+MEMORY: Final = "memory"
+"""The resource that is counted in bytes."""
+
 _MOST_SEED: Final = 2**32 - 1
 
 
@@ -111,6 +118,26 @@ def _limit(value: Json) -> float | None:
     return parse_duration(value) or None
 
 
+def _names(value: Json) -> tuple[str, ...] | None:
+    """One name or a list of them."""
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list):
+        return None
+    names = [entry for entry in entries if isinstance(entry, str) and entry and "\0" not in entry]
+    return tuple(dict.fromkeys(names)) if len(names) == len(entries) else None
+
+
+def parse_resources(value: Json) -> tuple[tuple[str, int], ...] | None:
+    """Names of resources with how much of each, sorted; of ``memory`` it may be a size; else ``None``."""
+    if not isinstance(value, dict):
+        return None
+    count = _whole(0, _MOST_OF_A_RESOURCE)
+    found = {name: parse_size(n) if name == MEMORY else count(n) for name, n in value.items()}
+    if None in found.values() or not all(map(_RESOURCE.fullmatch, found)):
+        return None
+    return tuple(sorted((name, n) for name, n in found.items() if n))
+
+
 _TIME: Final = "a time"
 _TIMES: Final = "seconds as a number, or a text such as 30s, 5m, 4h or 1d"
 _SIZES: Final = "bytes as a whole number, or a text such as 500M or 8G"
@@ -129,6 +156,8 @@ _SIZE_SCHEMA: Final = {
         {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
     ]
 }
+
+_NAME_SCHEMA: Final = {"type": "string", "pattern": "^[^\u0000]+$"}
 
 RULES: Final[Mapping[str, Rule]] = {
     "maxAttempts": Rule(
@@ -166,6 +195,32 @@ RULES: Final[Mapping[str, Rule]] = {
         f"a whole number from 0 to {_MOST_SEED}",
         "a number such as 1",
         {"type": "integer", "minimum": 0, "maximum": _MOST_SEED},
+    ),
+    "priority": Rule(
+        "priority",
+        _whole(-_MOST_URGENT, _MOST_URGENT),
+        "a whole number",
+        "a number such as 5",
+        {"type": "integer", "minimum": -_MOST_URGENT, "maximum": _MOST_URGENT},
+    ),
+    "after": Rule(
+        "after",
+        _names,
+        "the name of a config, or a list of them",
+        "a list such as [prepare]",
+        {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]},
+    ),
+    "resources": Rule(
+        "resources",
+        parse_resources,
+        "a mapping of names to whole numbers",
+        "one such as {gpus: 1, cpus: 4, memory: 8G}",
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^({_RESOURCE.pattern})$"},
+            "properties": {MEMORY: _SIZE_SCHEMA},
+            "additionalProperties": {"type": "integer", "minimum": 0, "maximum": _MOST_OF_A_RESOURCE},
+        },
     ),
 }
 

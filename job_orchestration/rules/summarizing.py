@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.model.run import Status, TaskStatus
 from job_orchestration.model.summary import RunSummary, TaskSummary, text_of_tasks
 from job_orchestration.model.task import specs_of
+from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,7 @@ def summary_of(state: RunState) -> RunSummary:
         task_count=len(tasks),
         since=task.started_at if task and task.status is TaskStatus.RUNNING else None,
         text=text_of_tasks(tasks) or "",
+        after=list(settings_of(state.values).after) if "after" in state.values else [],
     )
 
 

@@ -31,7 +31,9 @@ SPELLINGS = [
 @pytest.mark.parametrize("words", SPELLINGS, ids=" ".join)
 def test_every_spelling_of_a_verb_does_the_same(cli: Cli, words: list[str]) -> None:
     counts = json.loads(cli(*words, "--json").stdout)["counts"]
-    assert counts == dict.fromkeys(("sources", "to_run", "running", "interrupted", "completed", "failed"), 0)
+    assert counts == dict.fromkeys(
+        ("sources", "to_run", "held", "running", "interrupted", "completed", "failed"), 0
+    )
 
 
 @pytest.mark.parametrize("name", ["newWorker", "RUNWORKER", "runworker"])

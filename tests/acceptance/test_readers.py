@@ -41,6 +41,7 @@ RUN_KEYS = [
     "eta_s",
     "outcome",
     "held_by",
+    "waits_for",
     "error",
     "eta_p90_s",
     "eta_at",
@@ -158,6 +159,7 @@ def test_status_says_in_json_what_is_promised_and_nothing_else(
     assert found["counts"] == {
         "sources": 1,
         "to_run": 2,
+        "held": 0,
         "running": 0,
         "interrupted": 0,
         "completed": 1,

@@ -177,7 +177,7 @@ def test_up_readies_and_works_off_what_is_there_and_ends(
     assert "a0.yaml: queued as runs/a0" in said
     assert "bad.yaml:1:" in said
     last = [line for line in said.splitlines() if "completed, " in line][-1]
-    assert last == "1 sources, 0 to run, 0 running, 0 interrupted, 3 completed, 0 failed"
+    assert last == "1 sources, 0 to run, 0 held, 0 running, 0 interrupted, 3 completed, 0 failed"
     drop("fails", {"mended": str(tmp_path / "mended"), "maxAttempts": 1}, tasks=["Fails"])
     cli("up", "--until-idle", check=1)
     cli("up", "--until-idle")  # it failed before this command began

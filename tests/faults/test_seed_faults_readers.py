@@ -43,7 +43,16 @@ def test_b_jo_28_reports_write_nothing_and_end_at_once(workspace, drop, cli, sta
         cli(*command, limit=30)
     assert tree(workspace) == before
     counts = json.loads(cli("status", "--json").stdout)["counts"]
-    assert counts == {"sources": 2, "to_run": 1, "running": 0, "interrupted": 1, "completed": 1, "failed": 0}
+    expected = {
+        "sources": 2,
+        "to_run": 1,
+        "held": 0,
+        "running": 0,
+        "interrupted": 1,
+        "completed": 1,
+        "failed": 0,
+    }
+    assert counts == expected
 
 
 def test_b_jo_28_a_running_run_is_in_the_report(workspace, drop, cli, start, tmp_path):

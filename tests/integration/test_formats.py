@@ -21,7 +21,10 @@ from job_orchestration.StatusTracker import Status, StatusTracker
 from tests.faults.looking import events, names, tree
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "workspace_format_1"
-WORDS = {"logs": ["a"], "show": ["a"], "work": ["--until-idle"], "up": ["--until-idle"]}
+WORDS = {
+    **dict.fromkeys(("logs", "show", "cancel", "hold", "release"), ("a",)),
+    **dict.fromkeys(("work", "up"), ("--until-idle",)),
+}
 """What the verbs need besides their names."""
 
 

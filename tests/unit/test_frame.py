@@ -45,6 +45,7 @@ def entry(run: str = "sweep/net_1", place: Place = Place.RUNNING, progress: floa
         eta_at=NOW.isoformat(),
         eta_p90_at=NOW.isoformat(),
         note="silent",
+        waits_for=(),
     )
 
 

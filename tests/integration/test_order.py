@@ -1,0 +1,184 @@
+"""The order in which runs are claimed: by priority, after others, and by what a machine has room for."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from job_orchestration.actions.hold import release
+from job_orchestration.actions.retry import retry
+from job_orchestration.actions.selection import Choice
+from job_orchestration.actions.status import status
+from job_orchestration.engine.queue import Queue, Wake
+from job_orchestration.files import token, trash
+from tests.integration.arena import Arena, eventually
+
+TASKS = r"""
+    import os
+    import time
+    from pathlib import Path
+
+    from job_orchestration import TaskBase
+
+
+    class Base(TaskBase):
+        def __init__(self, config):
+            self.config = config
+            self.notes = Path(config["notes"])
+
+
+    class Writes(Base):
+        def run(self):
+            with (self.notes / "order").open("a") as file:
+                file.write(f"{self.context.run} ")
+
+
+    class Fails(Writes):
+        def run(self):
+            if not (self.notes / "mended").exists():
+                raise ValueError("as it was told to")
+            super().run()
+"""
+
+
+@pytest.fixture
+def arena(tmp_path):
+    made = Arena(tmp_path, TASKS)
+    yield made
+    made.close()
+
+
+def order(arena):
+    path = arena.notes / "order"
+    return path.read_text().split() if path.exists() else []
+
+
+def waits(arena):
+    return {r.run: r.waits_for for r in status(arena.workspace).runs if r.waits_for}
+
+
+def test_b_jo_29_a_higher_priority_goes_first_and_equals_go_in_their_order(arena):
+    for name, priority in (("a", None), ("b", -1), ("c", 10), ("d", 0), ("e", 2)):
+        arena.drop(name, "Writes", **({} if priority is None else {"priority": priority}))
+    arena.ready()
+    arena.work()
+    assert order(arena) == ["c", "e", "a", "d", "b"]
+
+
+def test_b_jo_29_a_run_goes_when_those_it_comes_after_have_completed(arena):
+    arena.drop("a", "Writes", after=["c", "b"], priority=9)
+    arena.drop("b", "Writes", after="c", priority=5)
+    arena.drop("c", "Writes")
+    assert not arena.ready().refused
+    assert waits(arena) == {"a": ("c", "b"), "b": ("c",)}
+    arena.work()
+    assert order(arena) == ["c", "b", "a"]
+    assert json.loads(json.dumps(status(arena.workspace).as_json()))["runs"][0]["waits_for"] == []
+
+
+def test_a_run_waits_on_for_one_that_failed_and_status_says_so(arena):
+    arena.drop("a", "Writes", after=["b"])
+    arena.drop("b", "Fails", maxAttempts=1)
+    arena.drop("c", "Writes", after=["a"])
+    arena.ready()
+    arena.work()
+    assert waits(arena) == {"a": ("b (failed)",), "c": ("a",)}
+    (arena.notes / "mended").touch()
+    worker = arena.start("--until-idle")
+    retry(arena.workspace, ["b"])
+    arena.ended(worker)
+    arena.work()
+    assert order(arena) == ["b", "a", "c"]
+
+
+def test_another_workers_run_lets_those_behind_it_go(arena):
+    arena.drop("a", "Writes", after="b")
+    arena.drop("b", "Writes")
+    arena.ready()
+    held = arena.root / "ConfigsToRun" / "b~held.yaml"
+    (arena.root / "ConfigsToRun" / "b.yaml").rename(held)
+    worker = arena.start()
+    eventually(lambda: list((arena.root / "Misc" / "workers").iterdir()))
+    assert waits(arena) == {"a": ("b (held)",)}
+    release(arena.workspace, Choice(("b",)))
+    eventually(lambda: order(arena) == ["b", "a"], seconds=10)
+    worker.terminate()
+    arena.ended(worker)
+
+
+def test_after_means_the_run_that_was_readied_last_and_goes_on_meaning_it(arena):
+    arena.queue("b", "Writes", outputDir="first/b")
+    arena.work()
+    arena.drop("b", "Fails", outputDir="second/b", maxAttempts=1)
+    arena.ready()
+    arena.drop("a", "Writes", after="b")
+    arena.drop("a2", "Writes", after="first/b")
+    arena.ready()
+    assert waits(arena) == {"a": ("second/b",)}
+    assert "\nafter:\n- second/b\n" in (arena.output("a") / "config.yaml").read_text()
+    (token_bytes,) = {(arena.root / "ConfigsToRun" / "a.yaml").read_bytes()}
+    assert b'\n# asks: {"after": ["second/b"]}\n' in token_bytes
+    trash.put_away(arena.workspace, "first/b")
+    arena.work()
+    assert order(arena) == ["first/b"], "the one that a2 came after is gone"
+    assert waits(arena) == {"a": ("second/b (failed)",), "a2": ("first/b (gone)",)}
+
+
+NEVER = {
+    "a1": (["nothing"], "nothing is neither a run nor a config"),
+    "b1": (["b1"], "in a circle: b1 after b1"),
+    "c1": (["c2"], "in a circle: c1 after c2 after c3 after c1"),
+    "c2": (["c3"], "in a circle: c2 after c3 after c1 after c2"),
+    "c3": (["c1"], "in a circle"),
+    "d1": (["d2"], "d2.yaml, which it comes after, was refused"),
+    "d2": ([1], "a list is not the name of a config"),
+    "e1": (["e2"], "e2.yaml, which it comes after, was refused"),
+    "e2": (["e3"], "e3.yaml, which it comes after, was refused"),
+    "e3": (["elsewhere"], "elsewhere is neither a run nor a config"),
+}
+
+
+def test_what_can_never_be_waited_for_is_refused(arena):
+    for name, (after, _) in NEVER.items():
+        arena.drop(name, "Writes", after=after)
+    arena.drop("fine", "Writes", after=[])
+    report = arena.ready()
+    assert [queued.file for queued in report.queued] == ["fine.yaml"]
+    for name, (_, words) in NEVER.items():
+        (problem,) = [p for p in report.refused[f"{name}.yaml"] if words in str(p)]
+        assert problem.key == "after"
+        assert problem.line
+
+
+def test_a_large_batch_is_readied_in_parts_and_each_finds_what_it_comes_after(arena, monkeypatch):
+    monkeypatch.setattr("job_orchestration.actions.ready._BATCH", 2)
+    for name, after in (("a", ["e"]), ("b", []), ("c", ["a"]), ("d", []), ("e", ["d"])):
+        arena.drop(name, "Writes", after=after)
+    assert not arena.ready().refused
+    arena.work()
+    found = order(arena)
+    assert sorted(found) == list("abcde")
+    assert [name for name in found if name != "b"] == ["d", "e", "a", "c"]
+
+
+def test_a_queue_reads_each_token_once(arena, monkeypatch):
+    for name in "abc":
+        arena.drop(name, "Writes", after=["a"] if name == "b" else [], priority=1)
+    arena.ready()
+    read = []
+    real = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *more, **named: (read.append(path), real(path, *more, **named))[1]
+    )
+    queue = Queue(arena.workspace, Wake())
+    for _ in range(5):
+        queue.is_empty()
+    tokens = [Path(path).name for path in read if str(path).startswith(arena.workspace.to_run)]
+    found = [queue.next(), queue.next(), queue.next()]
+    queue.close()
+    assert sorted(tokens) == ["a.yaml", "b.yaml", "c.yaml"]
+    assert [t and t.filename for t in found] == ["a.yaml", "c.yaml", None]
+    assert isinstance(found[0], token.Token)

@@ -1,0 +1,155 @@
+"""What runs take of a machine: never more than there is, and free again however its holder ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from job_orchestration.actions import work
+from job_orchestration.engine import room
+from job_orchestration.files import account
+from job_orchestration.files import workspace as workspaces
+from job_orchestration.model.errors import UsageError
+from tests.integration.arena import Arena, eventually
+
+TASKS = r"""
+    import fcntl
+    import os
+    import time
+    from pathlib import Path
+
+    from job_orchestration import TaskBase
+
+    NOTES = Path(os.environ["JOB_ORCHESTRATION_WORKSPACE"]).parent / "notes"
+
+
+    class Base(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+
+    class UsesDevices(Base):
+        # Fails when somebody else uses one of its devices at the same moment.
+        def run(self):
+            devices = os.environ["CUDA_VISIBLE_DEVICES"]
+            files = [(NOTES / f"device{name}").open("w") for name in devices.split(",")]
+            for file in files:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.1)
+            return devices
+
+
+    class Sees(Base):
+        def run(self):
+            return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+    class Waits(Base):
+        def run(self):
+            (NOTES / "waits").write_text(f"{os.getpid()}\n")
+            while not (NOTES / "gate").exists():
+                time.sleep(0.01)
+            return os.environ["CUDA_VISIBLE_DEVICES"]
+"""
+
+
+@pytest.fixture
+def arena(tmp_path):
+    made = Arena(tmp_path, TASKS)
+    yield made
+    made.close()
+
+
+def pools(arena):
+    folder = arena.root / "Misc" / "pools"
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+
+def test_a_pool_gives_each_run_devices_of_its_own_and_never_more_than_there_are(arena):
+    for name in "abcd":
+        arena.drop(name, "UsesDevices", resources={"gpus": 1}, maxAttempts=1)
+    arena.drop("e", "UsesDevices", resources={"gpus": 2}, maxAttempts=1)
+    arena.drop("f", "Sees")
+    assert not arena.ready().refused
+    arena.ended(
+        arena.start("--workers", "3", "--resources", "gpus=2", "--until-idle", CUDA_VISIBLE_DEVICES="4,7")
+    )
+    assert arena.names("Completed") == list("abcdef")
+    assert {arena.results(name)["usesdevices"] for name in "abcd"} <= {"4", "7"}
+    assert arena.results("e") == {"usesdevices": "4,7"}
+    assert arena.results("f") == {"sees": "4,7"}, "who asks for nothing is told nothing"
+    assert not pools(arena)
+
+
+def test_runs_that_take_what_is_not_here_are_left_for_others(arena):
+    arena.drop("a", "Sees", resources={"licence": 1, "gpus": 1}, priority=5)
+    arena.drop("b", "Sees", resources={"cpus": 1, "memory": "1M"})
+    arena.ready()
+    said = arena.work()
+    assert "Runs that take gpus: 1, licence: 1 are left for other workers" in said
+    assert said.count("are left for other workers") == 1
+    assert (arena.names("ConfigsToRun"), arena.names("Completed")) == (["a"], ["b"])
+    arena.ended(arena.start("--until-idle", "--resources", "licence=1,gpus=3"))
+    assert arena.results("a") == {"sees": "0"}
+
+
+def test_what_a_killed_worker_had_taken_is_free_for_whoever_goes_on_with_its_run(arena):
+    arena.drop("a", "Waits", resources={"gpus": 1})
+    arena.drop("b", "UsesDevices", resources={"gpus": 1})
+    arena.ready()
+    words = ("--pool", "shared", "--resources", "gpus=1")
+    first = arena.start(*words)
+    arena.note("waits")
+    second = arena.start("--until-idle", *words)
+    eventually(lambda: len(list((arena.root / "Misc" / "workers").glob("*.json"))) > 1)
+    assert not arena.results("b"), "there is one device, and it is in use"
+    (arena.notes / "waits").unlink()
+    host = arena.host_of(first)
+    os.kill(host, signal.SIGSTOP)
+    first.kill()
+    first.wait()
+    ours = account.Account(room.folder_of(arena.workspace, "shared"), {"gpus": 1}, ["0"])
+    assert ours.take((("gpus", 1),)) is None, "its task lives on, and has the device"
+    os.kill(host, signal.SIGCONT)
+    arena.note("waits")
+    (arena.notes / "gate").touch()
+    arena.ended(second)
+    assert arena.names("Completed") == ["a", "b"]
+    assert arena.results("a") == {"waits": "0"}
+
+
+def test_all_or_nothing_is_taken_and_a_descriptor_keeps_it(tmp_path):
+    ours = account.Account(str(tmp_path / "pool"), {"gpus": 2, "cpus": 4}, ["x", "y"])
+    theirs = account.Account(str(tmp_path / "pool"), {"gpus": 2, "cpus": 4}, ["x", "y"])
+    first = ours.take((("cpus", 3), ("gpus", 1)))
+    assert first is not None
+    assert first[1] == ["x"]
+    assert theirs.take((("cpus", 2), ("gpus", 1))) is None
+    second = theirs.take((("cpus", 1), ("gpus", 1)))
+    assert second is not None
+    assert second[1] == ["y"]
+    assert ours.take((("gpus", 1),)) is None
+    child = os.dup(first[0])  # as a host has it
+    os.close(first[0])
+    assert ours.take((("gpus", 1),)) is None
+    os.close(child)
+    third = ours.take((("gpus", 1),))
+    assert third is not None
+    assert third[1] == ["x"]
+    for descriptor in (second[0], third[0]):
+        os.close(descriptor)
+    account.close(str(tmp_path / "pool"))
+    assert not (tmp_path / "pool").exists()
+
+
+def test_there_are_as_many_devices_as_this_process_may_see(tmp_path, monkeypatch):
+    workspace = workspaces.prepare(str(tmp_path))
+    monkeypatch.setenv(room.VISIBLE, "3")
+    with pytest.raises(UsageError, match="There are not 2 GPUs"):
+        work.work(workspace, print, workers=2, until_idle=True, resources={"gpus": 2})
+    monkeypatch.delenv(room.VISIBLE)
+    assert room.devices({"gpus": 2}) == ["0", "1"]
+    assert room.capacity({"cpus": 9})["cpus"] == 9
+    assert room.capacity({})["memory"] > 1 << 20

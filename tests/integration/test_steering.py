@@ -1,0 +1,376 @@
+"""Cancel, hold, release and retry at every moment of a run's life, and the deaths of those who ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from job_orchestration.actions.cancel import cancel
+from job_orchestration.actions.hold import hold, release
+from job_orchestration.actions.retry import retry
+from job_orchestration.actions.selection import Choice
+from job_orchestration.actions.status import status
+from job_orchestration.engine.queue import Queue, Wake
+from job_orchestration.files import durable, journal, requests, token, trash
+from job_orchestration.files import workspace as workspaces
+from job_orchestration.model.errors import UsageError
+from job_orchestration.model.event import GaveUp, TaskFinished, TaskStarted
+from job_orchestration.model.run import Outcome, Place, Status
+from job_orchestration.rules import lifecycle
+from job_orchestration.rules.naming import TokenName, worker_name
+from tests.integration import runs
+from tests.integration.arena import Arena, eventually
+
+TASKS = r"""
+    import os
+    import signal
+    import time
+    from pathlib import Path
+
+    from job_orchestration import TaskBase
+
+    NOTES = Path(os.environ["JOB_ORCHESTRATION_WORKSPACE"]).parent / "notes"
+
+
+    def note(name, text):
+        NOTES.joinpath(name + ".tmp").write_text(f"{text}\n")
+        NOTES.joinpath(name + ".tmp").rename(NOTES / name)
+
+
+    class Base(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+
+    class Quick(Base):
+        def run(self):
+            self.context.store.save_json("made.json", self.context.attempt)
+            (self.context.resume_dir / "mine").touch()
+            print("quick in attempt", self.context.attempt)
+            return self.context.attempt
+
+
+    class Listens(Base):
+        # Ends in good order when it is told to stop.
+        def run(self):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            note("listens", os.getpid())
+            while not self.context.should_stop:
+                time.sleep(0.01)
+            return "in good order"
+
+
+    class Fails(Base):
+        def run(self):
+            if not (NOTES / "mended").exists():
+                raise ValueError("as it was told to")
+"""
+
+
+@pytest.fixture
+def arena(tmp_path):
+    made = Arena(tmp_path, TASKS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def idle(tmp_path):
+    """A workspace without any worker or code."""
+    return workspaces.prepare(str(tmp_path / "idle"))
+
+
+def state_of(workspace, run):
+    return lifecycle.fold(journal.read(workspace.run_folder(run)))
+
+
+def place_of(workspace, run):
+    (found,) = [r.place for r in status(workspace).runs if r.run == run]
+    return found
+
+
+# -- cancel -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tasks", [("Listens", "Quick"), ("Listens",)])
+def test_a_task_that_ends_in_good_order_keeps_its_checkpoint_and_the_last_one_completes_the_run(arena, tasks):
+    arena.queue("a", *tasks)
+    worker = arena.start("--until-idle")
+    arena.note("listens")
+    ended = cancel(arena.workspace, Choice(("a",)))
+    assert arena.results("a") == {"listens": "in good order"}
+    if len(tasks) > 1:
+        assert ended.runs == ["a"]
+    else:
+        assert "completed before it could be cancelled" in str(*ended.refused)
+        assert arena.names("Completed") == ["a"]
+    arena.ended(worker)
+    assert worker.returncode == 0, "a run that somebody cancelled has not failed"
+
+
+def test_a_run_is_cancelled_while_its_tasks_are_still_being_imported(arena):
+    (arena.repository / "Tasks.py").write_text(
+        "import os, time\n"
+        "if 'JOB_ORCHESTRATION_IMPORTS' in os.environ:\n"
+        "    open(os.environ['JOB_ORCHESTRATION_IMPORTS'], 'w').close()\n"
+        "    time.sleep(600)\n" + (arena.repository / "Tasks.py").read_text()
+    )
+    arena.commit()
+    arena.queue("a", "Quick")
+    flag = arena.folder / "importing"
+    worker = arena.start("--until-idle", JOB_ORCHESTRATION_IMPORTS=str(flag))
+    eventually(flag.exists)
+    assert cancel(arena.workspace, Choice(("a",))).runs == ["a"]
+    arena.ended(worker)
+    assert not arena.events("a", "task_started")
+    assert not arena.events("a", "task_failed")
+
+
+def test_a_late_request_does_not_stop_the_next_attempt(arena):
+    arena.queue("a", "Listens", "Quick")
+    first = arena.start()
+    arena.note("listens")
+    (held,) = (arena.root / "Running").iterdir()
+    first.kill()
+    first.wait()
+    requests.ask(arena.workspace, str(held), "too late")
+    (arena.notes / "listens").unlink()
+    second = arena.start("--until-idle")
+    arena.note("listens")
+    time.sleep(1.2)  # no condition tells that nobody listens: two looks of the worker have gone by
+    assert len(arena.names("Running")) == 1
+    assert cancel(arena.workspace, Choice(("a",))).runs == ["a"]
+    assert not list((arena.root / "Misc" / "cancel").iterdir()), "the late one was cleared away"
+    arena.ended(second)
+    assert state_of(arena.workspace, "a").attempt == 2
+
+
+@pytest.mark.parametrize("how", ["waiting", "delayed", "held", "interrupted"])
+def test_a_run_without_a_holder_is_filed_away_at_once(idle, how):
+    (found,) = runs.queue(idle, "a")
+    if how == "interrupted":
+        claimed = runs.taken(idle, found)
+        claimed.write(TaskStarted("one", 1))
+        claimed.release()
+    elif how == "delayed":
+        os.rename(found.path, found.path.replace("a.yaml", "a~wait20990101T000000Z.yaml"))
+    elif how == "held":
+        assert hold(idle, Choice(("a",))).runs == ("runs/a",)
+    assert cancel(idle, Choice(("a",)), patience=0).runs == ["runs/a"]
+    assert runs.tokens(idle) == {"failed": ["a.yaml"]}
+    state = state_of(idle, "runs/a")
+    assert (state.outcome, state.reason) == (Outcome.CANCELLED, "cancelled on request")
+    with pytest.raises(UsageError, match="has ended already"):
+        cancel(idle, Choice(("a",)))
+
+
+def test_a_run_that_its_holder_only_has_to_file_away_has_ended_as_it_did(idle):
+    (found,) = runs.queue(idle, "a")
+    claimed = runs.taken(idle, found)
+    claimed.write(GaveUp("enough"), sync=True)
+    claimed.release()
+    ended = cancel(idle, Choice(("a",)))
+    assert "had failed before" in str(*ended.refused)
+    assert runs.tokens(idle) == {"failed": ["a.yaml"]}
+
+
+def test_a_holder_that_does_not_answer_has_been_asked(idle):
+    (found,) = runs.queue(idle, "a")
+    claimed = runs.taken(idle, found)
+    assert cancel(idle, Choice(("a",)), "enough of it", patience=0).asked == ["runs/a"]
+    assert requests.reason_for(idle, claimed.path) == "enough of it"
+    claimed.release()
+    assert cancel(idle, Choice(("a",))).runs == ["runs/a"]
+
+
+def test_what_waits_to_be_readied_cannot_be_cancelled(idle):
+    Path(idle.sources, "a.yaml").write_text("tasks: []\n")
+    with pytest.raises(UsageError, match="is not queued"):
+        cancel(idle, Choice(("a",)))
+
+
+# -- the deaths of those who ask ----------------------------------------------------------------------------
+
+
+def died_before(which, act):
+    """Do something in a fork that dies before its n-th change, or the first of a name."""
+    pid = os.fork()
+    if pid == 0:
+        made = 0
+
+        def intercept(operation, call):
+            nonlocal made
+            made += 1
+            if which in {operation.name, made - 1}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call()
+
+        durable.intercept = intercept
+        try:
+            act()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0
+
+
+def failed(workspace, name):
+    (found,) = runs.queue(workspace, name)
+    claimed = runs.taken(workspace, found)
+    claimed.write(TaskStarted("one", 1))
+    claimed.write(TaskFinished("one", 0.1, 1), sync=True)
+    claimed.write(GaveUp("enough"), sync=True)
+    claimed.move(workspace.failed, TokenName(name))
+    claimed.release()
+
+
+ACTS = {
+    "cancel": (lambda w: runs.queue(w, "a"), cancel, Place.FAILED),
+    "hold": (lambda w: runs.queue(w, "a"), hold, Place.HELD),
+    "release": (lambda w: (runs.queue(w, "a"), hold(w, Choice(("a",)))), release, Place.TO_RUN),
+    "retry": (lambda w: failed(w, "a"), lambda w, n: retry(w, n, fresh=True), Place.TO_RUN),
+}
+
+
+@pytest.mark.parametrize("verb", ACTS)
+def test_whoever_asks_may_die_at_any_moment_and_asking_again_does_it(tmp_path, verb):
+    begin, act, place = ACTS[verb]
+    operation, died = 0, True
+    while died:
+        workspace = workspaces.prepare(str(tmp_path / f"{verb}{operation}"))
+        begin(workspace)
+        died = died_before(operation, lambda: act(workspace, Choice(("a",))))  # noqa: B023  # it is called at once
+        assert len(inodes(workspace)) == 1
+        for found in token.scan(workspace.running) if verb == "retry" else ():
+            claimed = runs.claim(workspace, found)
+            if claimed is not None:  # it was not only a second name, which is gone now
+                as_a_worker_does(workspace, claimed)
+        if place_of(workspace, "runs/a") is not place:
+            act(workspace, Choice(("a",)))
+        assert place_of(workspace, "runs/a") is place
+        operation += 1
+    assert operation > 3, "it made changes, and died before each"
+
+
+def inodes(workspace):
+    """The files in the folders of configs; one that has two names while it is moved is one."""
+    folders = workspace.folders.values()
+    return {os.stat(os.path.join(folder, name)).st_ino for folder in folders for name in os.listdir(folder)}
+
+
+def as_a_worker_does(workspace, claimed):
+    """Do with a run in Running what its journal says."""
+    if claimed.state.status is Status.FAILED:
+        runs.file_away(workspace, claimed, workspace.failed)
+    else:
+        assert claimed.state.current == 0
+        trash.put_output_away(workspace, claimed.run, claimed.state)
+        claimed.move(workspace.to_run, TokenName(claimed.name.stem))
+    claimed.release()
+
+
+# -- hold and release ---------------------------------------------------------------------------------------
+
+
+def test_a_held_run_is_left_alone_until_it_is_released(arena):
+    arena.queue("a", "Quick")
+    arena.queue("b", "Quick")
+    assert hold(arena.workspace, Choice(("a", "a.yaml"))).runs == ("a",)
+    assert hold(arena.workspace, Choice(("a",))).runs == ("a",), "it may be asked for twice"
+    counts = status(arena.workspace).counts
+    assert (counts[Place.HELD], counts[Place.TO_RUN]) == (1, 1)
+    arena.work()
+    assert runs.tokens(arena.workspace) == {"to_run": ["a~held.yaml"], "completed": ["b.yaml"]}
+    worker = arena.start()
+    eventually(lambda: list((arena.root / "Misc" / "workers").iterdir()))
+    assert release(arena.workspace, Choice(("a",))).runs == ("a",)
+    eventually(lambda: arena.names("Completed") == ["a", "b"], seconds=5)
+    worker.terminate()
+    arena.ended(worker)
+    with pytest.raises(UsageError, match="does not wait: it is completed"):
+        hold(arena.workspace, Choice(("a",)))
+    with pytest.raises(UsageError, match="is not held"):
+        release(arena.workspace, Choice(("a",)))
+
+
+def test_a_run_whose_worker_died_can_be_held_and_one_at_work_cannot(idle):
+    (found,) = runs.queue(idle, "a")
+    claimed = runs.taken(idle, found, worker_name(socket.gethostname(), os.getpid(), "abc"))
+    with pytest.raises(UsageError, match="does not wait: it is running"):
+        hold(idle, Choice(("a",)))
+    claimed.release()
+    assert hold(idle, Choice(("a",))).runs == ("runs/a",)
+    assert runs.tokens(idle) == {"to_run": ["a~held.yaml"]}
+    assert state_of(idle, "runs/a").status is Status.READY
+
+
+def test_no_other_file_is_replaced_by_a_release(idle):
+    runs.queue(idle, "a")
+    hold(idle, Choice(("a",)))
+    Path(idle.to_run, "a.yaml").write_text("somebody's\n")
+    (problem,) = release(idle, Choice(("runs/a",))).refused
+    assert "Another file has the name" in str(problem)
+    assert Path(idle.to_run, "a.yaml").read_text() == "somebody's\n"
+    assert len(os.listdir(idle.to_run)) == 2
+
+
+def test_a_token_that_somebody_was_only_moving_is_tried_again_soon(idle):
+    (found,) = runs.queue(idle, "a")
+    queue = Queue(idle, Wake())
+    taken = eventually(queue.next)
+    assert taken == found
+    queue.put_back(found)
+    assert queue.next() is None
+    assert eventually(queue.next, seconds=5) == found
+    queue.close()
+
+
+# -- retry --------------------------------------------------------------------------------------------------
+
+
+def test_retry_from_a_task_or_from_the_beginning(arena):
+    for name in "ab":
+        arena.drop(name, "Quick", "Fails", maxAttempts=1)
+    arena.ready()
+    arena.work()
+    before = json.loads((arena.output("b") / "provenance.json").read_text())
+    (arena.notes / "mended").touch()
+    with pytest.raises(UsageError, match="has no task nonsense"):
+        retry(arena.workspace, Choice(("a",)), task="nonsense")
+    assert retry(arena.workspace, Choice(("a",)), task="quick").runs == ("a",)
+    assert not (arena.output("a") / ".resume" / "quick").exists(), "nor does it go on from half-way"
+    retry(arena.workspace, Choice(("b",)), fresh=True)
+    assert sorted(os.listdir(arena.output("b"))) == [
+        "config.yaml",
+        "journal",
+        "provenance.json",
+        "status.yaml",
+    ]
+    kept = {name for place in (arena.root / "Misc" / "trash").glob("*/b") for name in os.listdir(place)}
+    assert kept >= {"log.log", "quick", ".resume"}
+    arena.work()
+    there, anew = state_of(arena.workspace, "a"), state_of(arena.workspace, "b")
+    assert (there.status, there.tasks[0].result, there.tasks[0].folder) == (Status.COMPLETE, 3, "quick~2")
+    assert (anew.status, anew.tasks[0].result, anew.tasks[0].folder) == (Status.COMPLETE, 3, "quick")
+    assert [arena.log(name).count("quick in attempt") for name in "ab"] == [2, 1]
+    assert json.loads((arena.output("b") / "provenance.json").read_text()) == before
+    assert anew.requeued is None
+
+
+def test_a_worker_puts_away_what_a_killed_retry_left(arena):
+    arena.queue("a", "Quick", "Fails", maxAttempts=1)
+    arena.work()
+    (arena.notes / "mended").touch()
+    trashed = arena.root / "Misc" / "trash"
+    assert died_before("mkdir", lambda: retry(arena.workspace, Choice(("a",)), fresh=True))
+    assert (arena.output("a") / "quick").exists()
+    assert not trashed.exists()
+    arena.work()
+    assert arena.names("Completed") == ["a"]
+    assert trashed.exists()
+    assert state_of(arena.workspace, "a").tasks[0].folder == "quick"
