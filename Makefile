@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## watch GenePlexus experiments run, be killed and go on (GEN
 	$(BIN)/python demo/run.py
 
 test: $(INSTALLED) $(FIRST)/.installed ## run all quick tests, two at a time (one of them: make test ARGS="-k name")
-	$(BIN)/python -m pytest -m "not soak and not bench" -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not bench" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED) ## format, lint, types, floors and sizes
 	$(BIN)/ruff format --check .

@@ -23,7 +23,7 @@ from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.code import CodeStore
 from job_orchestration.model.errors import CodeError, HostError
 from job_orchestration.model.event import Code
-from job_orchestration.model.problem import Problem, Severity, escaped
+from job_orchestration.model.problem import Problem, Severity, escaped, named
 from job_orchestration.rules import naming
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Check:
         if tree.dirty and not capture:
             candidate.add(
                 "You have uncommitted changes, so what is checked now could not be run again: "
-                + escaped(worktree.named(tree.dirty)),
+                + escaped(named(tree.dirty)),
                 "Commit them, or say UNSAFE_ignoreDirtyCheck: true to have them captured",
                 "pathToTasks",
             )

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.files import git, history, litter, machine, survey, worktree
+from job_orchestration.files import git, history, litter, machine, survey
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.code import CodeStore
 from job_orchestration.model.errors import WorkspaceError
 from job_orchestration.model.finding import Finding, Level
-from job_orchestration.model.problem import escaped
+from job_orchestration.model.problem import escaped, named
 from job_orchestration.model.run import Place
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _code(workspace: Workspace) -> Iterator[Finding]:
         yield Finding(
             "git",
             Level.PROBLEM,
-            f"Misc/code.git lacks what runs need: {escaped(worktree.named(sorted(missing)))}",
+            f"Misc/code.git lacks what runs need: {escaped(named(sorted(missing)))}",
             "Ready their configs again, from their repositories",
         )
     elif fault is None:

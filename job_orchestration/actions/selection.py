@@ -6,18 +6,15 @@ run has, are errors: whoever mistypes must not be told that everything is fine. 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import outcomes, worktree
 from job_orchestration.model.errors import UsageError
-from job_orchestration.model.problem import escaped
+from job_orchestration.model.problem import escaped, named
 from job_orchestration.model.run import Outcome, Place
 from job_orchestration.rules import naming, tabulating
-from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,10 +26,7 @@ if TYPE_CHECKING:
     from job_orchestration.rules.tabulating import Row
 
 _GLOB: Final = frozenset("*?[")
-HELD: Final = "held"
-STATUSES: Final = tuple(
-    dict.fromkeys((*map(str, Place), HELD, *(str(o) for o in Outcome if o is not Outcome.OK)))
-)
+STATUSES: Final = tuple(dict.fromkeys((*map(str, Place), *(str(o) for o in Outcome if o is not Outcome.OK))))
 """What ``--status`` knows: the places of ``status``, and how a run that is over ended."""
 
 
@@ -107,7 +101,7 @@ def column_of(name: str, columns: Iterable[str], keys: Iterable[str] = ()) -> st
         return found[0]
     if found:
         raise UsageError(
-            f"{escaped(name)} may mean {worktree.named([escaped(c) for c in found])}", "Write the whole name"
+            f"{escaped(name)} may mean {named([escaped(c) for c in found])}", "Write the whole name"
         )
     raise UsageError(f"No run here has {escaped(name)}", _close_to(name, columns))
 
@@ -115,6 +109,8 @@ def column_of(name: str, columns: Iterable[str], keys: Iterable[str] = ()) -> st
 def _row(workspace: Workspace, record: RunRecord, now: datetime, notes: list[str]) -> Row:
     saved: list[tuple[str, Json]] = []
     if record.run is not None and record.state is not None:
+        from job_orchestration.files import outcomes
+
         saved, unread = outcomes.saved(workspace.run_folder(record.run), record.state)
         notes += unread
     return tabulating.row_of(
@@ -166,9 +162,6 @@ def _fits(record: RunRecord, glob: str) -> bool:
 def _words_for(record: RunRecord) -> set[str]:
     """What of `STATUSES` a config or run is."""
     words = {str(record.place)}
-    name = TokenName.parse(os.path.basename(record.path))
-    if name is not None and name.held:
-        words.add(HELD)
     if record.summary is not None and record.summary.outcome is not None:
         words.add(record.summary.outcome)
     return words
@@ -191,7 +184,7 @@ def one(records: Sequence[RunRecord], name: str) -> RunRecord:
     if not found:
         raise UsageError(f"There is no run {escaped(name)}", _guess(records, name))
     if len(found) > 1:
-        runs = worktree.named(sorted(escaped(r.run or r.path) for r in found))
+        runs = named(sorted(escaped(r.run or r.path) for r in found))
         raise UsageError(
             f"{escaped(name)} may mean {len(found)} runs: {runs}", "Name one by its output folder"
         )

@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable, git
-from job_orchestration.files.worktree import WorkTree, look, named
+from job_orchestration.files.worktree import WorkTree, look
 from job_orchestration.model.errors import CodeError
+from job_orchestration.model.problem import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

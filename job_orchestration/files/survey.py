@@ -12,10 +12,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import beats, history, litter, locks, opening, probe, token, trash, worktree
+from job_orchestration.files import beats, history, litter, locks, opening, probe, token, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.model.finding import Finding, Level
-from job_orchestration.model.problem import escaped
+from job_orchestration.model.problem import escaped, named
 from job_orchestration.model.run import Place
 from job_orchestration.rules import naming
 from job_orchestration.rules.naming import PROBLEMS_SUFFIX, TokenName
@@ -47,7 +47,7 @@ def _finding(topic: str, level: Level, names: Iterable[str], what: str, todo: st
     """One finding about all of some names, when there are any."""
     found = sorted(names)
     if found:
-        yield Finding(topic, level, f"{what}: {escaped(worktree.named(found))}", todo)
+        yield Finding(topic, level, f"{what}: {escaped(named(found))}", todo)
 
 
 # -- folders ----------------------------------------------------------------------------------------------
@@ -204,9 +204,7 @@ def _openings(workspace: Workspace) -> Iterator[Finding]:
 def _workers(workspace: Workspace, records: Sequence[RunRecord]) -> Iterator[Finding]:
     living = {beat.worker for beat in history.living_workers(workspace)}
     every = beats.read(workspace)
-    yield Finding(
-        "workers", Level.OK, f"{len(living)} alive: {escaped(worktree.named(sorted(living))) or 'none'}"
-    )
+    yield Finding("workers", Level.OK, f"{len(living)} alive: {escaped(named(sorted(living))) or 'none'}")
     yield from _finding(
         "workers",
         Level.WARNING,

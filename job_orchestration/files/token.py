@@ -87,12 +87,11 @@ def scan(folder: str) -> list[Token]:
 
 def run_named_in(data: bytes) -> str | None:
     """The run that a token's first line names; `None` for a file that `ready` did not write."""
-    first, _, _ = data.partition(b"\n")
     start = f"# {HEADER}".encode()
-    if not first.startswith(start):
+    if not data.startswith(start):
         return None
     with suppress(UnicodeDecodeError):
-        return first[len(start) :].decode("utf-8") or None
+        return data.partition(b"\n")[0][len(start) :].decode("utf-8") or None
     return None
 
 
@@ -256,9 +255,9 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         os.close(descriptor)  # nobody shares it yet, so closing is letting go
         if writer is not None:
             os.close(writer.descriptor)
-        if isinstance(error, ClaimLostError):
-            return None
-        raise
+        if not isinstance(error, ClaimLostError):
+            raise
+        return None
 
 
 def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:

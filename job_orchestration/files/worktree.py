@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from job_orchestration.files import git
 from job_orchestration.model.errors import CodeError
+from job_orchestration.model.problem import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +60,6 @@ _WORKSPACE_NAMES: Final = (
 """What belongs to a workspace that has the tasks' code lying inside it."""
 
 _BYTECODE: Final = (":(top,exclude,glob)**/__pycache__/**", ":(top,exclude,glob)**/*.pyc")
-_NAMES_SHOWN: Final = 5
 _PATH_SHOWN: Final = 300
 
 
@@ -81,13 +81,6 @@ def look(path_to_tasks: Path, ignore: Path) -> WorkTree:
     head, branch, dirty = _status(top, filters, _excluded(top, path, ignore.resolve()))
     _refuse_smudged(top, {name for name, smudges in filters.items() if smudges})
     return WorkTree(top, os.path.relpath(path, top), head, origin, branch, dirty)
-
-
-def named(paths: Iterable[str]) -> str:
-    """Some paths for a sentence: the first few, and how many more there are."""
-    every = list(paths)
-    more = f" and {len(every) - _NAMES_SHOWN} more" if len(every) > _NAMES_SHOWN else ""
-    return ", ".join(every[:_NAMES_SHOWN]) + more
 
 
 # -- where it is ------------------------------------------------------------------------------------------

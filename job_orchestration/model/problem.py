@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NAMES_SHOWN: Final = 5
 
 
 class Severity(StrEnum):
@@ -54,3 +60,10 @@ class Problem:
             s if s.endswith("?") else f"{s.rstrip('.')}." for s in (self.what, self.todo) if s
         )
         return escaped(f"{where}: {kind}{key}{sentences}")
+
+
+def named(names: Iterable[str]) -> str:
+    """Some names for a sentence: the first few, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - _NAMES_SHOWN} more" if len(every) > _NAMES_SHOWN else ""
+    return ", ".join(every[:_NAMES_SHOWN]) + more

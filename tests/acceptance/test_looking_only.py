@@ -35,7 +35,21 @@ LOOKS = {
 ALSO = [["gc", "--keep", "last:0", "--json"], ["gc", "failed"], ["gc", "--empty-trash", "--older-than", "1s"]]
 ALSO += [["restore"], ["restore", "--json"]]
 """How verbs that change things are called when they only look."""
-CHANGES = {"init", "ready", "check", "work", "watch", "up", "retry", "gc", "restore", "notify"}
+CHANGES = {
+    "init",
+    "ready",
+    "check",
+    "work",
+    "watch",
+    "up",
+    "retry",
+    "gc",
+    "restore",
+    "notify",
+    "cancel",
+    "hold",
+    "release",
+}
 
 DRIVER = """
 import json, sys

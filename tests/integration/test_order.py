@@ -88,7 +88,7 @@ def test_a_run_waits_on_for_one_that_failed_and_status_says_so(arena):
     assert waits(arena) == {"a": ("b (failed)",), "c": ("a",)}
     (arena.notes / "mended").touch()
     worker = arena.start("--until-idle")
-    retry(arena.workspace, ["b"])
+    retry(arena.workspace, Choice(("b",)))
     arena.ended(worker)
     arena.work()
     assert order(arena) == ["b", "a", "c"]

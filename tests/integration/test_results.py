@@ -94,12 +94,12 @@ def test_a_key_that_means_two_columns_is_not_guessed(workspace):
 def test_words_of_status_are_places_and_ends(runs):
     records = history.entries(runs)
     ended = [
-        replace(r, place=Place.FAILED, state=RunState(outcome=outcome), run=str(outcome))
+        replace(r, place=Place.FAILED, folded=RunState(outcome=outcome), digest=None, run=str(outcome))
         for r, outcome in zip(
             records, [Outcome.CANCELLED, Outcome.OOM, Outcome.ERROR, Outcome.OK], strict=True
         )
     ]
-    held = replace(records[0], run="held", place=Place.TO_RUN, path="a~held.yaml", state=None)
+    held = replace(records[0], run="held", place=Place.HELD, path="a~held.yaml", folded=None, digest=None)
 
     def those(words):
         choice = Choice(statuses=selection.statuses_of(words))
@@ -107,7 +107,10 @@ def test_words_of_status_are_places_and_ends(runs):
 
     assert those("cancelled") == ["cancelled"]
     assert those("oom, Held") == ["oom", "held"]
-    assert those("to run") == those("to-run") == ["held"]
+    waiting = replace(held, run="waits", place=Place.TO_RUN, path="b.yaml")
+    assert those("to run") == those("to-run") == []
+    held = waiting
+    assert those("to run") == those("to-run") == ["waits"]
     assert len(those("failed")) == 4
     with pytest.raises(ValueError, match="'fine' is not one of"):
         selection.statuses_of("failed,fine")
