@@ -50,10 +50,16 @@ class Check:
         self.workspace = workspace
         self._hosts = Hosts(workspace)
         self._store = CodeStore(Path(workspace.misc))
+        self.look_anew()
 
     def close(self) -> None:
         """End the hosts."""
         self._hosts.close()
+
+    def look_anew(self) -> None:
+        """Begin a go: from now on repositories are what they are now, for all its batches together."""
+        self._looked: dict[str, WorkTree | CodeError] = {}
+        self._pinned: dict[tuple[str, bool], str | CodeError] = {}
 
     def examine(self, drops: Sequence[Drop]) -> list[Candidate]:
         """Look at some drops in every way there is; each comes back with all that was found."""
@@ -76,8 +82,6 @@ class Check:
     # -- the code -----------------------------------------------------------------------------------------
 
     def _pin(self, candidates: Iterable[Candidate]) -> None:
-        looked: dict[str, WorkTree | CodeError] = {}
-        pinned: dict[tuple[str, bool], str | CodeError] = {}
         for candidate in candidates:
             path = candidate.checked.path_to_tasks
             modules = modules_named(t.method for t in candidate.checked.tasks if t.method)
@@ -86,12 +90,12 @@ class Check:
                 continue
             folder = os.path.join(self.workspace.root, os.path.expanduser(path))
             try:
-                if folder not in looked:
-                    looked[folder] = _caught(
+                if folder not in self._looked:
+                    self._looked[folder] = _caught(
                         functools.partial(worktree.look, Path(folder), Path(self.workspace.root))
                     )
-                tree = _raised(looked[folder])
-                self._pin_one(candidate, tree, pinned)
+                tree = _raised(self._looked[folder])
+                self._pin_one(candidate, tree)
             except CodeError as error:
                 candidate.add(error.what, error.todo, "pathToTasks")
                 continue
@@ -106,9 +110,7 @@ class Check:
                 continue
             candidate.plan = CodePlan(str(snapshot), tree.folder, str(tree.top), modules)
 
-    def _pin_one(
-        self, candidate: Candidate, tree: WorkTree, pinned: dict[tuple[str, bool], str | CodeError]
-    ) -> None:
+    def _pin_one(self, candidate: Candidate, tree: WorkTree) -> None:
         capture = bool(tree.dirty) and candidate.checked.values.get("UNSAFE_ignoreDirtyCheck") is True
         if tree.dirty and not capture:
             candidate.add(
@@ -118,11 +120,11 @@ class Check:
                 "pathToTasks",
             )
         key = (str(tree.top), capture)
-        if key not in pinned:
-            pinned[key] = _caught(
+        if key not in self._pinned:
+            self._pinned[key] = _caught(
                 functools.partial(self._store.capture if capture else self._store.pin, tree)
             )
-        commit = _raised(pinned[key])
+        commit = _raised(self._pinned[key])
         candidate.tree = tree
         candidate.code = Code(commit, tree.folder, str(tree.top))
         if capture:

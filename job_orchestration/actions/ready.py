@@ -102,6 +102,7 @@ def ready(workspace: Workspace) -> Report:
 def ready_drops(workspace: Workspace, check: Check, settled: Callable[[str, os.stat_result], bool]) -> Report:
     """One go through ConfigSources; `settled` tells of a file's name and status whether it is at rest."""
     report = Report()
+    check.look_anew()
     with opening.only_one(workspace):
         report.notes += opening.recover(workspace)
         drops, report.refused, report.unsettled = drops_in(workspace, settled)

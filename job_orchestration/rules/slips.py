@@ -8,10 +8,11 @@ but capitals and underscores; only long ones are recognised with a letter or two
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Sequence
 
 _SHORTEST: Final = 4
 _LONG: Final = 7
@@ -20,18 +21,22 @@ _NO_PARAMETER: Final = frozenset({"tasks", "method"})
 """Short, but nothing that a task would call a parameter of its own."""
 
 
-def slip_for(key: str, known: Iterable[str], present: Container[str]) -> str | None:
+def slip_for(key: str, known: Sequence[str], present: Container[str]) -> str | None:
     """The known key, not among those present, that ``key`` was probably meant to be."""
+    return next((candidate for candidate in _like(key, tuple(known)) if candidate not in present), None)
+
+
+@lru_cache(maxsize=1024)  # a batch's configs have the same keys by the thousand
+def _like(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
     if key in known or (len(key) < _SHORTEST and key.lower() not in known):
-        return None
+        return ()
     bare = _bare(key)
-    for candidate in known:
-        if candidate in present:
-            continue
-        other = _bare(candidate)
-        if bare == other or (bare[:1] == other[:1] and distance(bare, other) <= _tolerance(candidate)):
-            return candidate
-    return None
+    return tuple(candidate for candidate in known if _is_like(bare, candidate))
+
+
+def _is_like(bare: str, candidate: str) -> bool:
+    other = _bare(candidate)
+    return bare == other or (bare[:1] == other[:1] and distance(bare, other) <= _tolerance(candidate))
 
 
 def _bare(key: str) -> str:

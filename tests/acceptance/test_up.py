@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -66,6 +66,29 @@ def test_a_file_that_is_renamed_in_is_queued_at_once_wherever_it_comes_from(
     said, _ = watcher.communicate(timeout=60)
     assert watcher.returncode == 130
     assert "a1.yaml: queued as runs/1 (commit " in said
+
+
+def test_a_drop_is_pinned_to_what_the_repository_is_when_it_is_dropped(
+    start: Start,
+    drop: Callable[..., Path],
+    eventually: Eventually,
+    cli: Cli,
+    repository: Callable[..., Path],
+    workspace: Path,
+) -> None:
+    start("watch")
+    folder = repository()
+    commits = []
+    for name in ("first", "second"):
+        (folder / "note.txt").write_text(name)
+        for words in (["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", name]):
+            subprocess.run(["git", *words], cwd=folder, check=True)
+        drop(name, {"pathToTasks": str(folder)})
+        eventually((workspace / "ConfigsToRun" / f"{name}.yaml").exists)
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True)
+        commits.append((name, head.stdout.decode().strip()))
+    found = json.loads(cli("status", "--json").stdout)["runs"]
+    assert sorted((r["config"], r["commit"]) for r in found) == sorted(commits)
 
 
 def test_a_refused_drop_is_said_once_and_looked_at_again_when_it_changes(
