@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -47,12 +48,13 @@ def network(path: Path, graph: dict[str, Any]) -> None:
         if link["source"] in nodes and link["target"] in nodes:
             drawn.add_edge(link["source"], link["target"], weight=float(link["weight"] or 0.0))
     places = nx.spring_layout(drawn, seed=0, k=2 / math.sqrt(max(len(nodes), 1)))
-    figure = Figure(figsize=(8, 8), layout="constrained")
-    axes = figure.subplots()
-    heaviest = max((weight for _, _, weight in drawn.edges(data="weight")), default=1.0) or 1.0
-    for one, other, weight in drawn.edges(data="weight"):
-        (x1, y1), (x2, y2) = places[one], places[other]
-        axes.plot([x1, x2], [y1, y2], color="0.6", linewidth=0.3 + 1.5 * weight / heaviest, zorder=1)
+    figure = Figure(figsize=(8, 8))
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.92))
+    weights = [weight for _, _, weight in drawn.edges(data="weight")]
+    heaviest = max(weights, default=1.0) or 1.0
+    lines = [(places[one], places[other]) for one, other in drawn.edges]
+    widths = [0.3 + 1.5 * weight / heaviest for weight in weights]
+    axes.add_collection(LineCollection(lines, colors="0.6", linewidths=widths, zorder=1))
     xy = np.array([places[one] for one in nodes]).reshape(-1, 2)
     sizes = [40 + 160 * float(node["Probability"] or 0.0) for node in nodes.values()]
     classes = [node["Class"] for node in nodes.values()]
