@@ -57,7 +57,8 @@ def _print_json(value: Any, indent: int | None = 2) -> None:
 def _say(line: str) -> None:
     """Print what happens; a worker whose listener has gone, or whose log's disk is full, works on."""
     with suppress(OSError):
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")  # one write, so that the lines of several workers never mix
+        sys.stdout.flush()
 
 
 def _complain(line: str) -> None:
