@@ -40,7 +40,7 @@ def status_yaml(state: RunState) -> bytes:
 def write_status(run_folder: str, state: RunState) -> None:
     """Bring ``status.yaml`` up to date; when that fails nobody is the worse for it."""
     with suppress(OSError):
-        durable.write_view(os.path.join(run_folder, "status.yaml"), status_yaml(state))
+        durable.overwrite_view(os.path.join(run_folder, "status.yaml"), status_yaml(state))
 
 
 def _current(state: RunState) -> str | None:

@@ -182,3 +182,23 @@ def test_operations_are_counted_by_name(tmp_path):
     prepare(tmp_path / "x")
     replace(tmp_path / "x")
     assert durable.counts["rename"] == before + 1
+
+
+def test_a_small_view_is_brought_up_to_date_where_it_lies(tmp_path):
+    path = tmp_path / "status.yaml"
+    durable.overwrite_view(str(path), b"status: READY\nmore: 1\n")
+    inode = path.stat().st_ino
+    durable.overwrite_view(str(path), b"status: COMPLETE\n")
+    assert path.read_bytes().rstrip(b"\n") + b"\n" == b"status: COMPLETE\n"
+    assert path.stat().st_ino == inode
+    durable.overwrite_view(str(path), b"status: FAILED\n" * 10)
+    assert path.read_bytes() == b"status: FAILED\n" * 10
+    assert [p.name for p in tmp_path.iterdir()] == ["status.yaml"]
+
+
+def test_a_view_that_was_made_a_link_is_replaced_and_its_target_left_alone(tmp_path):
+    target = tmp_path / "mine.txt"
+    target.write_text("keep")
+    (tmp_path / "status.yaml").symlink_to(target)
+    durable.overwrite_view(str(tmp_path / "status.yaml"), b"status: READY\n")
+    assert (target.read_text(), (tmp_path / "status.yaml").read_bytes()) == ("keep", b"status: READY\n")
