@@ -49,7 +49,7 @@ def cancel(arguments: Namespace) -> int:
     else:
         lines = [f"{escaped(run)}: cancelled" for run in ended.runs]
         lines += [f"{escaped(run)}: asked to end; its worker has not answered yet" for run in ended.asked]
-        print("\n".join([*lines, *map(str, ended.refused)]))
+        print("\n".join([*lines, *map(str, ended.refused)]) or "No run that fits can be cancelled.")
     return _REFUSED if ended.refused else 0
 
 
@@ -75,7 +75,8 @@ def _shown(arguments: Namespace, runs: Sequence[str], refused: Sequence[Problem]
     if arguments.json:
         print(json.dumps({"runs": list(runs), "refused": told.problems_as_json(refused)}, indent=2))
     else:
-        print("\n".join([*(f"{escaped(run)}: {how}" for run in runs), *map(str, refused)]))
+        lines = [*(f"{escaped(run)}: {how}" for run in runs), *map(str, refused)]
+        print("\n".join(lines) or f"No run that fits can be {how.partition(';')[0]}.")
     return _REFUSED if refused else 0
 
 

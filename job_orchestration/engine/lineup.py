@@ -8,10 +8,11 @@ others are not kept waiting. Nothing here is a truth of its own: it is made agai
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import journal, wants
+from job_orchestration.files import journal, searches, wants
 from job_orchestration.files.token import Token
 from job_orchestration.rules.naming import TokenName
 
@@ -155,6 +156,13 @@ class Lineup:
             return True
         if run in unfinished:
             return False
-        completed = journal.has_completed(self._workspace.run_folder(run))
+        completed = journal.has_completed(self._workspace.run_folder(run)) or self._is_ended_search(run)
         (self._completed if completed else unfinished).add(run)
         return completed
+
+    def _is_ended_search(self, name: str) -> bool:
+        """Whether it is no run that is waited for, but the folder of a search whose trials have ended."""
+        folder = self._workspace.run_folder(name)
+        return not os.path.isdir(journal.folder_of(folder)) and searches.standing(self._workspace).get(
+            name, False
+        )

@@ -233,6 +233,17 @@ def is_over(order: Order, known: Sequence[Result]) -> bool:
     return len(known) >= order.search.n and all(r.ended or r.value is not None for r in known)
 
 
+def standing(workspace: Workspace) -> dict[str, bool]:
+    """The folder of each search's trials, and whether all of them have ended."""
+    root = os.path.join(workspace.misc, "searches")
+    found = ((name, read(workspace, name)) for name in _listed(root))
+    return {
+        order.base: os.path.exists(os.path.join(root, name, ENDED))
+        for name, order in found
+        if order is not None
+    }
+
+
 def end(workspace: Workspace, order: Order) -> None:
     """Note that all trials have ended."""
     durable.replace(os.path.join(folder(workspace, order.name), ENDED), b"")

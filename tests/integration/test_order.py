@@ -182,3 +182,33 @@ def test_a_queue_reads_each_token_once(arena, monkeypatch):
     assert sorted(tokens) == ["a.yaml", "b.yaml", "c.yaml"]
     assert [t and t.filename for t in found] == ["a.yaml", "c.yaml", None]
     assert isinstance(found[0], token.Token)
+
+
+SPACE = {"lr": {"uniform": [0, 1]}}
+
+
+def test_after_a_sweep_means_all_its_trials_whenever_it_was_readied(arena):
+    sweep = {"grid": {"lr": [1, 2]}}
+    arena.drop("many", "Writes", outputDir="family", sweep=sweep)
+    arena.drop("a", "Writes", after="many")
+    assert not arena.ready().refused
+    for name, meant in (("b", "many"), ("c", "family"), ("d", "family/lr=2")):
+        arena.queue(name, "Writes", after=meant)
+    both = ("family/lr=1", "family/lr=2")
+    assert waits(arena) == {"a": both, "b": both, "c": both, "d": both[1:]}
+    arena.work()
+    assert set(order(arena)[2:]) == set("abcd")
+
+
+def test_after_a_search_means_when_all_its_trials_have_ended(arena):
+    search = {"method": "random", "n": 3, "parallel": 1, "metric": "writes.x", "space": SPACE}
+    arena.drop("best", "Writes", priority=9, after="tune")
+    arena.drop("tune", "Writes", outputDir="tuned", sweep={"search": search})
+    assert not arena.ready().refused
+    arena.queue("too", "Writes", after="tune")
+    arena.queue("also", "Writes", after="tuned")
+    assert waits(arena) == dict.fromkeys(("also", "best", "too"), ("tuned",))
+    arena.work()
+    assert [name.partition("/")[0] for name in order(arena)][:3] == ["tuned"] * 3
+    assert set(order(arena)[3:]) == {"best", "too", "also"}
+    assert not waits(arena)
