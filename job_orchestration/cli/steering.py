@@ -45,9 +45,11 @@ def cancel(arguments: Namespace) -> int:
     ended = end(_workspace(arguments), _some(arguments))
     if arguments.json:
         problems = told.problems_as_json(ended.refused)
-        print(json.dumps({"runs": ended.runs, "asked": ended.asked, "refused": problems}, indent=2))
+        found = {"runs": ended.runs, "asked": ended.asked, "refused": problems, "searches": ended.searches}
+        print(json.dumps(found, indent=2))
     else:
-        lines = [f"{escaped(run)}: cancelled" for run in ended.runs]
+        lines = [f"search {escaped(name)}: opens no more trials" for name in ended.searches]
+        lines += [f"{escaped(run)}: cancelled" for run in ended.runs]
         lines += [f"{escaped(run)}: asked to end; its worker has not answered yet" for run in ended.asked]
         print("\n".join([*lines, *map(str, ended.refused)]) or "No run that fits can be cancelled.")
     return _REFUSED if ended.refused else 0
