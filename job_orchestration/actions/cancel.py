@@ -8,13 +8,16 @@ may die; so the same is tried again and again until the run has ended, in whatev
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions import claims, selection
 from job_orchestration.engine import sweep
+from job_orchestration.engine.herald import Herald
 from job_orchestration.files import history, journal, opening, requests, searches, store, token, views
 from job_orchestration.files.workspace import VARIABLE
 from job_orchestration.model.errors import ClaimLostError, UsageError
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 PATIENCE: Final = 10.0
 """Seconds that a holder's answer is waited for: more than it takes to end a task that does not listen."""
 _LOOK_AGAIN: Final = 0.05
+_LOG: Final = logging.getLogger(__name__)
 _REASON: Final = "cancelled on request"
 
 
@@ -76,13 +80,14 @@ def cancel(workspace: Workspace, choice: Choice, reason: str = _REASON, patience
     chosen = selection.chosen(workspace, records, rest) if rest.names or not wanted else []
     requests.settle_late(workspace)
     ended = Ended()
+    herald = Herald(workspace, socket.gethostname(), _LOG.warning)
     if wanted:
         _end_searches(workspace, wanted.values(), ended)
         records = history.entries(workspace)  # it may have opened some meanwhile
         bases = tuple(f"{order.base}/" for order in wanted.values())
         chosen += [r for r in records if (r.run or "").startswith(bases)]
     alive = {record.run: record for record in chosen if _is_alive(record)}
-    left = [_Ending(workspace, record, reason) for record in alive.values()]
+    left = [_Ending(workspace, record, reason, herald) for record in alive.values()]
     deadline = time.monotonic() + patience
     while True:
         left = [ending for ending in left if not ending.turn(ended)]
@@ -128,12 +133,13 @@ def _insist_on_life(record: RunRecord, name: str) -> None:
 class _Ending:
     """One run on its way to its end."""
 
-    def __init__(self, workspace: Workspace, record: RunRecord, reason: str) -> None:
+    def __init__(self, workspace: Workspace, record: RunRecord, reason: str, herald: Herald) -> None:
         assert record.run is not None
         self.run = record.run
         self._workspace = workspace
         self._path = record.path
         self._reason = reason
+        self._herald = herald
         self._asked: str | None = None
 
     def turn(self, ended: Ended) -> bool:
@@ -175,6 +181,7 @@ class _Ending:
                 claim.write(Cancelled(self._reason), sync=True)
             views.write_status(claim.run_folder, claim.state)
             place = Place.COMPLETED if claim.state.status is Status.COMPLETE else Place.FAILED
+            self._herald.tell(claim, lifecycle.FileAway(place))
             self._path = claim.move(self._workspace.folders[place], TokenName(claim.name.stem))
         except ClaimLostError:
             pass  # somebody took it away by hand; the next turn looks where it is
