@@ -180,6 +180,18 @@ def test_a_run_that_its_holder_only_has_to_file_away_has_ended_as_it_did(idle):
     assert runs.tokens(idle) == {"failed": ["a.yaml"]}
 
 
+def test_a_run_that_its_holder_only_has_to_file_away_cannot_be_held(idle):
+    (found,) = runs.queue(idle, "a")
+    claimed = runs.taken(idle, found, worker_name(socket.gethostname(), os.getpid(), "abc"))
+    claimed.write(GaveUp("enough"), sync=True)
+    claimed.release()
+    moved = hold(idle, Choice(("a",)))
+    assert moved.runs == ()
+    assert "has ended" in str(*moved.refused)
+    assert runs.tokens(idle).keys() == {"running"}
+    assert state_of(idle, "runs/a").status is Status.FAILED
+
+
 def test_a_holder_that_does_not_answer_has_been_asked(idle):
     (found,) = runs.queue(idle, "a")
     claimed = runs.taken(idle, found)
