@@ -42,6 +42,28 @@ def in_order(drops: Sequence[Drop]) -> Sequence[Drop]:
     return [by_name[filename] for filename in steering.ordered(after)]
 
 
+def put_off(workspace: Workspace, drops: Sequence[Drop], unsettled: Sequence[str]) -> list[str]:
+    """The drops that come after a file which somebody is still writing: they wait until it is whole.
+
+    Args:
+        workspace: where they lie.
+        drops: those that are whole, in their order.
+        unsettled: the files that are not. One with its problems beside it may stay so for long, and nobody
+            waits for it.
+    """
+    coming = {
+        naming.stem_of(name)
+        for name in unsettled
+        if not os.path.lexists(os.path.join(workspace.sources, f"{name}{naming.PROBLEMS_SUFFIX}"))
+    }
+    late: list[str] = []
+    for drop in drops if coming else ():
+        if not coming.isdisjoint(_names_in(drop)):
+            late.append(drop.filename)
+            coming.add(naming.stem_of(drop.filename))
+    return late
+
+
 def _names_in(drop: Drop) -> tuple[str, ...]:
     if b"after" not in drop.data:
         return ()

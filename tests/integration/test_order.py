@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from job_orchestration.actions.check import Check
 from job_orchestration.actions.hold import release
+from job_orchestration.actions.ready import ready_drops
 from job_orchestration.actions.retry import retry
 from job_orchestration.actions.selection import Choice
 from job_orchestration.actions.status import status
@@ -151,6 +153,22 @@ def test_what_can_never_be_waited_for_is_refused(arena):
         (problem,) = [p for p in report.refused[f"{name}.yaml"] if words in str(p)]
         assert problem.key == "after"
         assert problem.line
+
+
+def test_what_comes_after_a_file_that_is_still_written_waits_for_it(arena):
+    arena.drop("a", "Writes", after="b")
+    arena.drop("b", "Writes", after="c")
+    arena.drop("c", "Writes")
+    arena.drop("d", "Writes", after="wrong")
+    arena.drop("wrong", "Missing")
+    check = Check(arena.workspace)
+    first = ready_drops(arena.workspace, check, lambda name, _: name != "c.yaml")
+    assert sorted(first.unsettled) == ["a.yaml", "b.yaml", "c.yaml"]
+    assert sorted(first.refused) == ["d.yaml", "wrong.yaml"]
+    again = ready_drops(arena.workspace, check, lambda name, _: name != "wrong.yaml")
+    check.close()
+    assert [queued.run for queued in again.queued] == ["c", "b", "a"]
+    assert list(again.refused) == ["d.yaml"], "nobody waits for a file that was refused as it is"
 
 
 def test_a_large_batch_is_readied_in_parts_and_each_finds_what_it_comes_after(arena, monkeypatch):
