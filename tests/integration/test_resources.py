@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -153,3 +154,18 @@ def test_there_are_as_many_devices_as_this_process_may_see(tmp_path, monkeypatch
     assert room.devices({"gpus": 2}) == ["0", "1"]
     assert room.capacity({"cpus": 9})["cpus"] == 9
     assert room.capacity({})["memory"] > 1 << 20
+
+
+def test_what_a_full_disk_kept_from_being_written_down_is_not_taken(tmp_path, monkeypatch):
+    books = account.Account(str(tmp_path / "pool"), {"gpus": 1}, ["0"])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="full"):
+        disk.setattr(account.durable, "append", full)
+        books.take((("gpus", 1),))
+    taken = books.take((("gpus", 1),))
+    assert taken is not None
+    assert taken[1] == ["0"]
+    os.close(taken[0])
