@@ -87,7 +87,7 @@ def read(workspace: Workspace, name: str) -> Order | None:
     try:
         with open(os.path.join(folder(workspace, name), ORDER), "rb") as file:
             found: dict[str, Any] = json.load(file)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     search = found.pop("search")
     code = found.pop("code")

@@ -372,6 +372,10 @@ def test_retry_from_a_task_or_from_the_beginning(arena):
     assert [arena.log(name).count("quick in attempt") for name in "ab"] == [2, 1]
     assert json.loads((arena.output("b") / "provenance.json").read_text()) == before
     assert anew.requeued is None
+    assert there.started_at == arena.events("a", "claimed")[0]["at"]
+    assert anew.started_at == arena.events("b", "claimed")[-1]["at"], (
+        "what was before does not count as its time"
+    )
 
 
 def test_a_worker_puts_away_what_a_killed_retry_left(arena):
