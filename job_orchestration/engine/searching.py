@@ -84,6 +84,7 @@ class Searches:
         self._say = say
         self._samplers: dict[str, Sampler] = {}
         self._not_before: dict[str, float] = {}
+        self._warned: set[str] = set()
         self._changed: set[str] = set()
         """Those of which a trial has ended here since the last look, even if they had ended before."""
         self._looked_at = 0.0
@@ -145,6 +146,13 @@ class Searches:
     def _advance(self, order: Order) -> bool:
         known = searches.results(self._workspace, order)
         searches.remember(self._workspace, order, known)
+        lacking = next((r.run for r in known if r.complete and r.value is None), None)
+        if (
+            lacking is not None and order.name not in self._warned
+        ):  # a slip in its name would be found at the end
+            self._warned.add(order.name)
+            metric = escaped(order.search.metric)
+            self._say(f"search {escaped(order.name)}: {escaped(lacking)} returned no number {metric}")
         if searches.has_ended(self._workspace, order.name):  # a trial was retried, or the search cancelled
             searches.write_views(self._workspace, order, known, at_once=True)
             return False

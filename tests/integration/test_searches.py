@@ -123,6 +123,13 @@ def test_a_trial_that_brings_a_value_after_all_is_shown_though_its_search_has_en
     assert len(arena.names("Completed")) == 1
 
 
+def test_a_metric_that_no_trial_returns_is_told_of_when_the_first_has_completed(arena):
+    arena.queue("s", "Train", x=0, sweep=block(n=3, parallel=1, metric="train.scoer"))
+    said = arena.work()
+    assert said.count("search s: s/0001") == said.count("returned no number train.scoer") == 1
+    assert said.index("train.scoer") < said.index("s/0002")
+
+
 # -- Optuna -----------------------------------------------------------------------------------------------
 
 
