@@ -24,7 +24,7 @@ from job_orchestration.model.errors import ClaimLostError, UsageError
 from job_orchestration.model.event import Cancelled
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Outcome, Place, Status
-from job_orchestration.rules import lifecycle
+from job_orchestration.rules import lifecycle, naming
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
@@ -99,12 +99,21 @@ def cancel(workspace: Workspace, choice: Choice, reason: str = _REASON, patience
 
 
 def _searches_in(workspace: Workspace, records: Sequence[RunRecord], choice: Choice) -> dict[str, Order]:
-    """The names of a choice that mean searches, unless it is about single runs."""
+    """The names of a choice that mean searches; a run of such a name, if it has not ended, comes first."""
     if choice.statuses or choice.filter is not None:
         return {}
-    runs = {record.run for record in records}
-    found = {name: searches.named(workspace, name) for name in choice.names if name not in runs}
-    return {name: order for name, order in found.items() if order is not None}
+    found = {name: searches.named(workspace, name) for name in choice.names}
+    return {
+        name: order
+        for name, order in found.items()
+        if order is not None and not any(_is_meant(record, name, order) for record in records)
+    }
+
+
+def _is_meant(record: RunRecord, name: str, order: Order) -> bool:
+    """Whether a name means a run that is none of the search's trials."""
+    is_trial = (record.run or "").startswith(f"{order.base}/")
+    return not is_trial and _is_alive(record) and naming.stem_of(name) in {record.run, *record.names}
 
 
 def _end_searches(workspace: Workspace, orders: Iterable[Order], ended: Ended) -> None:

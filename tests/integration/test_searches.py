@@ -111,6 +111,8 @@ def test_a_cancelled_search_opens_no_more_trials_until_it_is_readied_again(arena
     arena.queue("s", "Train", x=0, outputDir="t", sweep=block(parallel=2))
     arena.work()
     assert len(arena.names("Completed")) == 5, "the two are cancelled, the other four are done"
+    arena.queue("s", "Train", x=0)
+    assert cancel(arena.workspace, selection.Choice(("s",))).runs == ["s"], "a run of that name comes first"
 
 
 def test_a_trial_that_brings_a_value_after_all_is_shown_though_its_search_has_ended(arena):
