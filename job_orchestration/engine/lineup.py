@@ -2,7 +2,8 @@
 
 Some stand beside the line for a while. A run that comes after others waits until they have completed; and
 when there is no room for what a run takes of this machine, all that take the same are passed over, and the
-others are not kept waiting. Nothing here is a truth of its own: it is made again from every scan.
+others are not kept waiting, unless they are less urgent and would take of the same. Nothing here is a truth
+of its own: it is made again from every scan.
 """
 
 from __future__ import annotations
@@ -101,7 +102,12 @@ class Lineup:
         now = time.monotonic()
         if self._blocked and now >= self._blocked_at:
             self._unblock()
-        lines = [line for asked, line in self._lines.items() if line and self._no_room.get(asked, 0.0) <= now]
+        full = [asked for asked, line in self._lines.items() if line and self._no_room.get(asked, 0.0) > now]
+        lines = [
+            line
+            for asked, line in self._lines.items()
+            if line and asked not in full and not any(self._keeps_back(first, asked) for first in full)
+        ]
         if not lines:
             return None
         _, mtime, _, filename = heapq.heappop(min(lines, key=lambda line: line[0]))
@@ -109,6 +115,11 @@ class Lineup:
         name = TokenName.parse(filename)
         assert name is not None
         return Token(self._workspace.to_run, filename, name, mtime)
+
+    def _keeps_back(self, first: Demand, other: Demand) -> bool:
+        """Whether more urgent runs wait for room that others would take away from them again and again."""
+        more_urgent = self._lines[first][0][0] < self._lines[other][0][0]
+        return more_urgent and not dict(first).keys().isdisjoint(dict(other))
 
     def no_room(self, found: Token) -> None:
         """Put a token back: there is no room for what it takes, nor for others that take as much."""
