@@ -8,31 +8,38 @@ may die; so the same is tried again and again until the run has ended, in whatev
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions import claims, selection
 from job_orchestration.engine import sweep
-from job_orchestration.files import history, journal, requests, store, token, views
+from job_orchestration.engine.herald import Herald
+from job_orchestration.files import history, journal, opening, requests, searches, store, token, views
 from job_orchestration.files.workspace import VARIABLE
 from job_orchestration.model.errors import ClaimLostError, UsageError
 from job_orchestration.model.event import Cancelled
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Outcome, Place, Status
-from job_orchestration.rules import lifecycle
+from job_orchestration.rules import lifecycle, naming
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
+    from job_orchestration.files.searches import Order
     from job_orchestration.files.token import Claim
     from job_orchestration.files.workspace import Workspace
 
 PATIENCE: Final = 10.0
 """Seconds that a holder's answer is waited for: more than it takes to end a task that does not listen."""
 _LOOK_AGAIN: Final = 0.05
+_LOG: Final = logging.getLogger(__name__)
 _REASON: Final = "cancelled on request"
 
 
@@ -46,6 +53,8 @@ class Ended:
     """Those whose holder has been asked and has not answered yet."""
     refused: list[Problem] = field(default_factory=list)
     """Why the others are not: they had ended before, or are no runs of ours."""
+    searches: list[str] = field(default_factory=list)
+    """Searches that open no more trials."""
 
 
 def cancel(workspace: Workspace, choice: Choice, reason: str = _REASON, patience: float = PATIENCE) -> Ended:
@@ -53,7 +62,8 @@ def cancel(workspace: Workspace, choice: Choice, reason: str = _REASON, patience
 
     Args:
         workspace: with all its folders in place.
-        choice: the runs; of those that a glob, a status or a filter means, the ones that have not ended.
+        choice: the runs; of those that a glob, a status or a filter means, the ones that have not ended. The
+            name of a search, or the folder of its trials, means the search with all of them.
         reason: what their journals say about it.
         patience: seconds that the holders' answers are waited for.
 
@@ -63,12 +73,21 @@ def cancel(workspace: Workspace, choice: Choice, reason: str = _REASON, patience
         OSError: what the disk says; the runs that are not done yet stay as they were, or are asked.
     """
     records = history.entries(workspace)
-    for name in selection.plain_names(records, choice):
+    wanted = _searches_in(workspace, records, choice)
+    rest = replace(choice, names=tuple(name for name in choice.names if name not in wanted))
+    for name in selection.plain_names(records, rest):
         _insist_on_life(selection.one(records, name), name)
-    chosen = [r for r in selection.chosen(workspace, records, choice) if _is_alive(r)]
+    chosen = selection.chosen(workspace, records, rest) if rest.names or not wanted else []
     requests.settle_late(workspace)
     ended = Ended()
-    left = [_Ending(workspace, record, reason) for record in chosen]
+    herald = Herald(workspace, socket.gethostname(), _LOG.warning)
+    if wanted:
+        _end_searches(workspace, wanted.values(), ended)
+        records = history.entries(workspace)  # it may have opened some meanwhile
+        bases = tuple(f"{order.base}/" for order in wanted.values())
+        chosen += [r for r in records if (r.run or "").startswith(bases)]
+    alive = {record.run: record for record in chosen if _is_alive(record)}
+    left = [_Ending(workspace, record, reason, herald) for record in alive.values()]
     deadline = time.monotonic() + patience
     while True:
         left = [ending for ending in left if not ending.turn(ended)]
@@ -77,6 +96,32 @@ def cancel(workspace: Workspace, choice: Choice, reason: str = _REASON, patience
         time.sleep(_LOOK_AGAIN)
     ended.asked += [ending.run for ending in left]
     return ended
+
+
+def _searches_in(workspace: Workspace, records: Sequence[RunRecord], choice: Choice) -> dict[str, Order]:
+    """The names of a choice that mean searches; a run of such a name, if it has not ended, comes first."""
+    if choice.statuses or choice.filter is not None:
+        return {}
+    found = {name: searches.named(workspace, name) for name in choice.names}
+    return {
+        name: order
+        for name, order in found.items()
+        if order is not None and not any(_is_meant(record, name, order) for record in records)
+    }
+
+
+def _is_meant(record: RunRecord, name: str, order: Order) -> bool:
+    """Whether a name means a run that is none of the search's trials."""
+    is_trial = (record.run or "").startswith(f"{order.base}/")
+    return not is_trial and _is_alive(record) and naming.stem_of(name) in {record.run, *record.names}
+
+
+def _end_searches(workspace: Workspace, orders: Iterable[Order], ended: Ended) -> None:
+    with opening.only_one(workspace):
+        for order in orders:
+            if not searches.has_ended(workspace, order.name):
+                searches.end(workspace, order)
+                ended.searches.append(order.name)
 
 
 def _is_alive(record: RunRecord) -> bool:
@@ -97,12 +142,13 @@ def _insist_on_life(record: RunRecord, name: str) -> None:
 class _Ending:
     """One run on its way to its end."""
 
-    def __init__(self, workspace: Workspace, record: RunRecord, reason: str) -> None:
+    def __init__(self, workspace: Workspace, record: RunRecord, reason: str, herald: Herald) -> None:
         assert record.run is not None
         self.run = record.run
         self._workspace = workspace
         self._path = record.path
         self._reason = reason
+        self._herald = herald
         self._asked: str | None = None
 
     def turn(self, ended: Ended) -> bool:
@@ -144,6 +190,7 @@ class _Ending:
                 claim.write(Cancelled(self._reason), sync=True)
             views.write_status(claim.run_folder, claim.state)
             place = Place.COMPLETED if claim.state.status is Status.COMPLETE else Place.FAILED
+            self._herald.tell(claim, lifecycle.FileAway(place))
             self._path = claim.move(self._workspace.folders[place], TokenName(claim.name.stem))
         except ClaimLostError:
             pass  # somebody took it away by hand; the next turn looks where it is

@@ -27,11 +27,12 @@ from job_orchestration.files.store import PARTIAL, RESUME
 from job_orchestration.model.errors import UsageError
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Place, Status
-from job_orchestration.rules import keeping, lifecycle, naming
+from job_orchestration.rules import keeping, lifecycle
 from job_orchestration.rules.keeping import Policy
+from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
@@ -108,10 +109,11 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
     records = history.entries(workspace)
     if wanted.runs:
         named = [_ended(records, name) for name in wanted.runs]
+        _insist_that_nobody_waits(records, named)
         return _runs(workspace, {r.run: r.state for r in named if r.run and r.state}, wanted.policy)
     completed = {r.run: r.state for r in records if r.run and r.state and _is_completed(r)}
     needed = _needed_by_others(records)
-    free = {run: state for run, state in completed.items() if not {run, state.config} & needed}
+    free = {run: state for run, state in completed.items() if not {run, state.config} & needed.keys()}
     policy = wanted.policy
     runs = _runs(workspace, completed, policy) if policy != Policy() else []
     runs = [item for item in runs if item.name in free]
@@ -139,14 +141,25 @@ def _ended(records: Sequence[RunRecord], name: str) -> RunRecord:
     return record
 
 
-def _needed_by_others(records: Sequence[RunRecord]) -> set[str]:
-    """The configs that a run which has not ended waits for."""
-    found: set[str] = set()
+def _needed_by_others(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
+    """The runs that one which has not completed comes after, each with that one; it may be retried yet."""
+    found: dict[str, RunRecord] = {}
     for record in records:
-        after = record.state.values.get("after") if record.state and record.place not in _ENDS else None
-        names = after if isinstance(after, list) else [after]
-        found.update(naming.stem_of(name) for name in names if isinstance(name, str))
+        values = record.state.values if record.state and record.place is not Place.COMPLETED else {}
+        found.update(dict.fromkeys(settings_of(values).after, record))
     return found
+
+
+def _insist_that_nobody_waits(records: Sequence[RunRecord], named: Sequence[RunRecord]) -> None:
+    going = {id(record) for record in named}
+    needed = _needed_by_others(r for r in records if id(r) not in going)
+    for record in named:
+        other = needed.get(record.run or "")
+        if other is not None:
+            raise UsageError(
+                f"{escaped(record.run or '')} stays: {escaped(other.run or other.config)} comes after it",
+                "Name both, once that one has ended",
+            )
 
 
 def _runs(workspace: Workspace, states: Mapping[str, RunState], policy: Policy) -> list[Item]:

@@ -16,7 +16,7 @@ from job_orchestration.files import durable, history, token, views
 from job_orchestration.model.errors import ClaimLostError, UsageError
 from job_orchestration.model.event import HandedBack
 from job_orchestration.model.problem import Problem, escaped
-from job_orchestration.model.run import Place
+from job_orchestration.model.run import Place, Status
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ def _take_back(workspace: Workspace, source: str) -> Problem | None:
     if claim is None:
         return _gone(filename)
     try:
+        if claim.state.status in {Status.COMPLETE, Status.FAILED}:
+            return Problem(filename, "This run has ended, and a worker has only to file it away")
         claim.write(HandedBack("held"), sync=True)
         views.write_status(claim.run_folder, claim.state)
         claim.move(workspace.to_run, TokenName(claim.name.stem, held=True))

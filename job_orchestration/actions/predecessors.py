@@ -1,9 +1,10 @@
 """``after:``: which runs a config comes after, decided once and for all when it is readied.
 
 A name means a config that is readied in the same go, else the run of that output folder, else the run of
-that config that was readied last. The resolved config holds the runs' names, so a config that is dropped
-again later changes nothing for those that wait already; nor can runs ever come to wait for each other in a
-circle, except within one go, where it is refused.
+that config that was readied last. The name or the folder of a sweep means all trials that it has by then;
+that of a search means the search, whose trials nobody knows yet. The resolved config holds the runs' names,
+so a config that is dropped again later changes nothing for those that wait already; nor can runs ever come
+to wait for each other in a circle, except within one go, where it is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from job_orchestration.actions import sweeps
 from job_orchestration.files import journal, token
 from job_orchestration.model.event import Readied
 from job_orchestration.model.problem import escaped
@@ -38,6 +40,28 @@ def in_order(drops: Sequence[Drop]) -> Sequence[Drop]:
     after = {d.filename: [f for name in _names_in(d) for f in stems.get(name, ())] for d in drops}
     by_name = {drop.filename: drop for drop in drops}
     return [by_name[filename] for filename in steering.ordered(after)]
+
+
+def put_off(workspace: Workspace, drops: Sequence[Drop], unsettled: Sequence[str]) -> list[str]:
+    """The drops that come after a file which somebody is still writing: they wait until it is whole.
+
+    Args:
+        workspace: where they lie.
+        drops: those that are whole, in their order.
+        unsettled: the files that are not. One with its problems beside it may stay so for long, and nobody
+            waits for it.
+    """
+    coming = {
+        naming.stem_of(name)
+        for name in unsettled
+        if not os.path.lexists(os.path.join(workspace.sources, f"{name}{naming.PROBLEMS_SUFFIX}"))
+    }
+    late: list[str] = []
+    for drop in drops if coming else ():
+        if not coming.isdisjoint(_names_in(drop)):
+            late.append(drop.filename)
+            coming.add(naming.stem_of(drop.filename))
+    return late
 
 
 def _names_in(drop: Drop) -> tuple[str, ...]:
@@ -82,7 +106,7 @@ def _resolve_one(candidate: Candidate, batch: dict[str, list[Candidate]], known:
             candidate.add(
                 f"{escaped(refused)}, which it comes after, was refused", "Mend that one first", _KEY
             )
-        found = [c.run for c in together] or known.named(name)
+        found = [c.order.base if c.order else c.run for c in together] or known.named(name)
         if not found:
             candidate.add(
                 f"{escaped(name)} is neither a run nor a config that is readied in the same go",
@@ -101,23 +125,41 @@ class _Runs:
         self._tokens: list[token.Token] | None = None
 
     def named(self, name: str) -> list[str]:
-        """The run that a name means, if there is one."""
+        """The run that a name means, or the trials of a sweep, or the folder of a search; if there is one."""
         folder = name.rstrip("/").removeprefix("Output/")
-        inside = token.is_inside_output(folder)
-        if inside and os.path.isdir(journal.folder_of(self._workspace.run_folder(folder))):
-            return [folder]
+        if token.is_inside_output(folder):
+            if os.path.isdir(journal.folder_of(self._workspace.run_folder(folder))):
+                return [folder]
+            family = self._trials_in(folder)
+            if family:
+                return family
         if self._tokens is None:
             places = (Place.TO_RUN, Place.RUNNING, Place.COMPLETED, Place.FAILED)
             self._tokens = [t for place in places for t in token.scan(self._workspace.folders[place])]
         stem = naming.stem_of(name)
         found = [self._readied(t, stem) for t in self._tokens if self._may_be(t.name.stem, stem)]
-        return [max(f for f in found if f is not None)[1]] if any(found) else []
+        if not any(found):
+            return []
+        _, run, is_trial = max(f for f in found if f is not None)
+        return self._trials_in(os.path.dirname(run)) if is_trial else [run]
+
+    def _trials_in(self, folder: str) -> list[str]:
+        """The trials of a sweep in a folder, or the folder when they are those of a search."""
+        try:
+            names = sorted(os.listdir(self._workspace.run_folder(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        folders = {f"{folder}/{name}": self._workspace.run_folder(f"{folder}/{name}") for name in names}
+        found = {run: sweeps.trial_of(path) for run, path in folders.items() if os.path.isdir(path)}
+        if any(trial is not None and trial.number is not None for trial in found.values()):
+            return [folder]
+        return [run for run, trial in found.items() if trial is not None]
 
     def _may_be(self, token_stem: str, stem: str) -> bool:
-        return token_stem == stem or re.fullmatch(re.escape(stem) + r"-\d+", token_stem) is not None
+        return token_stem == stem or re.match(re.escape(stem) + r"(,|-\d+\Z)", token_stem) is not None
 
-    def _readied(self, found: token.Token, stem: str) -> tuple[str, str] | None:
-        """When the run of a token was readied, and its name; `None` when it is another config's."""
+    def _readied(self, found: token.Token, stem: str) -> tuple[str, str, bool] | None:
+        """When a token's run was readied, its name, and whether it is a trial; `None`: another config's."""
         run = token.run_of(found.path)
         if run is None or not token.is_inside_output(run):
             return None
@@ -125,4 +167,5 @@ class _Runs:
         if not entries or not isinstance(entries[0].event, Readied):
             return None
         is_meant = stem in {entries[0].event.config, found.name.stem}
-        return (entries[0].at, run) if is_meant else None
+        is_trial = entries[0].event.trial is not None and found.name.stem != stem
+        return (entries[0].at, run, is_trial) if is_meant else None

@@ -87,6 +87,8 @@ def ready(workspace: Workspace) -> Report:
             more = ready_drops(workspace, check, at_rest)
             report.queued += more.queued
             report.refused.update(more.refused)
+            for queued in more.queued:
+                report.refused.pop(queued.file, None)
             report.notes += more.notes
             if len(more.unsettled) < len(report.unsettled):  # a large batch takes longer than the patience
                 deadline = time.monotonic() + _PATIENCE
@@ -107,6 +109,9 @@ def ready_drops(workspace: Workspace, check: Check, settled: Callable[[str, os.s
         report.notes += opening.recover(workspace)
         drops, report.refused, report.unsettled = drops_in(workspace, settled)
         drops = list(predecessors.in_order(drops))
+        late = predecessors.put_off(workspace, drops, report.unsettled)
+        report.unsettled += late
+        drops = [drop for drop in drops if drop.filename not in late]
         taken = opening.taken_stems(workspace) if drops else set()
         for start in range(0, len(drops), _BATCH):
             _ready_batch(workspace, check, drops[start : start + _BATCH], taken, report)

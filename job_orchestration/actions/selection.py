@@ -186,7 +186,8 @@ def one(records: Sequence[RunRecord], name: str) -> RunRecord:
     if len(found) > 1:
         runs = named(sorted(escaped(r.run or r.path) for r in found))
         raise UsageError(
-            f"{escaped(name)} may mean {len(found)} runs: {runs}", "Name one by its output folder"
+            f"{escaped(name)} may mean {len(found)} runs: {runs}",
+            "Name one by its output folder, or several by a glob such as 'folder/*'",
         )
     return found[0]
 

@@ -53,7 +53,7 @@ def show(workspace: Workspace, name: str) -> Shown:
     state = record.state
     folder = workspace.run_folder(record.run) if record.run else None
     return Shown(
-        entry(record, ahead, places_of(records)),
+        entry(record, ahead, places_of(workspace, records)),
         state.tasks if state else (),
         _provenance(folder) if folder else None,
         folder,

@@ -14,7 +14,7 @@ from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
@@ -142,10 +142,13 @@ def status(
     """
     records = (history or History(workspace)).records()
     living = [beat.worker for beat in living_workers(workspace)]
-    return overview(records, datetime.now(UTC), living, selection.chosen(workspace, records, choice))
+    return overview(
+        workspace, records, datetime.now(UTC), living, selection.chosen(workspace, records, choice)
+    )
 
 
 def overview(
+    workspace: Workspace,
     records: Sequence[RunRecord],
     now: datetime,
     living: Collection[str] = (),
@@ -154,6 +157,7 @@ def overview(
     """What was found, in the words of ``status``.
 
     Args:
+        workspace: where it was found.
         records: what was found; the time left is that of all of it.
         now: the present.
         living: the names of the workers that are known to live.
@@ -161,7 +165,7 @@ def overview(
     """
     shown = records if shown is None else shown
     ahead = Outlook(records, now, living)
-    places = places_of(records)
+    places = places_of(workspace, records)
     counts = Counter(r.place for r in shown)
     ordered = sorted(shown, key=_place_in_list)
     return Overview(
@@ -176,9 +180,15 @@ def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
     return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
 
 
-def places_of(records: Iterable[RunRecord]) -> dict[str, Place]:
-    """Where each run is, by its name."""
-    return {record.run: record.place for record in records if record.run is not None}
+def places_of(workspace: Workspace, records: Sequence[RunRecord]) -> dict[str, Place]:
+    """Where each run is, by its name, and each search that others may come after, by its folder."""
+    found = {record.run: record.place for record in records if record.run is not None}
+    if any(record.summary.after for record in records if record.summary is not None):
+        from job_orchestration.files import searches
+
+        for base, ended in searches.standing(workspace).items():
+            found.setdefault(base, Place.COMPLETED if ended else Place.RUNNING)
+    return found
 
 
 def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ class _Supervisor:
             return False
         self._records = self._history.records()
         living = [beat.worker for beat in living_workers(self._workspace)]
-        found = overview(self._records, datetime.now(UTC), living)
+        found = overview(self._workspace, self._records, datetime.now(UTC), living)
         self._show(frame_of(self._workspace, found, pool.living("worker"), stopping=pool.stopping))
         if self._failed_before is None:
             self._failed_before = self._failed()
@@ -129,7 +129,7 @@ class _Supervisor:
 
     def is_idle(self) -> bool:
         """Whether, by the last look, nothing is left to do."""
-        places = places_of(self._records)
+        places = places_of(self._workspace, self._records)
         work = [r for r in self._records if self._is_work(r) and not waits_for(r, places)]
         return not any(r.held_by is not None or self._could(r) for r in work)
 

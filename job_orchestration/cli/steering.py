@@ -45,11 +45,13 @@ def cancel(arguments: Namespace) -> int:
     ended = end(_workspace(arguments), _some(arguments))
     if arguments.json:
         problems = told.problems_as_json(ended.refused)
-        print(json.dumps({"runs": ended.runs, "asked": ended.asked, "refused": problems}, indent=2))
+        found = {"runs": ended.runs, "asked": ended.asked, "refused": problems, "searches": ended.searches}
+        print(json.dumps(found, indent=2))
     else:
-        lines = [f"{escaped(run)}: cancelled" for run in ended.runs]
+        lines = [f"search {escaped(name)}: opens no more trials" for name in ended.searches]
+        lines += [f"{escaped(run)}: cancelled" for run in ended.runs]
         lines += [f"{escaped(run)}: asked to end; its worker has not answered yet" for run in ended.asked]
-        print("\n".join([*lines, *map(str, ended.refused)]))
+        print("\n".join([*lines, *map(str, ended.refused)]) or "No run that fits can be cancelled.")
     return _REFUSED if ended.refused else 0
 
 
@@ -75,7 +77,8 @@ def _shown(arguments: Namespace, runs: Sequence[str], refused: Sequence[Problem]
     if arguments.json:
         print(json.dumps({"runs": list(runs), "refused": told.problems_as_json(refused)}, indent=2))
     else:
-        print("\n".join([*(f"{escaped(run)}: {how}" for run in runs), *map(str, refused)]))
+        lines = [*(f"{escaped(run)}: {how}" for run in runs), *map(str, refused)]
+        print("\n".join(lines) or f"No run that fits can be {how.partition(';')[0]}.")
     return _REFUSED if refused else 0
 
 

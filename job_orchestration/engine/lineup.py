@@ -2,16 +2,18 @@
 
 Some stand beside the line for a while. A run that comes after others waits until they have completed; and
 when there is no room for what a run takes of this machine, all that take the same are passed over, and the
-others are not kept waiting. Nothing here is a truth of its own: it is made again from every scan.
+others are not kept waiting, unless they are less urgent and would take of the same. Nothing here is a truth
+of its own: it is made again from every scan.
 """
 
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import journal, wants
+from job_orchestration.files import journal, searches, wants
 from job_orchestration.files.token import Token
 from job_orchestration.rules.naming import TokenName
 
@@ -100,7 +102,12 @@ class Lineup:
         now = time.monotonic()
         if self._blocked and now >= self._blocked_at:
             self._unblock()
-        lines = [line for asked, line in self._lines.items() if line and self._no_room.get(asked, 0.0) <= now]
+        full = [asked for asked, line in self._lines.items() if line and self._no_room.get(asked, 0.0) > now]
+        lines = [
+            line
+            for asked, line in self._lines.items()
+            if line and asked not in full and not any(self._keeps_back(first, asked) for first in full)
+        ]
         if not lines:
             return None
         _, mtime, _, filename = heapq.heappop(min(lines, key=lambda line: line[0]))
@@ -108,6 +115,11 @@ class Lineup:
         name = TokenName.parse(filename)
         assert name is not None
         return Token(self._workspace.to_run, filename, name, mtime)
+
+    def _keeps_back(self, first: Demand, other: Demand) -> bool:
+        """Whether more urgent runs wait for room that others would take away from them again and again."""
+        more_urgent = self._lines[first][0][0] < self._lines[other][0][0]
+        return more_urgent and not dict(first).keys().isdisjoint(dict(other))
 
     def no_room(self, found: Token) -> None:
         """Put a token back: there is no room for what it takes, nor for others that take as much."""
@@ -155,6 +167,13 @@ class Lineup:
             return True
         if run in unfinished:
             return False
-        completed = journal.has_completed(self._workspace.run_folder(run))
+        completed = journal.has_completed(self._workspace.run_folder(run)) or self._is_ended_search(run)
         (self._completed if completed else unfinished).add(run)
         return completed
+
+    def _is_ended_search(self, name: str) -> bool:
+        """Whether it is no run that is waited for, but the folder of a search whose trials have ended."""
+        folder = self._workspace.run_folder(name)
+        return not os.path.isdir(journal.folder_of(folder)) and searches.standing(self._workspace).get(
+            name, False
+        )

@@ -84,11 +84,15 @@ class Searches:
         self._say = say
         self._samplers: dict[str, Sampler] = {}
         self._not_before: dict[str, float] = {}
+        self._warned: set[str] = set()
+        self._changed: set[str] = set()
+        """Those of which a trial has ended here since the last look, even if they had ended before."""
         self._looked_at = 0.0
 
     def ended(self, state: RunState) -> None:
         """Go on at once when it was a trial of a search that has ended."""
         if state.trial is not None and state.trial.number is not None:
+            self._changed.add(state.trial.sweep)
             self.advance()
 
     def advance_idly(self) -> bool:
@@ -101,13 +105,16 @@ class Searches:
         """Open what may be opened; returns whether there may be something new to run."""
         self._looked_at = time.monotonic()
         names = [
-            n for n in searches.active(self._workspace) if self._not_before.get(n, 0.0) <= self._looked_at
+            name
+            for name in dict.fromkeys((*searches.active(self._workspace), *sorted(self._changed)))
+            if self._not_before.get(name, 0.0) <= self._looked_at
         ]
         if not names:
             return False
         try:
             with opening.only_one(self._workspace, wait=False):
                 opening.recover(self._workspace)
+                self._changed.clear()
                 opened = [self._try(name) for name in names]
                 return any(opened)
         except BlockingIOError:
@@ -139,6 +146,16 @@ class Searches:
     def _advance(self, order: Order) -> bool:
         known = searches.results(self._workspace, order)
         searches.remember(self._workspace, order, known)
+        lacking = next((r.run for r in known if r.complete and r.value is None), None)
+        if (
+            lacking is not None and order.name not in self._warned
+        ):  # a slip in its name would be found at the end
+            self._warned.add(order.name)
+            metric = escaped(order.search.metric)
+            self._say(f"search {escaped(order.name)}: {escaped(lacking)} returned no number {metric}")
+        if searches.has_ended(self._workspace, order.name):  # a trial was retried, or the search cancelled
+            searches.write_views(self._workspace, order, known, at_once=True)
+            return False
         new = self._proposed(order, known)
         if new:
             open_trials(self._workspace, order, new)

@@ -129,6 +129,8 @@ class Worker:
                 if self.orders.until_idle and queue.is_empty() and not self._searches.advance():
                     break
                 self._rest(queue.look_again_in())
+            if self._stops <= 1:  # it may be told to stop just because nothing is left to do
+                self._herald.at_rest(queue.is_empty, leaving=True)
         finally:
             queue.close()
             self._hosts.close()

@@ -59,8 +59,12 @@ class Account:
             paths = (os.path.join(self._folder, str(number)) for number in count())
             path = next(path for path in paths if not os.path.lexists(path))
             descriptor = durable.create(path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            durable.append(descriptor, json.dumps({**dict(demand), _DEVICES: devices}).encode(), path)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                durable.append(descriptor, json.dumps({**dict(demand), _DEVICES: devices}).encode(), path)
+            except OSError:
+                os.close(descriptor)  # half an entry that is held could be read by nobody
+                raise
             return descriptor, devices
 
     @contextmanager

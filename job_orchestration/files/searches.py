@@ -79,7 +79,7 @@ def active(workspace: Workspace) -> list[str]:
         names = sorted(os.listdir(os.path.join(workspace.misc, "searches")))
     except FileNotFoundError:
         return []
-    return [n for n in names if not os.path.exists(os.path.join(folder(workspace, n), ENDED))]
+    return [n for n in names if not has_ended(workspace, n)]
 
 
 def read(workspace: Workspace, name: str) -> Order | None:
@@ -87,7 +87,7 @@ def read(workspace: Workspace, name: str) -> Order | None:
     try:
         with open(os.path.join(folder(workspace, name), ORDER), "rb") as file:
             found: dict[str, Any] = json.load(file)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     search = found.pop("search")
     code = found.pop("code")
@@ -115,10 +115,8 @@ def write(workspace: Workspace, order: Order) -> bool:
         "code": asdict(order.code) if order.code else None,
     }
     durable.replace(os.path.join(path, ORDER), json.dumps(data, indent=1).encode())
-    begins_anew = not os.path.isdir(workspace.run_folder(order.base))
-    if before is not None and (order.search.n > before.search.n or begins_anew):
-        with suppress(FileNotFoundError):
-            durable.unlink(os.path.join(path, ENDED))
+    with suppress(FileNotFoundError):
+        durable.unlink(os.path.join(path, ENDED))
     return before is None
 
 
@@ -233,8 +231,31 @@ def is_over(order: Order, known: Sequence[Result]) -> bool:
     return len(known) >= order.search.n and all(r.ended or r.value is not None for r in known)
 
 
+def standing(workspace: Workspace) -> dict[str, bool]:
+    """The folder of each search's trials, and whether all of them have ended."""
+    root = os.path.join(workspace.misc, "searches")
+    found = ((name, read(workspace, name)) for name in _listed(root))
+    return {
+        order.base: os.path.exists(os.path.join(root, name, ENDED))
+        for name, order in found
+        if order is not None
+    }
+
+
+def has_ended(workspace: Workspace, name: str) -> bool:
+    """Whether a search opens no more trials."""
+    return os.path.exists(os.path.join(folder(workspace, name), ENDED))
+
+
+def named(workspace: Workspace, name: str) -> Order | None:
+    """The search that a person calls so: by its name, or by the folder of its trials."""
+    wanted = name.rstrip("/").removeprefix("Output/")
+    orders = (read(workspace, found) for found in _listed(os.path.join(workspace.misc, "searches")))
+    return next((o for o in orders if o is not None and wanted in {o.name, o.base}), None)
+
+
 def end(workspace: Workspace, order: Order) -> None:
-    """Note that all trials have ended."""
+    """Note that there will be no more trials."""
     durable.replace(os.path.join(folder(workspace, order.name), ENDED), b"")
 
 

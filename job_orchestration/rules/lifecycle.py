@@ -208,6 +208,8 @@ class Folding:
         pending = self._state.requeued
         if pending is None or not pending.fresh:
             self._state = replace(self._state, requeued=event)
+        if event.fresh:
+            self._state = replace(self._state, started_at=None)
 
     def _claimed(self, event: Claimed, at: str, target: Status) -> None:
         interrupted = self._state.open

@@ -123,6 +123,20 @@ def test_what_a_waiting_run_waits_for_stays(workspace, monkeypatch):
     assert names(gc.look(workspace, ALL)) == ["runs/other"]
 
 
+def test_what_others_come_after_stays_even_when_it_is_named(workspace, monkeypatch):
+    ended(workspace, "first")
+    ended(workspace, "second", event=GaveUp("enough"))
+    records = history.entries(workspace)
+    for record in records:
+        if record.run == "runs/second":
+            record.state.values["after"] = ["runs/first"]
+    monkeypatch.setattr(history, "entries", lambda _: records)
+    assert names(gc.look(workspace, ALL)) == [], "the second may be retried"
+    with pytest.raises(UsageError, match="runs/second comes after it"):
+        gc.look(workspace, Wanted(("first",)))
+    assert names(gc.look(workspace, Wanted(("first", "second")))) == ["runs/first", "runs/second"]
+
+
 def test_what_tasks_kept_for_a_resume_goes_when_the_run_has_completed(workspace):
     for name, event in (("done", None), ("failed", GaveUp("enough"))):
         folder = Path(workspace.run_folder(ended(workspace, name, event=event)), ".resume", "one")

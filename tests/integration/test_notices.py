@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from job_orchestration.actions import notify as notices
+from job_orchestration.actions.cancel import cancel
+from job_orchestration.actions.selection import Choice
 from job_orchestration.engine.herald import Herald
 from job_orchestration.engine.lookout import AFTER, EVERY, Lookout
 from job_orchestration.files import outbox
@@ -400,6 +402,36 @@ def test_two_workers_tell_once_that_the_queue_is_empty_and_again_when_it_is_empt
     arena.queue("c", "Quick")
     arena.work()
     assert [n["counts"]["completed"] for n in heard(arena)] == [2, 3]
+
+
+def test_a_worker_that_is_stopped_when_nothing_is_left_says_so_and_one_that_leaves_work_does_not(arena):
+    ask(arena, {"command": program(arena, KEEPS), "on": "queue_empty"})
+    arena.queue("a", "Quick")
+    worker = arena.start()
+    eventually(lambda: arena.names("Completed"))
+    arena.queue("b", "Gated")
+    eventually(lambda: arena.names("Running"))
+    worker.terminate()
+    arena.ended(worker)
+    assert not heard(arena)
+    assert not outbox.names(arena.workspace)
+    arena.queue("c", "Quick")
+    assert cancel(arena.workspace, Choice(("b",))).runs == ["b"]
+    worker = arena.start()
+    eventually(lambda: len(arena.names("Completed")) == 2)
+    worker.terminate()
+    arena.ended(worker)
+    eventually(lambda: heard(arena))
+    assert [n["counts"] for n in heard(arena)] == [{"completed": 2, "failed": 1}]
+
+
+def test_a_callback_is_told_of_a_run_that_was_cancelled_while_it_waited(arena):
+    with listeners.web() as server:
+        arena.queue("a", "Quick", callbackUrl=server.url)
+        cancel(arena.workspace, Choice(("a",)))
+        eventually(lambda: server.posted)
+        eventually(lambda: not outbox.names(arena.workspace))
+    assert [p["json"]["outcome"] for p in server.posted] == ["cancelled"]
 
 
 def test_a_worker_that_stays_waits_a_little_before_it_says_that_the_queue_is_empty(arena, monkeypatch):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from job_orchestration.actions.check import Check
 from job_orchestration.actions.hold import release
+from job_orchestration.actions.ready import ready_drops
 from job_orchestration.actions.retry import retry
 from job_orchestration.actions.selection import Choice
 from job_orchestration.actions.status import status
@@ -153,6 +155,22 @@ def test_what_can_never_be_waited_for_is_refused(arena):
         assert problem.line
 
 
+def test_what_comes_after_a_file_that_is_still_written_waits_for_it(arena):
+    arena.drop("a", "Writes", after="b")
+    arena.drop("b", "Writes", after="c")
+    arena.drop("c", "Writes")
+    arena.drop("d", "Writes", after="wrong")
+    arena.drop("wrong", "Missing")
+    check = Check(arena.workspace)
+    first = ready_drops(arena.workspace, check, lambda name, _: name != "c.yaml")
+    assert sorted(first.unsettled) == ["a.yaml", "b.yaml", "c.yaml"]
+    assert sorted(first.refused) == ["d.yaml", "wrong.yaml"]
+    again = ready_drops(arena.workspace, check, lambda name, _: name != "wrong.yaml")
+    check.close()
+    assert [queued.run for queued in again.queued] == ["c", "b", "a"]
+    assert list(again.refused) == ["d.yaml"], "nobody waits for a file that was refused as it is"
+
+
 def test_a_large_batch_is_readied_in_parts_and_each_finds_what_it_comes_after(arena, monkeypatch):
     monkeypatch.setattr("job_orchestration.actions.ready._BATCH", 2)
     for name, after in (("a", ["e"]), ("b", []), ("c", ["a"]), ("d", []), ("e", ["d"])):
@@ -182,3 +200,33 @@ def test_a_queue_reads_each_token_once(arena, monkeypatch):
     assert sorted(tokens) == ["a.yaml", "b.yaml", "c.yaml"]
     assert [t and t.filename for t in found] == ["a.yaml", "c.yaml", None]
     assert isinstance(found[0], token.Token)
+
+
+SPACE = {"lr": {"uniform": [0, 1]}}
+
+
+def test_after_a_sweep_means_all_its_trials_whenever_it_was_readied(arena):
+    sweep = {"grid": {"lr": [1, 2]}}
+    arena.drop("many", "Writes", outputDir="family", sweep=sweep)
+    arena.drop("a", "Writes", after="many")
+    assert not arena.ready().refused
+    for name, meant in (("b", "many"), ("c", "family"), ("d", "family/lr=2")):
+        arena.queue(name, "Writes", after=meant)
+    both = ("family/lr=1", "family/lr=2")
+    assert waits(arena) == {"a": both, "b": both, "c": both, "d": both[1:]}
+    arena.work()
+    assert set(order(arena)[2:]) == set("abcd")
+
+
+def test_after_a_search_means_when_all_its_trials_have_ended(arena):
+    search = {"method": "random", "n": 3, "parallel": 1, "metric": "writes.x", "space": SPACE}
+    arena.drop("best", "Writes", priority=9, after="tune")
+    arena.drop("tune", "Writes", outputDir="tuned", sweep={"search": search})
+    assert not arena.ready().refused
+    arena.queue("too", "Writes", after="tune")
+    arena.queue("also", "Writes", after="tuned")
+    assert waits(arena) == dict.fromkeys(("also", "best", "too"), ("tuned",))
+    arena.work()
+    assert [name.partition("/")[0] for name in order(arena)][:3] == ["tuned"] * 3
+    assert set(order(arena)[3:]) == {"best", "too", "also"}
+    assert not waits(arena)

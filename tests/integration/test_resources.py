@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -153,3 +154,35 @@ def test_there_are_as_many_devices_as_this_process_may_see(tmp_path, monkeypatch
     assert room.devices({"gpus": 2}) == ["0", "1"]
     assert room.capacity({"cpus": 9})["cpus"] == 9
     assert room.capacity({})["memory"] > 1 << 20
+
+
+def test_less_urgent_runs_do_not_take_what_a_more_urgent_one_waits_for(arena):
+    arena.drop("a", "Waits", resources={"gpus": 1}, priority=10)
+    arena.drop("big", "UsesDevices", resources={"gpus": 2}, priority=9)
+    for name in "bc":
+        arena.drop(name, "UsesDevices", resources={"gpus": 1})
+    arena.drop("other", "Sees", resources={"cpus": 1})
+    assert not arena.ready().refused
+    both = [arena.start("--until-idle", "--resources", "gpus=2", "--pool", "p") for _ in range(2)]
+    eventually(lambda: arena.names("Completed") == ["other"])
+    (arena.notes / "gate").touch()
+    for worker in both:
+        arena.ended(worker)
+    started = {name: arena.events(name, "task_started")[0]["at"] for name in ("big", "b", "c")}
+    assert started["big"] == min(started.values())
+
+
+def test_what_a_full_disk_kept_from_being_written_down_is_not_taken(tmp_path, monkeypatch):
+    books = account.Account(str(tmp_path / "pool"), {"gpus": 1}, ["0"])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(account.durable, "append", full)
+        with pytest.raises(OSError, match="full"):
+            books.take((("gpus", 1),))
+    taken = books.take((("gpus", 1),))
+    assert taken is not None
+    assert taken[1] == ["0"]
+    os.close(taken[0])

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from job_orchestration.actions import selection
+from job_orchestration.actions.cancel import cancel
+from job_orchestration.actions.retry import retry
 from job_orchestration.files import searches
 from job_orchestration.model.sweep import Choice, Result, Search, Uniform, Whole
 from tests.integration.arena import Arena
@@ -93,6 +96,40 @@ def test_a_trial_that_is_worse_than_the_median_ends_early_and_fails_nothing(aren
     assert worst.pruned or worst.number <= 5
     event = arena.events(next(r.run for r in known if r.pruned), "cancelled")
     assert event[0]["reason"].startswith("pruned at step")
+
+
+def test_a_cancelled_search_opens_no_more_trials_until_it_is_readied_again(arena):
+    arena.queue("s", "Train", x=0, outputDir="t", sweep=block(parallel=2))
+    arena.queue("other", "Train", x=0)
+    ended = cancel(arena.workspace, selection.Choice(("s",)))
+    assert (ended.searches, len(ended.runs), ended.refused) == (["s"], 2, [])
+    arena.work()
+    assert arena.names("Completed") == ["other"]
+    assert len(arena.names("Failed")) == 2
+    again = cancel(arena.workspace, selection.Choice(("t",)))
+    assert (again.searches, again.runs) == ([], [])
+    arena.queue("s", "Train", x=0, outputDir="t", sweep=block(parallel=2))
+    arena.work()
+    assert len(arena.names("Completed")) == 5, "the two are cancelled, the other four are done"
+    arena.queue("s", "Train", x=0)
+    assert cancel(arena.workspace, selection.Choice(("s",))).runs == ["s"], "a run of that name comes first"
+
+
+def test_a_trial_that_brings_a_value_after_all_is_shown_though_its_search_has_ended(arena):
+    arena.queue("s", "Train", x=0, sweep=block(n=2, parallel=2))
+    cancel(arena.workspace, selection.Choice(("s/*",)))
+    assert "none of them has a value" in arena.work()
+    retry(arena.workspace, selection.Choice(("s/0001*",)))
+    arena.work()
+    assert "run: s/0001" in (arena.output("s") / "search.yaml").read_text()
+    assert len(arena.names("Completed")) == 1
+
+
+def test_a_metric_that_no_trial_returns_is_told_of_when_the_first_has_completed(arena):
+    arena.queue("s", "Train", x=0, sweep=block(n=3, parallel=1, metric="train.scoer"))
+    said = arena.work()
+    assert said.count("search s: s/0001") == said.count("returned no number train.scoer") == 1
+    assert said.index("train.scoer") < said.index("s/0002")
 
 
 # -- Optuna -----------------------------------------------------------------------------------------------

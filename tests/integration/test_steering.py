@@ -180,6 +180,18 @@ def test_a_run_that_its_holder_only_has_to_file_away_has_ended_as_it_did(idle):
     assert runs.tokens(idle) == {"failed": ["a.yaml"]}
 
 
+def test_a_run_that_its_holder_only_has_to_file_away_cannot_be_held(idle):
+    (found,) = runs.queue(idle, "a")
+    claimed = runs.taken(idle, found, worker_name(socket.gethostname(), os.getpid(), "abc"))
+    claimed.write(GaveUp("enough"), sync=True)
+    claimed.release()
+    moved = hold(idle, Choice(("a",)))
+    assert moved.runs == ()
+    assert "has ended" in str(*moved.refused)
+    assert runs.tokens(idle).keys() == {"running"}
+    assert state_of(idle, "runs/a").status is Status.FAILED
+
+
 def test_a_holder_that_does_not_answer_has_been_asked(idle):
     (found,) = runs.queue(idle, "a")
     claimed = runs.taken(idle, found)
@@ -360,6 +372,10 @@ def test_retry_from_a_task_or_from_the_beginning(arena):
     assert [arena.log(name).count("quick in attempt") for name in "ab"] == [2, 1]
     assert json.loads((arena.output("b") / "provenance.json").read_text()) == before
     assert anew.requeued is None
+    assert there.started_at == arena.events("a", "claimed")[0]["at"]
+    assert anew.started_at == arena.events("b", "claimed")[-1]["at"], (
+        "what was before does not count as its time"
+    )
 
 
 def test_a_worker_puts_away_what_a_killed_retry_left(arena):
