@@ -27,11 +27,11 @@ from job_orchestration.files.store import PARTIAL, RESUME
 from job_orchestration.model.errors import UsageError
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Place, Status
-from job_orchestration.rules import keeping, lifecycle, naming
+from job_orchestration.rules import keeping, lifecycle
 from job_orchestration.rules.keeping import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
@@ -107,14 +107,14 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
         return _old_trash(workspace, wanted)
     records = history.entries(workspace)
     if wanted.runs:
-        named = [_ended(records, name) for name in wanted.runs]
-        return _runs(workspace, {r.run: r.state for r in named if r.run and r.state}, wanted.policy)
-    completed = {r.run: r.state for r in records if r.run and r.state and _is_completed(r)}
+        named = {r.run: r.state for r in (_ended(records, name) for name in wanted.runs) if r.run and r.state}
+        _refuse_needed(named, _needed_by_others(records, named))
+        return _runs(workspace, named, wanted.policy)
     needed = _needed_by_others(records)
-    free = {run: state for run, state in completed.items() if not {run, state.config} & needed}
+    completed = {r.run: r.state for r in records if r.run and r.state and _is_completed(r)}
     policy = wanted.policy
     runs = _runs(workspace, completed, policy) if policy != Policy() else []
-    runs = [item for item in runs if item.name in free]
+    runs = [item for item in runs if item.name not in needed]
     going = {item.name for item in runs}
     return [
         *runs,
@@ -139,14 +139,22 @@ def _ended(records: Sequence[RunRecord], name: str) -> RunRecord:
     return record
 
 
-def _needed_by_others(records: Sequence[RunRecord]) -> set[str]:
-    """The configs that a run which has not ended waits for."""
-    found: set[str] = set()
-    for record in records:
-        after = record.state.values.get("after") if record.state and record.place not in _ENDS else None
-        names = after if isinstance(after, list) else [after]
-        found.update(naming.stem_of(name) for name in names if isinstance(name, str))
-    return found
+def _needed_by_others(records: Sequence[RunRecord], going: Collection[str] = ()) -> dict[str, str]:
+    """The runs that others come after which may still start, each with one of those.
+
+    A failed run may too: `retry` asks anew whether what it comes after has completed.
+    """
+    waiting = [r for r in records if r.place is not Place.COMPLETED and r.run not in going]
+    return {run: r.run for r in waiting if r.run and r.summary is not None for run in r.summary.after}
+
+
+def _refuse_needed(named: Collection[str], needed: Mapping[str, str]) -> None:
+    for run in named:
+        if run in needed:
+            raise UsageError(
+                f"{escaped(needed[run])} comes after {escaped(run)} and has not completed",
+                "Let that one complete first",
+            )
 
 
 def _runs(workspace: Workspace, states: Mapping[str, RunState], policy: Policy) -> list[Item]:

@@ -47,9 +47,9 @@ def workspace(make):
     return make()
 
 
-def ended(workspace, name: str, result=None, event=None) -> str:
+def ended(workspace, name: str, result=None, event=None, **more) -> str:
     """A run that has ended; returns its name."""
-    (found,) = queue(workspace, name)
+    (found,) = queue(workspace, name, **more)
     claimed = taken(workspace, found)
     for task in ("one", "two"):
         claimed.journal.write(TaskStarted(task, 1))
@@ -110,17 +110,22 @@ def test_a_policy_keeps_the_best_by_what_their_tasks_returned(workspace):
     assert tokens(workspace) == {"completed": ["b.yaml", "c.yaml"]}
 
 
-def test_what_a_waiting_run_waits_for_stays(workspace, monkeypatch):
+@pytest.mark.parametrize("how", ["waits", "held", "failed"])
+def test_what_a_run_comes_after_stays_as_long_as_that_run_may_start(workspace, how):
     ended(workspace, "first")
     ended(workspace, "other")
-    monkeypatch.setattr("tests.integration.runs.TASKS", [{"id": "one", "method": "a:B"}])
-    queue(workspace, "second")
-    records = history.entries(workspace)
-    for record in records:
-        if record.place is Place.TO_RUN:
-            record.state.values["after"] = ["first"]
-    monkeypatch.setattr(history, "entries", lambda _: records)
+    if how == "failed":
+        ended(workspace, "second", event=GaveUp("no"), after=["runs/first"])
+    else:
+        (found,) = queue(workspace, "second", after=["runs/first"])
+        if how == "held":
+            os.rename(found.path, found.path.replace(".yaml", "~held.yaml"))
     assert names(gc.look(workspace, ALL)) == ["runs/other"]
+    with pytest.raises(UsageError, match="second comes after runs/first"):
+        gc.look(workspace, Wanted(("first",)))
+    assert names(gc.look(workspace, Wanted(("other",)))) == ["runs/other"]
+    if how == "failed":  # together with what needs it, it may go
+        assert names(gc.look(workspace, Wanted(("first", "second")))) == ["runs/first", "runs/second"]
 
 
 def test_what_tasks_kept_for_a_resume_goes_when_the_run_has_completed(workspace):
