@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import selection
 from job_orchestration.actions.outlook import Outlook
-from job_orchestration.actions.status import Entry, entry, places_of
+from job_orchestration.actions.status import Entry, entry
 from job_orchestration.files.history import History, living_workers
 from job_orchestration.files.opening import PROVENANCE
 
@@ -53,7 +53,7 @@ def show(workspace: Workspace, name: str) -> Shown:
     state = record.state
     folder = workspace.run_folder(record.run) if record.run else None
     return Shown(
-        entry(record, ahead, places_of(records)),
+        entry(record, ahead),
         state.tasks if state else (),
         _provenance(folder) if folder else None,
         folder,

@@ -14,7 +14,7 @@ from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from job_orchestration.actions.selection import Choice
     from job_orchestration.files.history import RunRecord
@@ -78,7 +78,7 @@ class Entry(NamedTuple):
     """When the run will have ended, the waiting for one of the living workers included: UTC, ISO 8601."""
     eta_p90_at: str | None
     note: str | None
-    """``silent held delayed lost``: what a person should know; the last when nobody knows of its worker."""
+    """``silent delayed lost``: what a person should know; the last when nobody knows of its worker."""
 
     def as_json(self) -> dict[str, Any]:
         """The entry as ``status --json`` shows it."""
@@ -161,12 +161,11 @@ def overview(
     """
     shown = records if shown is None else shown
     ahead = Outlook(records, now, living)
-    places = places_of(records)
     counts = Counter(r.place for r in shown)
     ordered = sorted(shown, key=_place_in_list)
     return Overview(
         {place: counts[place] for place in Place},
-        Entries(ordered, lambda record: entry(record, ahead, places)),
+        Entries(ordered, lambda record: entry(record, ahead)),
         ahead.forecast,
     )
 
@@ -174,11 +173,6 @@ def overview(
 def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
     summary = record.summary
     return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
-
-
-def places_of(records: Iterable[RunRecord]) -> dict[str, Place]:
-    """Where each run is, by its name."""
-    return {record.run: record.place for record in records if record.run is not None}
 
 
 def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:
@@ -190,8 +184,8 @@ def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]
     return tuple(f"{run}{words.get(place, '')}" for run, place in left.items())
 
 
-def entry(record: RunRecord, ahead: Outlook, places: Mapping[str, Place]) -> Entry:
-    """One run in the words of ``status``; ``places`` is where all runs are."""
+def entry(record: RunRecord, ahead: Outlook) -> Entry:
+    """One run in the words of ``status``."""
     summary = record.summary
     work = ahead.work(record)
     left: Span | None = work.span if work else None
@@ -215,7 +209,7 @@ def entry(record: RunRecord, ahead: Outlook, places: Mapping[str, Place]) -> Ent
         eta_s=outlook.rounded(left.p50) if left else None,
         outcome=summary.outcome if summary else None,
         held_by=record.held_by,
-        waits_for=waits_for(record, places),
+        waits_for=waits_for(record, ahead.places),
         error=record.error or (summary.error if summary else None),
         eta_p90_s=outlook.rounded(left.p90) if left else None,
         eta_at=ahead.at(end.p50) if end else None,
@@ -236,8 +230,6 @@ def _elapsed(record: RunRecord, summary: RunSummary | None, now: datetime) -> fl
 
 def _note(record: RunRecord, summary: RunSummary | None, ahead: Outlook) -> str | None:
     if record.place is Place.TO_RUN:
-        if outlook.is_held(record):
-            return "held"
         return "delayed" if outlook.not_before(record) else None
     if record.place is not Place.RUNNING or summary is None:
         return None

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import told
 from job_orchestration.actions.live import LOOK_EVERY, SHARE, frame_of
-from job_orchestration.actions.status import overview, places_of, waits_for
+from job_orchestration.actions.outlook import places_of
+from job_orchestration.actions.status import overview, waits_for
 from job_orchestration.actions.work import Worked, arguments, shared
 from job_orchestration.engine.pool import Pool
 from job_orchestration.engine.room import capacity
