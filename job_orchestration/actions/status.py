@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from job_orchestration.actions import outlook, selection
@@ -33,6 +34,7 @@ _ORDER: Final = (
 )
 """What a person wants to see first."""
 _RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
+_SILENT: Final = "silent"
 _SILENT_AFTER: Final = 5
 """How many times as long as its task usually takes a run may be quiet until that is pointed out."""
 _SILENT_AT_LEAST: Final = 60.0
@@ -235,7 +237,21 @@ def _note(record: RunRecord, summary: RunSummary | None, ahead: Outlook) -> str 
         return None
     if record.held_by is None:
         return "lost"
-    return "silent" if _is_silent(record, summary, ahead) else None
+    return _SILENT if _is_silent(record, summary, ahead) else None
+
+
+class SilentRuns:
+    """Which runs are silent, for somebody who asks again and again: call it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._history = History(workspace)
+
+    def __call__(self) -> list[str]:
+        """The names of the runs whose note says so."""
+        runs = status(self._workspace, self._history).runs
+        running = takewhile(lambda entry: entry.place is Place.RUNNING, runs)
+        return [entry.run for entry in running if entry.note == _SILENT and entry.run is not None]
 
 
 def _is_silent(record: RunRecord, summary: RunSummary, ahead: Outlook) -> bool:
