@@ -84,11 +84,10 @@ def _body(frame: Frame, width: int, room: int) -> Iterator[Line]:
 def _cells(entry: Entry) -> dict[str, str]:
     known = entry.progress is not None
     full = round(_BAR * (entry.progress or 0.0))
-    task = "" if entry.task_count is None else render.task_of(entry)
     place = "" if entry.place is Place.RUNNING else render.words(entry.place)
     return {
         "run": escaped(entry.run or entry.config),
-        "task": task,
+        "task": _task(entry),
         "bar": _FULL * full + _EMPTY * (_BAR - full) if known else "",
         "percent": f"{entry.progress:.0%}" if known else "",
         "elapsed": "" if entry.elapsed_s is None else times.brief(entry.elapsed_s),
@@ -97,6 +96,13 @@ def _cells(entry: Entry) -> dict[str, str]:
         "worker": escaped(entry.held_by or ""),
         "note": ", ".join(filter(None, (place, entry.note))),
     }
+
+
+def _task(entry: Entry) -> str:
+    """The task, its id cut when it is long, for which of how many it is says more."""
+    whole = render.task_of(entry)
+    name, _, which = whole.rpartition(" ")
+    return f"{_cut(name, _CAPS['task'] - 1 - len(which))} {which}" if name else whole
 
 
 def _fitted(rows: Sequence[dict[str, str]], width: int) -> list[str]:
@@ -117,9 +123,24 @@ def _fitted(rows: Sequence[dict[str, str]], width: int) -> list[str]:
     wide["run"] = max(min(wide["run"], wide["run"] + width - needed(wide["run"])), 1)
     gap = " " * _GAP
     return [
-        _cut(gap.join(set_cell_size(_cut(row[name], n), n) for name, n in wide.items()).rstrip(), width)
+        _cut(
+            gap.join(set_cell_size(_part(name, row[name], n), n) for name, n in wide.items()).rstrip(), width
+        )
         for row in rows
     ]
+
+
+def _part(column: str, text: str, width: int) -> str:
+    """A cell that fits; names of runs differ at their ends more often than not, so these stay."""
+    end = (width - 1) // 2
+    if column != "run" or cell_len(text) <= width or not end:
+        return _cut(text, width)
+    kept = ""
+    for character in reversed(text):
+        if cell_len(character + kept) > end:
+            break
+        kept = character + kept
+    return f"{_cut(text, width - cell_len(kept))}{kept}"
 
 
 def _cut(text: str, width: int) -> str:

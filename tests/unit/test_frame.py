@@ -69,10 +69,18 @@ def test_with_room_everything_is_shown() -> None:
 
 def test_with_less_room_the_name_task_and_time_left_stay_the_longest() -> None:
     row = texts(frame((entry("sweep/a_rather_long_name_of_a_run"), "")), 60)[1]
-    assert row.startswith("sweep/a_rather_lo")
-    for part in ("…", "train 2/3", "45%", "12 m to 20 m"):
+    assert row.startswith("sweep/a_r")
+    for part in ("…e_of_a_run", "train 2/3", "45%", "12 m to 20 m"):
         assert part in row
     assert "lab3" not in row
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_runs_that_differ_at_the_end_of_their_names_and_long_ids_of_tasks_can_be_read(width: int) -> None:
+    names = [f"2026_11_20/a_sweep_over_this_and_that_with_a_long_name/lr={n}" for n in (1, 2)]
+    rows = texts(frame(*((entry(name)._replace(task="train_" * 9), "") for name in names)), width)[1:3]
+    assert [row.split()[0][-5:] for row in rows] == ["/lr=1", "/lr=2"]
+    assert all("… 2/3 " in row for row in rows)
 
 
 def test_with_little_height_logs_go_first_and_then_runs_and_it_is_said() -> None:
