@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.actions import selection
+from job_orchestration.actions.selection import EVERYTHING, Choice
 from job_orchestration.engine import residents
 from job_orchestration.files import history, journal, litter, opening, trash
 from job_orchestration.files.code import CodeStore
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import RunState
+    from job_orchestration.rules.filtering import Filter
 
 _ENDS: Final = frozenset({Place.COMPLETED, Place.FAILED})
 
@@ -80,10 +82,18 @@ class Wanted:
     """What somebody wants to be rid of."""
 
     runs: tuple[str, ...] = ()
-    """Runs by name, completed or failed: only these, as far as the policy lets them go."""
+    """Runs by name or glob, completed or failed: only these, as far as the policy lets them go."""
     policy: Policy = field(default_factory=Policy)
     empty_trash: bool = False
     """Only what has been in the trash for longer than the policy's time."""
+    statuses: frozenset[str] = frozenset()
+    filter: Filter | None = None
+    """Both narrow down the runs, as in every verb that takes some."""
+
+    @property
+    def choice(self) -> Choice:
+        """The runs that were asked for."""
+        return Choice(self.runs, self.statuses, self.filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +116,8 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
     if wanted.empty_trash:
         return _old_trash(workspace, wanted)
     records = history.entries(workspace)
-    if wanted.runs:
-        named = {r.run: r.state for r in (_ended(records, name) for name in wanted.runs) if r.run and r.state}
+    if wanted.choice != EVERYTHING:
+        named = _named(workspace, records, wanted.choice)
         _refuse_needed(named, _needed_by_others(records, named))
         return _runs(workspace, named, wanted.policy)
     needed = _needed_by_others(records)
@@ -129,14 +139,24 @@ def _is_completed(record: RunRecord) -> bool:
     return record.place is Place.COMPLETED and done and not record.former
 
 
-def _ended(records: Sequence[RunRecord], name: str) -> RunRecord:
-    record = selection.one(records, name)
+def _named(workspace: Workspace, records: Sequence[RunRecord], choice: Choice) -> dict[str, RunState]:
+    """The runs of a choice that have ended; whoever names one that has not is told so."""
+    plain = {selection.one(records, name).path: name for name in selection.plain_names(records, choice)}
+    found: dict[str, RunState] = {}
+    for record in selection.chosen(workspace, records, choice):
+        if record.path in plain:
+            _require_ended(record, plain[record.path])
+        if record.place in _ENDS and not record.former and record.run and record.state:
+            found[record.run] = record.state
+    return found
+
+
+def _require_ended(record: RunRecord, name: str) -> None:
     if record.former:
         raise UsageError(f"The first Job Orchestration made {escaped(name)}", "Move its files away by hand")
     if record.place not in _ENDS or record.state is None:
         place = record.place.replace("_", " ")
         raise UsageError(f"{escaped(name)} has not ended: it is {place}", "Only a run that has ended can go")
-    return record
 
 
 def _needed_by_others(records: Sequence[RunRecord], going: Collection[str] = ()) -> dict[str, str]:
@@ -204,7 +224,7 @@ def _rubbish(workspace: Workspace) -> list[Item]:
 
 def _old_trash(workspace: Workspace, wanted: Wanted) -> list[Item]:
     limit = wanted.policy.older_than
-    if limit is None or wanted.policy.keeps or wanted.runs:
+    if limit is None or wanted.policy.keeps or wanted.choice != EVERYTHING:
         raise UsageError(
             "The trash is emptied by age alone", "Write, for instance: gc --empty-trash --older-than 30d"
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.actions import selection
 from job_orchestration.files import litter, opening, token, trash
 from job_orchestration.model.errors import UsageError
 from job_orchestration.model.problem import Problem, escaped
@@ -54,35 +56,58 @@ def restore(workspace: Workspace, names: Sequence[str]) -> Restored:
 
     Args:
         workspace: with all its folders in place.
-        names: output folders, configs, or entries of the trash. A run that lies in ``Output`` without a
-            token gets its token back.
+        names: output folders, configs, or entries of the trash, or globs. A run that lies in ``Output``
+            without a token gets its token back.
 
     Raises:
-        UsageError: when a name means nothing, or more than one thing.
+        UsageError: when a name means nothing, or more than one thing; then nothing was done.
     """
     with opening.only_one(workspace):
         runs = trash.settle(workspace)
+    wanted = _without_globs(workspace, names)
+    for name in wanted:
+        if (run := _folder(name)) not in runs:
+            _require(workspace, name, _found(trash.contents(workspace), run))
     refused: list[Problem] = []
-    for name in names:
+    for name in wanted:
         with opening.only_one(workspace):
-            run = name.rstrip("/").removeprefix("Output/")
+            run = _folder(name)
             if run in runs:
                 continue
             found = _found(trash.contents(workspace), run)
-            if found is None and token.is_inside_output(run) and trash.is_without_token(workspace, run):
+            _require(workspace, name, found)
+            if found is None:
                 fault = trash.give_token(workspace, run)
-            elif found is not None:
+            else:
                 run = found.run or found.name
                 fault = trash.bring_back(workspace, found)
-            else:
-                raise UsageError(
-                    f"There is no {escaped(name)} in the trash", "See what there is with: restore"
-                )
         if fault is None:
             runs.append(run)
         else:
             refused.append(Problem(run, fault.what, fault.todo))
     return Restored(tuple(runs), tuple(refused))
+
+
+def _folder(name: str) -> str:
+    return name.rstrip("/").removeprefix("Output/")
+
+
+def _require(workspace: Workspace, name: str, found: Discarded | None) -> None:
+    run = _folder(name)
+    if found is None and not (token.is_inside_output(run) and trash.is_without_token(workspace, run)):
+        raise UsageError(f"There is no {escaped(name)} in the trash", "See what there is with: restore")
+
+
+def _without_globs(workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """The names, those of the entries that it fits in the place of each glob."""
+    contents = [d for d in trash.contents(workspace) if d.folder is not None]
+    wanted: list[str] = []
+    for name in names:
+        glob = _folder(name)
+        is_glob = not selection.GLOB.isdisjoint(glob) and _found(contents, glob) is None
+        fitting = [d.name for d in contents if any(fnmatchcase(n or "", glob) for n in (d.run, d.config))]
+        wanted += fitting if is_glob and fitting else [name]
+    return list(dict.fromkeys(wanted))
 
 
 def _found(contents: Sequence[Discarded], name: str) -> Discarded | None:

@@ -128,6 +128,25 @@ def test_what_a_run_comes_after_stays_as_long_as_that_run_may_start(workspace, h
         assert names(gc.look(workspace, Wanted(("first", "second")))) == ["runs/first", "runs/second"]
 
 
+def test_globs_and_statuses_choose_what_goes_and_comes_back(workspace):
+    for name in ("a1", "a2", "b"):
+        ended(workspace, name)
+    ended(workspace, "a3", event=GaveUp("enough"))
+    queue(workspace, "a4")
+    assert names(gc.look(workspace, Wanted(("runs/a*",)))) == ["runs/a1", "runs/a2", "runs/a3"]
+    assert names(gc.look(workspace, Wanted(statuses=frozenset({"failed"})))) == ["runs/a3"]
+    with pytest.raises(UsageError, match="has not ended"):
+        gc.look(workspace, Wanted(("a4",)))
+    with pytest.raises(UsageError, match="no run that"):
+        gc.look(workspace, Wanted(("c*",)))
+    gc.collect(workspace, Wanted(("*",)))
+    for nothing in ("c*", "c"):
+        with pytest.raises(UsageError):
+            restore(workspace, ["b", nothing])
+    assert len(trashed(workspace)) == 4, "a slip in one name, and nothing was done"
+    assert restore(workspace, ["runs/a[12]", "b"]).runs == ("runs/a1", "runs/a2", "runs/b")
+
+
 def test_what_tasks_kept_for_a_resume_goes_when_the_run_has_completed(workspace):
     for name, event in (("done", None), ("failed", GaveUp("enough"))):
         folder = Path(workspace.run_folder(ended(workspace, name, event=event)), ".resume", "one")
