@@ -13,7 +13,7 @@ from job_orchestration.actions.live import Frame
 from job_orchestration.actions.outlook import Forecast
 from job_orchestration.actions.status import Entry, Overview
 from job_orchestration.cli import times
-from job_orchestration.cli.frame import Line, ascii_only, lines
+from job_orchestration.cli.frame import Line, ascii_only, lines, table
 from job_orchestration.model.run import Place
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -113,6 +113,27 @@ def test_no_line_is_wider_and_no_frame_higher_than_the_screen(
     assert all(line.text.isprintable() for line in made)
     assert 1 <= len(made) <= max(height - 1, 1)
     assert all(ascii_only(line).text.isascii() for line in made)
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+def test_a_table_on_a_narrow_screen_has_fewer_columns_and_no_cell_that_says_nothing(width: int) -> None:
+    many = tuple(f"sweep/lr={n}" for n in range(400))
+    waits = entry("w" * 50, Place.TO_RUN, None)._replace(waits_for=(*many, "x (failed)"), elapsed_s=None)
+    gone = entry("sweep/name_of_a_run_that_is_quite_long", Place.FAILED)._replace(error="ValueError: " * 9)
+    rows = table([waits, gone], width)
+    assert all(cell_len(row.text) <= width for row in rows)
+    assert [row.text.split("  ")[0] for row in rows] == ["place", "to run", "failed"]
+    assert rows[2].text.split()[1].endswith("e_long")
+    assert "train 2/3" in rows[1].text
+    assert ("ValueError" in rows[2].text) == (width > 40)
+    assert ("x (failed), sweep/lr=0 and 399 more" in rows[1].text) == (width == 200)
+    assert sum("█" in row.text for row in rows) == (width == 200)
+
+
+@given(st.lists(st.tuples(st.text(max_size=60), st.text(max_size=60)), min_size=1), st.integers(1, 220))
+def test_no_row_of_a_table_is_wider_than_the_screen(rows: list[tuple[str, str]], width: int) -> None:
+    made = table([entry(name or "x")._replace(error=error) for name, error in rows], width)
+    assert all(cell_len(line.text) <= width for line in made)
 
 
 def test_a_terminal_that_knows_only_ascii_gets_a_bar_too() -> None:
