@@ -11,6 +11,7 @@ from job_orchestration.files import litter, opening, token, trash
 from job_orchestration.model.errors import UsageError
 from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.rules import naming
+from job_orchestration.rules.naming import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,23 +65,12 @@ def restore(workspace: Workspace, names: Sequence[str]) -> Restored:
     """
     with opening.only_one(workspace):
         runs = trash.settle(workspace)
-    wanted = _without_globs(workspace, names)
-    for name in wanted:
-        if (run := _folder(name)) not in runs:
-            _require(workspace, name, _found(trash.contents(workspace), run))
     refused: list[Problem] = []
-    for name in wanted:
+    for name, found in _wanted(workspace, names, runs):
+        if found is not None and found.run in runs:
+            continue  # named twice
         with opening.only_one(workspace):
-            run = _folder(name)
-            if run in runs:
-                continue
-            found = _found(trash.contents(workspace), run)
-            _require(workspace, name, found)
-            if found is None:
-                fault = trash.give_token(workspace, run)
-            else:
-                run = found.run or found.name
-                fault = trash.bring_back(workspace, found)
+            run, fault = _restore_one(workspace, name, found)
         if fault is None:
             runs.append(run)
         else:
@@ -88,32 +78,42 @@ def restore(workspace: Workspace, names: Sequence[str]) -> Restored:
     return Restored(tuple(runs), tuple(refused))
 
 
-def _folder(name: str) -> str:
-    return name.rstrip("/").removeprefix("Output/")
-
-
-def _require(workspace: Workspace, name: str, found: Discarded | None) -> None:
-    run = _folder(name)
-    if found is None and not (token.is_inside_output(run) and trash.is_without_token(workspace, run)):
-        raise UsageError(f"There is no {escaped(name)} in the trash", "See what there is with: restore")
-
-
-def _without_globs(workspace: Workspace, names: Sequence[str]) -> list[str]:
-    """The names, those of the entries that it fits in the place of each glob."""
+def _wanted(
+    workspace: Workspace, names: Sequence[str], there: Sequence[str]
+) -> list[tuple[str, Discarded | None]]:
+    """Each name with its entry of the trash; without one for a run that lost its token."""
     contents = [d for d in trash.contents(workspace) if d.folder is not None]
+    found = [(n, _found(contents, n)) for n in _without_globs(contents, names) if n not in there]
+    for run, discarded in found:
+        if discarded is None and not (token.is_inside_output(run) and trash.is_without_token(workspace, run)):
+            raise UsageError(f"There is no {escaped(run)} in the trash", "See what there is with: restore")
+    return found
+
+
+def _restore_one(workspace: Workspace, name: str, found: Discarded | None) -> tuple[str, Fault | None]:
+    """Bring back one run; returns its name, and why it stays where it is, if it does."""
+    if found is None:
+        return name, trash.give_token(workspace, name)
+    still = trash.entry(workspace, found.name)
+    if still is None:
+        return found.run or name, Fault("Somebody brought it back in the meantime", "Look again")
+    return still.run or still.name, trash.bring_back(workspace, still)
+
+
+def _without_globs(contents: Sequence[Discarded], names: Sequence[str]) -> list[str]:
+    """The names as they stand below ``Output``; in the place of each glob those of the entries it fits."""
     wanted: list[str] = []
     for name in names:
-        glob = _folder(name)
-        is_glob = not selection.GLOB.isdisjoint(glob) and _found(contents, glob) is None
-        fitting = [d.name for d in contents if any(fnmatchcase(n or "", glob) for n in (d.run, d.config))]
-        wanted += fitting if is_glob and fitting else [name]
+        folder = name.rstrip("/").removeprefix("Output/")
+        is_glob = not selection.GLOB.isdisjoint(folder) and _found(contents, folder) is None
+        fitting = [d.name for d in contents if any(fnmatchcase(n or "", folder) for n in (d.run, d.config))]
+        wanted += fitting if is_glob and fitting else [folder]
     return list(dict.fromkeys(wanted))
 
 
 def _found(contents: Sequence[Discarded], name: str) -> Discarded | None:
-    whole = [d for d in contents if d.folder is not None]
-    exact = [d for d in whole if name in {d.name, d.run}]
-    found = exact or [d for d in whole if naming.stem_of(name) == d.config]
+    exact = [d for d in contents if name in {d.name, d.run}]
+    found = exact or [d for d in contents if naming.stem_of(name) == d.config]
     if len(found) > 1:
         entries = ", ".join(d.name for d in found)
         raise UsageError(

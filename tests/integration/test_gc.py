@@ -11,7 +11,7 @@ import pytest
 
 from job_orchestration.actions import gc
 from job_orchestration.actions.gc import Kind, Wanted
-from job_orchestration.actions.restore import restore, trashed
+from job_orchestration.actions.restore import Restored, restore, trashed
 from job_orchestration.files import beats, durable, history, journal, litter, token, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.beats import Beat
@@ -145,6 +145,7 @@ def test_globs_and_statuses_choose_what_goes_and_comes_back(workspace):
             restore(workspace, ["b", nothing])
     assert len(trashed(workspace)) == 4, "a slip in one name, and nothing was done"
     assert restore(workspace, ["runs/a[12]", "b"]).runs == ("runs/a1", "runs/a2", "runs/b")
+    assert restore(workspace, ["a3", "runs/a*"]) == Restored(("runs/a3",), ())
 
 
 def test_what_tasks_kept_for_a_resume_goes_when_the_run_has_completed(workspace):
