@@ -14,6 +14,7 @@ from job_orchestration.rules.naming import TokenName
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from job_orchestration.actions.oncoming import Oncoming
     from job_orchestration.files.history import RunRecord
     from job_orchestration.model.summary import RunSummary
     from job_orchestration.rules.forecasting import Past, Present, Span, Work
@@ -30,8 +31,8 @@ class Forecast:
     workers: int
     """Those that live or hold a run, as far as anybody knows."""
     runs: int
-    """How many are waiting, interrupted or worked on; left out are those that come after one that is held,
-    failed or gone, since they will not begin unless somebody does something."""
+    """How many are waiting, interrupted, worked on, or still to be opened by a search; left out are those
+    that come after one that is held, failed or gone: they will not begin unless somebody does something."""
     unknown: int
     """How many of them have a task whose method has no history."""
     work_s: float | None
@@ -53,9 +54,16 @@ class Outlook:
         records: all that there are.
         now: the present.
         living: the names of the workers that are known to live; those that hold a run count in any case.
+        coming: the trials that searches still open.
     """
 
-    def __init__(self, records: Sequence[RunRecord], now: datetime, living: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        records: Sequence[RunRecord],
+        now: datetime,
+        living: Collection[str] = (),
+        coming: Sequence[Oncoming] = (),
+    ) -> None:
         self.now = now
         self._past: Past | None = None
         self._records = records
@@ -63,6 +71,7 @@ class Outlook:
         self._workers = len({*living, *(r.held_by for r in records if r.held_by is not None)})
         self._works: dict[str, Work | None] = {}
         self._ends: dict[str, Span] = {}
+        self._coming = coming
         self.forecast = self._play([r for r in records if r.place in _TO_COME and r.run is not None])
 
     def work(self, record: RunRecord) -> Work | None:
@@ -72,6 +81,9 @@ class Outlook:
         if record.path not in self._works:
             self._works[record.path] = self._known().works(record.summary, present_of(record, self.now))
         return self._works[record.path]
+
+    def _work_of(self, one: Oncoming) -> Work | None:
+        return None if one.like is None else self._known().works(one.like)
 
     def end(self, record: RunRecord) -> Span | None:
         """Seconds until a run ends, the waiting for a worker included."""
@@ -97,12 +109,15 @@ class Outlook:
         never = _behind(records, lambda run: self.places.get(run) not in {*_TO_COME, Place.COMPLETED})
         works = [(record, self.work(record)) for record in records if record.run not in never]
         known = [(record, work) for record, work in works if work is not None]
-        unknown = len(works) - len(known)
+        later = [w for one in self._coming for w in [self._work_of(one)] * one.number]
+        trials = [work for work in later if work is not None]
+        runs = len(works) + len(later)
+        unknown = runs - len(known) - len(trials)
         if not known:
-            return Forecast(self._workers, len(works), unknown, *(None,) * 6)
+            return Forecast(self._workers, runs, unknown, *(None,) * 6)
         from job_orchestration.rules import queueing
 
-        total = queueing.total([work for _, work in known])
+        total = queueing.total([*(work for _, work in known), *trials])
         running = [(r, w) for r, w in known if r.held_by is not None]
         waiting = [(r, w) for r, w in known if r.held_by is None and r.place is not Place.RUNNING]
         waiting.sort(key=lambda found: _turn(found[0]))
@@ -119,13 +134,14 @@ class Outlook:
                 queueing.Waiting(work, _delay(record, self.now), _numbers_of(record, numbers))
                 for record, work in waiting
             ]
+            queue += [queueing.Waiting(work) for work in trials]
             played = queueing.play([w for _, w in running], queue, self._workers)
-            ends = zip(playing, (*played.running, *played.waiting), strict=True)
+            ends = zip(playing, (*played.running, *played.waiting), strict=False)  # trials are no runs yet
             self._ends = {record.path: end for (record, _), end in ends}
-            whole = played.whole if len(playing) == len(works) else None
+            whole = played.whole if len(playing) + len(trials) == runs else None
         return Forecast(
             self._workers,
-            len(works),
+            runs,
             unknown,
             rounded(total.p50),
             rounded(total.p90),

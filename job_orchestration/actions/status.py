@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from job_orchestration.actions import outlook, selection
+from job_orchestration.actions.oncoming import Oncoming, oncoming
 from job_orchestration.actions.outlook import Forecast, Outlook
 from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
@@ -144,7 +145,8 @@ def status(
     """
     records = (history or History(workspace)).records()
     living = [beat.worker for beat in living_workers(workspace)]
-    return overview(records, datetime.now(UTC), living, selection.chosen(workspace, records, choice))
+    shown = selection.chosen(workspace, records, choice)
+    return overview(records, datetime.now(UTC), living, shown, oncoming(workspace, records))
 
 
 def overview(
@@ -152,6 +154,7 @@ def overview(
     now: datetime,
     living: Collection[str] = (),
     shown: Sequence[RunRecord] | None = None,
+    coming: Sequence[Oncoming] = (),
 ) -> Overview:
     """What was found, in the words of ``status``.
 
@@ -160,9 +163,10 @@ def overview(
         now: the present.
         living: the names of the workers that are known to live.
         shown: what of it is shown and counted; all of it when `None`.
+        coming: the trials that searches still open.
     """
     shown = records if shown is None else shown
-    ahead = Outlook(records, now, living)
+    ahead = Outlook(records, now, living, coming)
     counts = Counter(r.place for r in shown)
     ordered = sorted(shown, key=_place_in_list)
     return Overview(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.actions.oncoming import Oncoming, _of_search
 from job_orchestration.actions.outlook import Outlook
 from job_orchestration.actions.status import overview
 from job_orchestration.cli import render
@@ -117,6 +118,23 @@ def test_what_will_not_begin_by_itself_is_no_part_of_the_forecast() -> None:
     found = overview([*PAST, failed, blocked, *behind, at_work(50)], NOW, [WORKER])
     assert found.forecast.runs == 1
     assert found.forecast.eta_s is not None
+
+
+def test_the_trials_that_a_search_has_not_opened_yet_are_part_of_the_forecast() -> None:
+    task = TaskState("t", "T", TaskStatus.FINISHED, duration_s=100.0)
+    trial = (
+        RunState(Status.COMPLETE, "s", tasks=(task,), started_at=ago(900), ended_at=ago(800)),
+        "s/0002,x=1",
+    )
+    done = replace(ended(), run=trial[1], folded=trial[0])
+    (order,) = [_of_search("s", 5, [*PAST, done])]
+    assert order.number == 3
+    found = overview([*PAST, done, at_work(50)], NOW, [WORKER], coming=[order]).forecast
+    assert (found.runs, found.unknown) == (4, 0)
+    assert found.eta_s is not None
+    assert 340 < found.eta_s < 360
+    new = overview([*PAST, at_work(50)], NOW, [WORKER], coming=[Oncoming(None, 3)]).forecast
+    assert (new.runs, new.unknown, new.eta_s) == (4, 3, None)
 
 
 def test_who_comes_after_a_run_that_nobody_can_tell_the_end_of_has_no_end_either() -> None:
