@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.actions import selection
+from job_orchestration.actions.selection import EVERYTHING, Choice
 from job_orchestration.engine import residents
 from job_orchestration.files import history, journal, litter, opening, trash
 from job_orchestration.files.code import CodeStore
@@ -29,14 +30,14 @@ from job_orchestration.model.problem import Problem, escaped
 from job_orchestration.model.run import Place, Status
 from job_orchestration.rules import keeping, lifecycle
 from job_orchestration.rules.keeping import Policy
-from job_orchestration.rules.settings import settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from job_orchestration.files.history import RunRecord
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import RunState
+    from job_orchestration.rules.filtering import Filter
 
 _ENDS: Final = frozenset({Place.COMPLETED, Place.FAILED})
 
@@ -81,10 +82,18 @@ class Wanted:
     """What somebody wants to be rid of."""
 
     runs: tuple[str, ...] = ()
-    """Runs by name, completed or failed: only these, as far as the policy lets them go."""
+    """Runs by name or glob, completed or failed: only these, as far as the policy lets them go."""
     policy: Policy = field(default_factory=Policy)
     empty_trash: bool = False
     """Only what has been in the trash for longer than the policy's time."""
+    statuses: frozenset[str] = frozenset()
+    filter: Filter | None = None
+    """Both narrow down the runs, as in every verb that takes some."""
+
+    @property
+    def choice(self) -> Choice:
+        """The runs that were asked for."""
+        return Choice(self.runs, self.statuses, self.filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +116,15 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
     if wanted.empty_trash:
         return _old_trash(workspace, wanted)
     records = history.entries(workspace)
-    if wanted.runs:
-        named = [_ended(records, name) for name in wanted.runs]
-        _insist_that_nobody_waits(records, named)
-        return _runs(workspace, {r.run: r.state for r in named if r.run and r.state}, wanted.policy)
-    completed = {r.run: r.state for r in records if r.run and r.state and _is_completed(r)}
+    if wanted.choice != EVERYTHING:
+        named = _named(workspace, records, wanted.choice)
+        _refuse_needed(named, _needed_by_others(records, named))
+        return _runs(workspace, named, wanted.policy)
     needed = _needed_by_others(records)
-    free = {run: state for run, state in completed.items() if not {run, state.config} & needed.keys()}
+    completed = {r.run: r.state for r in records if r.run and r.state and _is_completed(r)}
     policy = wanted.policy
     runs = _runs(workspace, completed, policy) if policy != Policy() else []
-    runs = [item for item in runs if item.name in free]
+    runs = [item for item in runs if item.name not in needed]
     going = {item.name for item in runs}
     return [
         *runs,
@@ -131,34 +139,41 @@ def _is_completed(record: RunRecord) -> bool:
     return record.place is Place.COMPLETED and done and not record.former
 
 
-def _ended(records: Sequence[RunRecord], name: str) -> RunRecord:
-    record = selection.one(records, name)
+def _named(workspace: Workspace, records: Sequence[RunRecord], choice: Choice) -> dict[str, RunState]:
+    """The runs of a choice that have ended; whoever names one that has not is told so."""
+    plain = {selection.one(records, name).path: name for name in selection.plain_names(records, choice)}
+    found: dict[str, RunState] = {}
+    for record in selection.chosen(workspace, records, choice):
+        if record.path in plain:
+            _require_ended(record, plain[record.path])
+        if record.place in _ENDS and not record.former and record.run and record.state:
+            found[record.run] = record.state
+    return found
+
+
+def _require_ended(record: RunRecord, name: str) -> None:
     if record.former:
         raise UsageError(f"The first Job Orchestration made {escaped(name)}", "Move its files away by hand")
     if record.place not in _ENDS or record.state is None:
         place = record.place.replace("_", " ")
         raise UsageError(f"{escaped(name)} has not ended: it is {place}", "Only a run that has ended can go")
-    return record
 
 
-def _needed_by_others(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
-    """The runs that one which has not completed comes after, each with that one; it may be retried yet."""
-    found: dict[str, RunRecord] = {}
-    for record in records:
-        values = record.state.values if record.state and record.place is not Place.COMPLETED else {}
-        found.update(dict.fromkeys(settings_of(values).after, record))
-    return found
+def _needed_by_others(records: Sequence[RunRecord], going: Collection[str] = ()) -> dict[str, str]:
+    """The runs that others come after which may still start, each with one of those.
+
+    A failed run may too: `retry` asks anew whether what it comes after has completed.
+    """
+    waiting = [r for r in records if r.place is not Place.COMPLETED and r.run not in going]
+    return {run: r.run for r in waiting if r.run and r.summary is not None for run in r.summary.after}
 
 
-def _insist_that_nobody_waits(records: Sequence[RunRecord], named: Sequence[RunRecord]) -> None:
-    going = {id(record) for record in named}
-    needed = _needed_by_others(r for r in records if id(r) not in going)
-    for record in named:
-        other = needed.get(record.run or "")
-        if other is not None:
+def _refuse_needed(named: Collection[str], needed: Mapping[str, str]) -> None:
+    for run in named:
+        if run in needed:
             raise UsageError(
-                f"{escaped(record.run or '')} stays: {escaped(other.run or other.config)} comes after it",
-                "Name both, once that one has ended",
+                f"{escaped(needed[run])} comes after {escaped(run)} and has not completed",
+                "Let that one complete first",
             )
 
 
@@ -209,7 +224,7 @@ def _rubbish(workspace: Workspace) -> list[Item]:
 
 def _old_trash(workspace: Workspace, wanted: Wanted) -> list[Item]:
     limit = wanted.policy.older_than
-    if limit is None or wanted.policy.keeps or wanted.runs:
+    if limit is None or wanted.policy.keeps or wanted.choice != EVERYTHING:
         raise UsageError(
             "The trash is emptied by age alone", "Write, for instance: gc --empty-trash --older-than 30d"
         )

@@ -12,9 +12,11 @@ from job_orchestration.model.run import Place
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from job_orchestration.actions.oncoming import Oncoming
     from job_orchestration.files.history import RunRecord
+    from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.summary import RunSummary
     from job_orchestration.rules.forecasting import Past, Present, Span, Work
 
@@ -30,7 +32,8 @@ class Forecast:
     workers: int
     """Those that live or hold a run, as far as anybody knows."""
     runs: int
-    """How many are waiting, interrupted or worked on."""
+    """How many are waiting, interrupted, worked on, or still to be opened by a search; left out are those
+    that come after one that is held, failed or gone: they will not begin unless somebody does something."""
     unknown: int
     """How many of them have a task whose method has no history."""
     work_s: float | None
@@ -52,15 +55,26 @@ class Outlook:
         records: all that there are.
         now: the present.
         living: the names of the workers that are known to live; those that hold a run count in any case.
+        coming: the trials that searches still open.
+        places: where each run is, and each search that others come after; without it, runs alone.
     """
 
-    def __init__(self, records: Sequence[RunRecord], now: datetime, living: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        records: Sequence[RunRecord],
+        now: datetime,
+        living: Collection[str] = (),
+        coming: Sequence[Oncoming] = (),
+        places: Mapping[str, Place] | None = None,
+    ) -> None:
         self.now = now
         self._past: Past | None = None
         self._records = records
+        self.places = runs_in(records) if places is None else places
         self._workers = len({*living, *(r.held_by for r in records if r.held_by is not None)})
         self._works: dict[str, Work | None] = {}
         self._ends: dict[str, Span] = {}
+        self._coming = coming
         self.forecast = self._play([r for r in records if r.place in _TO_COME and r.run is not None])
 
     def work(self, record: RunRecord) -> Work | None:
@@ -70,6 +84,9 @@ class Outlook:
         if record.path not in self._works:
             self._works[record.path] = self._known().works(record.summary, present_of(record, self.now))
         return self._works[record.path]
+
+    def _work_of(self, one: Oncoming) -> Work | None:
+        return None if one.like is None else self._known().works(one.like)
 
     def end(self, record: RunRecord) -> Span | None:
         """Seconds until a run ends, the waiting for a worker included."""
@@ -92,29 +109,42 @@ class Outlook:
         return self._past
 
     def _play(self, records: Sequence[RunRecord]) -> Forecast:
-        works = [(record, self.work(record)) for record in records if not is_held(record)]
+        never = _behind(records, lambda run: self.places.get(run) not in {*_TO_COME, Place.COMPLETED})
+        works = [(record, self.work(record)) for record in records if record.run not in never]
         known = [(record, work) for record, work in works if work is not None]
-        unknown = len(works) - len(known)
+        later = [w for one in self._coming for w in [self._work_of(one)] * one.number]
+        trials = [work for work in later if work is not None]
+        runs = len(works) + len(later)
+        unknown = runs - len(known) - len(trials)
         if not known:
-            return Forecast(self._workers, len(works), unknown, *(None,) * 6)
+            return Forecast(self._workers, runs, unknown, *(None,) * 6)
         from job_orchestration.rules import queueing
 
-        total = queueing.total([work for _, work in known])
+        total = queueing.total([*(work for _, work in known), *trials])
         running = [(r, w) for r, w in known if r.held_by is not None]
         waiting = [(r, w) for r, w in known if r.held_by is None and r.place is not Place.RUNNING]
-        # In the order in which workers take them: what was interrupted goes first, then as it was readied.
-        waiting.sort(key=lambda found: (found[0].place is Place.TO_RUN, _readied_at(found[0])))
+        waiting.sort(key=lambda found: _turn(found[0]))
         whole = None
         if self._workers:
-            queue = [queueing.Waiting(w, _delay(r, self.now)) for r, w in waiting]
+            told = {r.run for r, _ in (*running, *waiting)}
+            untold = _behind(
+                records, lambda run: run not in told and self.places.get(run) is not Place.COMPLETED
+            )
+            waiting = [found for found in waiting if found[0].run not in untold]
+            playing = [*running, *waiting]
+            numbers = {record.run: number for number, (record, _) in enumerate(playing)}
+            queue = [
+                queueing.Waiting(work, _delay(record, self.now), _numbers_of(record, numbers))
+                for record, work in waiting
+            ]
+            queue += [queueing.Waiting(work) for work in trials]
             played = queueing.play([w for _, w in running], queue, self._workers)
-            ends = zip((*running, *waiting), (*played.running, *played.waiting), strict=True)
+            ends = zip(playing, (*played.running, *played.waiting), strict=False)  # trials are no runs yet
             self._ends = {record.path: end for (record, _), end in ends}
-            lost = len(known) - len(running) - len(waiting)
-            whole = played.whole if not unknown and not lost else None
+            whole = played.whole if len(playing) + len(trials) == runs else None
         return Forecast(
             self._workers,
-            len(works),
+            runs,
             unknown,
             rounded(total.p50),
             rounded(total.p90),
@@ -123,6 +153,57 @@ class Outlook:
             self.at(whole.p50) if whole else None,
             self.at(whole.p90) if whole else None,
         )
+
+
+def runs_in(records: Iterable[RunRecord]) -> dict[str, Place]:
+    """Where each run is, by its name."""
+    return {record.run: record.place for record in records if record.run is not None}
+
+
+def places_of(workspace: Workspace, records: Sequence[RunRecord]) -> dict[str, Place]:
+    """Where each run is, by its name, and each search that others may come after, by its folder."""
+    found = runs_in(records)
+    if any(record.summary.after for record in records if record.summary is not None):
+        from job_orchestration.files import searches
+
+        for base, ended in searches.standing(workspace).items():
+            found.setdefault(base, Place.COMPLETED if ended else Place.RUNNING)
+    return found
+
+
+def _after(record: RunRecord) -> Sequence[str]:
+    """The runs that one which is not claimed yet comes after."""
+    return record.summary.after if record.place is Place.TO_RUN and record.summary is not None else ()
+
+
+def _behind(records: Iterable[RunRecord], is_meant: Callable[[str], bool]) -> set[str]:
+    """The runs that come after one that is meant, or after one that does."""
+    followers: dict[str, list[str]] = {}
+    for record in records:
+        for run in _after(record):
+            followers.setdefault(run, []).append(record.run or "")
+    ahead = [run for run in followers if is_meant(run)]
+    found: set[str] = set()
+    while ahead:
+        new = [run for run in followers.get(ahead.pop(), ()) if run not in found]
+        found.update(new)
+        ahead += new
+    return found
+
+
+def _turn(record: RunRecord) -> tuple[bool, int, str]:
+    """The order in which workers take runs: what was interrupted first, then the urgent, then the oldest."""
+    summary = record.summary
+    return (
+        record.place is Place.TO_RUN,
+        -summary.priority if summary else 0,
+        (summary.readied_at if summary else None) or "",
+    )
+
+
+def _numbers_of(record: RunRecord, numbers: Mapping[str | None, int]) -> tuple[int, ...]:
+    """The numbers of those that a run comes after and that have not completed."""
+    return tuple(numbers[run] for run in _after(record) if run in numbers)
 
 
 def _latest_first(records: Sequence[RunRecord]) -> list[RunSummary]:
@@ -160,12 +241,6 @@ def fraction_of(record: RunRecord) -> float | None:
     return round(min(max(beat.done / beat.total, 0.0), 1.0), 4)
 
 
-def is_held(record: RunRecord) -> bool:
-    """Whether a run waits until somebody releases it."""
-    name = _name(record)
-    return name is not None and name.held
-
-
 def not_before(record: RunRecord) -> str | None:
     """The moment before which nobody takes a run."""
     name = _name(record)
@@ -180,10 +255,6 @@ def _name(record: RunRecord) -> TokenName | None:
 def _delay(record: RunRecord, now: datetime) -> float:
     until = not_before(record)
     return max((datetime.fromisoformat(until) - now).total_seconds(), 0.0) if until else 0.0
-
-
-def _readied_at(record: RunRecord) -> str:
-    return (record.summary.readied_at if record.summary else None) or ""
 
 
 def moment(now: datetime, seconds: float | None) -> str | None:

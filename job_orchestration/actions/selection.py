@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from job_orchestration.rules.filtering import Filter
     from job_orchestration.rules.tabulating import Row
 
-_GLOB: Final = frozenset("*?[")
+GLOB: Final = frozenset("*?[")
+"""What makes a name look like a glob."""
 STATUSES: Final = tuple(dict.fromkeys((*map(str, Place), *(str(o) for o in Outcome if o is not Outcome.OK))))
 """What ``--status`` knows: the places of ``status``, and how a run that is over ended."""
 
@@ -143,7 +144,7 @@ def _meant(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
 def is_glob(records: Sequence[RunRecord], name: str) -> bool:
     """Whether a name has to be taken for a glob: it looks like one, and is nothing's name."""
     folder, stem = _folder(name), naming.stem_of(name)
-    return not _GLOB.isdisjoint(name) and not any(r.run == folder or stem in r.names for r in records)
+    return not GLOB.isdisjoint(name) and not any(r.run == folder or stem in r.names for r in records)
 
 
 def plain_names(records: Sequence[RunRecord], choice: Choice) -> list[str]:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import selection
-from job_orchestration.actions.outlook import Outlook
-from job_orchestration.actions.status import Entry, entry, places_of
+from job_orchestration.actions.outlook import Outlook, places_of
+from job_orchestration.actions.status import Entry, entry
 from job_orchestration.files.history import History, living_workers
 from job_orchestration.files.opening import PROVENANCE
 
@@ -49,11 +49,12 @@ def show(workspace: Workspace, name: str) -> Shown:
     """
     records = History(workspace).records()
     record = selection.one(records, name)
-    ahead = Outlook(records, datetime.now(UTC), [beat.worker for beat in living_workers(workspace)])
+    living = [beat.worker for beat in living_workers(workspace)]
+    ahead = Outlook(records, datetime.now(UTC), living, places=places_of(workspace, records))
     state = record.state
     folder = workspace.run_folder(record.run) if record.run else None
     return Shown(
-        entry(record, ahead, places_of(workspace, records)),
+        entry(record, ahead),
         state.tasks if state else (),
         _provenance(folder) if folder else None,
         folder,

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from job_orchestration.actions import outlook, selection
+from job_orchestration.actions.oncoming import Oncoming, oncoming
 from job_orchestration.actions.outlook import Forecast, Outlook
 from job_orchestration.files.history import History, living_workers
 from job_orchestration.model.run import Place
@@ -33,6 +35,7 @@ _ORDER: Final = (
 )
 """What a person wants to see first."""
 _RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
+_SILENT: Final = "silent"
 _SILENT_AFTER: Final = 5
 """How many times as long as its task usually takes a run may be quiet until that is pointed out."""
 _SILENT_AT_LEAST: Final = 60.0
@@ -78,7 +81,7 @@ class Entry(NamedTuple):
     """When the run will have ended, the waiting for one of the living workers included: UTC, ISO 8601."""
     eta_p90_at: str | None
     note: str | None
-    """``silent held delayed lost``: what a person should know; the last when nobody knows of its worker."""
+    """``silent delayed lost``: what a person should know; the last when nobody knows of its worker."""
 
     def as_json(self) -> dict[str, Any]:
         """The entry as ``status --json`` shows it."""
@@ -142,35 +145,37 @@ def status(
     """
     records = (history or History(workspace)).records()
     living = [beat.worker for beat in living_workers(workspace)]
-    return overview(
-        workspace, records, datetime.now(UTC), living, selection.chosen(workspace, records, choice)
-    )
+    shown = selection.chosen(workspace, records, choice)
+    coming, places = oncoming(workspace, records), outlook.places_of(workspace, records)
+    return overview(records, datetime.now(UTC), living, shown, coming=coming, places=places)
 
 
 def overview(
-    workspace: Workspace,
     records: Sequence[RunRecord],
     now: datetime,
     living: Collection[str] = (),
     shown: Sequence[RunRecord] | None = None,
+    *,
+    coming: Sequence[Oncoming] = (),
+    places: Mapping[str, Place] | None = None,
 ) -> Overview:
     """What was found, in the words of ``status``.
 
     Args:
-        workspace: where it was found.
         records: what was found; the time left is that of all of it.
         now: the present.
         living: the names of the workers that are known to live.
         shown: what of it is shown and counted; all of it when `None`.
+        coming: the trials that searches still open.
+        places: where each run is, and each search that others come after.
     """
     shown = records if shown is None else shown
-    ahead = Outlook(records, now, living)
-    places = places_of(workspace, records)
+    ahead = Outlook(records, now, living, coming, places)
     counts = Counter(r.place for r in shown)
     ordered = sorted(shown, key=_place_in_list)
     return Overview(
         {place: counts[place] for place in Place},
-        Entries(ordered, lambda record: entry(record, ahead, places)),
+        Entries(ordered, lambda record: entry(record, ahead)),
         ahead.forecast,
     )
 
@@ -178,17 +183,6 @@ def overview(
 def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
     summary = record.summary
     return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
-
-
-def places_of(workspace: Workspace, records: Sequence[RunRecord]) -> dict[str, Place]:
-    """Where each run is, by its name, and each search that others may come after, by its folder."""
-    found = {record.run: record.place for record in records if record.run is not None}
-    if any(record.summary.after for record in records if record.summary is not None):
-        from job_orchestration.files import searches
-
-        for base, ended in searches.standing(workspace).items():
-            found.setdefault(base, Place.COMPLETED if ended else Place.RUNNING)
-    return found
 
 
 def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:
@@ -200,8 +194,8 @@ def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]
     return tuple(f"{run}{words.get(place, '')}" for run, place in left.items())
 
 
-def entry(record: RunRecord, ahead: Outlook, places: Mapping[str, Place]) -> Entry:
-    """One run in the words of ``status``; ``places`` is where all runs are."""
+def entry(record: RunRecord, ahead: Outlook) -> Entry:
+    """One run in the words of ``status``."""
     summary = record.summary
     work = ahead.work(record)
     left: Span | None = work.span if work else None
@@ -225,7 +219,7 @@ def entry(record: RunRecord, ahead: Outlook, places: Mapping[str, Place]) -> Ent
         eta_s=outlook.rounded(left.p50) if left else None,
         outcome=summary.outcome if summary else None,
         held_by=record.held_by,
-        waits_for=waits_for(record, places),
+        waits_for=waits_for(record, ahead.places),
         error=record.error or (summary.error if summary else None),
         eta_p90_s=outlook.rounded(left.p90) if left else None,
         eta_at=ahead.at(end.p50) if end else None,
@@ -246,14 +240,26 @@ def _elapsed(record: RunRecord, summary: RunSummary | None, now: datetime) -> fl
 
 def _note(record: RunRecord, summary: RunSummary | None, ahead: Outlook) -> str | None:
     if record.place is Place.TO_RUN:
-        if outlook.is_held(record):
-            return "held"
         return "delayed" if outlook.not_before(record) else None
     if record.place is not Place.RUNNING or summary is None:
         return None
     if record.held_by is None:
         return "lost"
-    return "silent" if _is_silent(record, summary, ahead) else None
+    return _SILENT if _is_silent(record, summary, ahead) else None
+
+
+class SilentRuns:
+    """Which runs are silent, for somebody who asks again and again: call it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._history = History(workspace)
+
+    def __call__(self) -> list[str]:
+        """The names of the runs whose note says so."""
+        runs = status(self._workspace, self._history).runs
+        running = takewhile(lambda entry: entry.place is Place.RUNNING, runs)
+        return [entry.run for entry in running if entry.note == _SILENT and entry.run is not None]
 
 
 def _is_silent(record: RunRecord, summary: RunSummary, ahead: Outlook) -> bool:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from job_orchestration.actions import told
 from job_orchestration.actions.live import LOOK_EVERY, SHARE, frame_of
-from job_orchestration.actions.status import overview, places_of, waits_for
+from job_orchestration.actions.oncoming import oncoming
+from job_orchestration.actions.outlook import places_of
+from job_orchestration.actions.status import overview, waits_for
 from job_orchestration.actions.work import Worked, arguments, shared
 from job_orchestration.engine.pool import Pool
 from job_orchestration.engine.room import capacity
@@ -111,7 +113,9 @@ class _Supervisor:
             return False
         self._records = self._history.records()
         living = [beat.worker for beat in living_workers(self._workspace)]
-        found = overview(self._workspace, self._records, datetime.now(UTC), living)
+        coming = oncoming(self._workspace, self._records)
+        places = places_of(self._workspace, self._records)
+        found = overview(self._records, datetime.now(UTC), living, coming=coming, places=places)
         self._show(frame_of(self._workspace, found, pool.living("worker"), stopping=pool.stopping))
         if self._failed_before is None:
             self._failed_before = self._failed()

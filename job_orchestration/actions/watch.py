@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.actions.check import Check
 from job_orchestration.actions.ready import Report, ready_drops
+from job_orchestration.actions.status import SilentRuns
 from job_orchestration.engine.arrivals import Arrivals
 from job_orchestration.engine.herald import Herald
 from job_orchestration.engine.lookout import Lookout
@@ -115,7 +116,8 @@ class Watch:
         arrivals = Arrivals(self.workspace, self._wake.ring)
         arrivals.start()
         check = Check(self.workspace)
-        lookout = Lookout(self.workspace, Herald(self.workspace, socket.gethostname(), self._say))
+        herald = Herald(self.workspace, socket.gethostname(), self._say)
+        lookout = Lookout(self.workspace, herald, SilentRuns(self.workspace))
         try:
             while not self._stops:
                 self._wake.clear()

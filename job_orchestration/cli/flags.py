@@ -192,10 +192,15 @@ OF_DEFAULTS = Argument(("--workspace-file",), {"action": "store_true", "help": "
 
 ONLY_RUNS = Argument(
     ("runs",),
-    {"metavar": "RUN", "nargs": "*", "help": "only these, completed or failed, as far as --keep lets them"},
+    {
+        "metavar": "RUN",
+        "nargs": "*",
+        "help": "only these or such globs, completed or failed, as far as --keep lets them",
+    },
 )
 TRASHED = Argument(
-    ("runs",), {"metavar": "RUN", "nargs": "*", "help": "an output folder, a config's name, or an entry's"}
+    ("runs",),
+    {"metavar": "RUN", "nargs": "*", "help": "an output folder, a config's name, an entry's, or a glob"},
 )
 KEEP = Argument(
     ("--keep",),

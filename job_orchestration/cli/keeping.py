@@ -41,7 +41,8 @@ def gc(arguments: Namespace) -> int:
     from job_orchestration.rules.keeping import Policy
 
     policy = Policy(tuple(arguments.keep or ()), arguments.older_than)
-    wanted = Wanted(tuple(arguments.runs), policy, arguments.empty_trash)
+    runs = tuple(arguments.runs)
+    wanted = Wanted(runs, policy, arguments.empty_trash, arguments.statuses, arguments.filter)
     if arguments.yes:
         done = collect(_prepared(arguments), wanted)
     else:

@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console
 from rich.control import Control
-from rich.progress_bar import ProgressBar
 from rich.segment import ControlType
-from rich.table import Table
 from rich.text import Text
 
 from job_orchestration.cli import render
-from job_orchestration.cli.frame import Line, ascii_only, lines
+from job_orchestration.cli.frame import Line, ascii_only, lines, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from job_orchestration.actions.live import Frame
-    from job_orchestration.actions.status import Entry, Overview
+    from job_orchestration.actions.status import Overview
 
-_BAR: Final = 12
-"""Columns of a bar."""
 _KEPT: Final = 200
 """Lines that are said again on a cleared screen, if there is room."""
 
@@ -36,30 +30,11 @@ def print_overview(found: Overview, most: int) -> None:
     """``status`` on a terminal."""
     console = Console(highlight=False)
     if found.runs:
-        console.print(_table(found.runs[:most]))
+        for row in table(found.runs[:most], console.width):
+            shown = ascii_only(row) if console.options.ascii_only else row
+            console.print(Text(shown.text, shown.style), no_wrap=True, overflow="crop", crop=True)
     for line in render.below(found, most):
         console.print(line, markup=False)
-
-
-def _table(entries: Sequence[Entry]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    rows = [render.cells(entry) for entry in entries]
-    used = [i for i in range(len(render.HEADER)) if any(row[i] for row in rows)]
-    progress = render.HEADER.index("progress")
-    for i in used:
-        table.add_column(render.HEADER[i], overflow="ellipsis", no_wrap=True)
-    for entry, row in zip(entries, rows, strict=True):
-        style = render.STYLES.get(entry.place, "")
-        bar = entry.progress is not None
-        table.add_row(
-            *(
-                ProgressBar(total=1.0, completed=entry.progress or 0.0, width=_BAR)
-                if i == progress and bar
-                else Text(row[i], style=style)
-                for i in used
-            )
-        )
-    return table
 
 
 class LiveView:

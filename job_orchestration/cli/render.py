@@ -29,6 +29,8 @@ STYLES: Final = {
     Place.FAILED: "red",
     Place.COMPLETED: "dim",
 }
+_MOST_AHEAD: Final = 2
+"""Runs of those that one comes after that fit into a line."""
 _IN_PROGRESS: Final = frozenset({Place.TO_RUN, Place.RUNNING, Place.INTERRUPTED})
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _WIDEST: Final = 100
@@ -65,10 +67,17 @@ def cells(entry: Entry) -> tuple[str, ...]:
         "" if entry.progress is None else f"{entry.progress:.0%}",
         times.left(entry.eta_s, entry.eta_p90_s) if entry.place in _IN_PROGRESS and entry.run else "",
         times.until(entry.eta_at, entry.eta_p90_at),
-        escaped(", ".join(entry.waits_for)),
+        _waits_for(entry),
         entry.note or "",
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
+
+
+def _waits_for(entry: Entry) -> str:
+    """Some of what a run comes after, for a sweep may be hundreds; what will not end by itself first."""
+    some = sorted(entry.waits_for, key=lambda run: not run.endswith(")"))[:_MOST_AHEAD]
+    more = len(entry.waits_for) - len(some)
+    return escaped(", ".join(some)) + (f" and {more} more" if more else "")
 
 
 def task_of(entry: Entry) -> str:

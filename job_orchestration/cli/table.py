@@ -140,7 +140,15 @@ ACTIONS: Final = (
         "free space: shows what can go; with --yes it goes, runs into the trash",
         "gc --keep best:5:accuracy --older-than 30d",
         f"{_KEEPING}:gc",
-        (flags.ONLY_RUNS, flags.KEEP, flags.OLDER_THAN, flags.EMPTY_TRASH, flags.YES, flags.JSON),
+        (
+            flags.ONLY_RUNS,
+            *flags.SELECT,
+            flags.KEEP,
+            flags.OLDER_THAN,
+            flags.EMPTY_TRASH,
+            flags.YES,
+            flags.JSON,
+        ),
     ),
     Action(
         "restore",

@@ -125,8 +125,8 @@ class Worker:
                 if self._searches.advance_idly():
                     self._rest(searching.SOON)
                     continue
-                self._herald.at_rest(queue.is_empty, leaving=self.orders.until_idle)
-                if self.orders.until_idle and queue.is_empty() and not self._searches.advance():
+                self._herald.at_rest(lambda: self._is_over(queue), leaving=self.orders.until_idle)
+                if self.orders.until_idle and self._is_over(queue):
                     break
                 self._rest(queue.look_again_in())
             if self._stops <= 1:  # it may be told to stop just because nothing is left to do
@@ -139,6 +139,10 @@ class Worker:
             self._pulse.end()
             self._herald.close(patient=not self.was_stopped)
         return self.failed
+
+    def _is_over(self, queue: Queue) -> bool:
+        """Whether nothing waits or runs, and no search goes on."""
+        return queue.is_empty() and not self._searches.advance()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stops += 1

@@ -164,6 +164,11 @@ def contents(workspace: Workspace) -> list[Discarded]:
     return [found for name in names if (found := _entry(os.path.join(_bin_of(workspace), name))) is not None]
 
 
+def entry(workspace: Workspace, name: str) -> Discarded | None:
+    """One entry of the trash; `None` when there is none of that name."""
+    return _entry(os.path.join(_bin_of(workspace), name))
+
+
 def _entry(path: str) -> Discarded | None:
     try:
         names = sorted(os.listdir(path))
@@ -201,6 +206,8 @@ def settle(workspace: Workspace) -> list[str]:
 def _has_other_name(workspace: Workspace, run: str, path: str) -> bool:
     """Whether a token in the trash is at the same time one in the folders of configs."""
     with suppress(FileNotFoundError):
+        if os.stat(path).st_nlink == 1:
+            return False
         return any(os.path.samefile(path, other.path) for other in _tokens(workspace, run, *_TOKENS))
     return False
 

@@ -56,6 +56,8 @@ class RunSummary(NamedTuple):
     """The tasks, as `text_of_tasks` makes it."""
     after: Sequence[str] = ()
     """The runs that must have completed before it is claimed."""
+    priority: int = 0
+    """Of those that wait the highest goes first."""
 
     @property
     def tasks(self) -> tuple[TaskSummary, ...]:

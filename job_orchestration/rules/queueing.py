@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from job_orchestration.rules.forecasting import DRAWS, Span, span_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from job_orchestration.rules.forecasting import Work
 
@@ -25,6 +25,8 @@ class Waiting(NamedTuple):
     work: Work
     delay_s: float = 0.0
     """Nobody takes it earlier."""
+    after: tuple[int, ...] = ()
+    """What must have ended before: the numbers of others, those that are worked on counted first."""
 
 
 class Played(NamedTuple):
@@ -43,7 +45,8 @@ def play(running: Sequence[Work], waiting: Sequence[Waiting], workers: int) -> P
 
     Args:
         running: what the workers have before them that hold a run.
-        waiting: what nobody works on, in the order in which it is taken up.
+        waiting: what nobody works on, the most urgent first. Each comes after nothing that waits in a
+            circle, and a long queue is played without a look at what comes after what.
         workers: how many there are, one at least.
     """
     now = tuple(work.span for work in running)
@@ -62,18 +65,56 @@ def total(works: Sequence[Work]) -> Span:
 def _step(running: Sequence[Work], waiting: Sequence[Waiting], workers: int) -> tuple[tuple[Span, ...], Span]:
     ends: list[list[float]] = [[] for _ in waiting]
     whole: list[float] = []
+    followers: dict[int, list[int]] = {}
+    for number, one in enumerate(waiting):
+        for earlier in one.after:
+            followers.setdefault(earlier, []).append(number)
     for k in range(DRAWS):
-        free = [work.draw(k, number) for number, work in enumerate(running)]
-        free += [0.0] * (workers - len(free))
-        heapq.heapify(free)
-        last = max(free, default=0.0)
-        for number, (work, delay) in enumerate(waiting):
-            end = max(free[0], delay) + work.draw(k, number)
-            heapq.heapreplace(free, end)
+        begun = [work.draw(k, number) for number, work in enumerate(running)]
+        ended = _one_draw(begun, waiting, followers, workers, k)
+        for number, end in enumerate(ended):
             ends[number].append(end)
-            last = max(last, end)
-        whole.append(last)
+        whole.append(max([*begun, *ended], default=0.0))
     return tuple(map(span_of, ends)), span_of(whole)
+
+
+def _one_draw(
+    begun: Sequence[float],
+    waiting: Sequence[Waiting],
+    followers: Mapping[int, Sequence[int]],
+    workers: int,
+    k: int,
+) -> list[float]:
+    """When each of those that wait ends in one draw: who has nothing to do takes the first that may begin."""
+    free = [*begun, *[0.0] * (workers - len(begun))]
+    heapq.heapify(free)
+    ends = [0.0] * len(waiting)
+    missing = [len(one.after) for one in waiting]
+    may_begin = [one.delay_s for one in waiting]
+    soon: list[tuple[float, int]] = []
+    """From when on something may begin, and what."""
+    now = [n for n, one in enumerate(waiting) if not one.after and not one.delay_s]
+    soon += [(one.delay_s, n) for n, one in enumerate(waiting) if not one.after and one.delay_s]
+    heapq.heapify(soon)
+
+    def has_ended(number: int, end: float) -> None:
+        for follower in followers.get(number, ()):
+            missing[follower] -= 1
+            may_begin[follower] = max(may_begin[follower], end)
+            if not missing[follower]:
+                heapq.heappush(soon, (may_begin[follower], follower))
+
+    for number, end in enumerate(begun):
+        has_ended(number, end)
+    while now or soon:
+        at = free[0] if now else max(free[0], soon[0][0])
+        while soon and soon[0][0] <= at:
+            heapq.heappush(now, heapq.heappop(soon)[1])
+        number = heapq.heappop(now)
+        ends[number] = at + waiting[number].work.draw(k, number)
+        heapq.heapreplace(free, ends[number])
+        has_ended(len(begun) + number, ends[number])
+    return ends
 
 
 def _flow(running: Sequence[Work], waiting: Sequence[Waiting], workers: int) -> tuple[tuple[Span, ...], Span]:

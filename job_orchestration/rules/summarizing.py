@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.model.run import Status, TaskStatus
 from job_orchestration.model.summary import RunSummary, TaskSummary, text_of_tasks
 from job_orchestration.model.task import specs_of
-from job_orchestration.rules.settings import settings_of
+from job_orchestration.rules.settings import RULES, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ _MOST_SIZES: Final = 12
 """Numbers of a config that are kept; whoever has more will hardly mean them all as sizes."""
 _LONGEST_KEY: Final = 40
 _LARGEST: Final = 1e300
-_NO_SIZE: Final = frozenset({"id", "method", "tasks", "outputDir", "seed", "maxAttempts", "retryDelay"})
+_NO_SIZE: Final = frozenset({"id", "method", "tasks", "outputDir", *RULES})
 """Keys of ours that say nothing of how long a task takes."""
 
 
@@ -51,6 +51,7 @@ def summary_of(state: RunState) -> RunSummary:
         since=task.started_at if task and task.status is TaskStatus.RUNNING else None,
         text=text_of_tasks(tasks) or "",
         after=list(settings_of(state.values).after) if "after" in state.values else [],
+        priority=settings_of(state.values).priority if "priority" in state.values else 0,
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from job_orchestration.cli import table
+from job_orchestration.cli import flags, table
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +112,12 @@ def test_every_verb_has_a_help_with_an_example(cli: Cli) -> None:
         assert f"  {action.name} " in overview
         assert f"Example: job-orchestration {action.example}" in cli(action.name, "--help").stdout
     assert cli("--version").stdout.startswith("job-orchestration 0.")
+
+
+def test_what_every_verb_prints_as_json_is_documented() -> None:
+    said = (ROOT / "docs" / "json.md").read_text()
+    verbs = {action.name for action in table.ACTIONS if flags.JSON in action.arguments}
+    assert set(re.findall(r"`(\w+) --json`", said)) == verbs
 
 
 def test_no_two_actions_share_a_name() -> None:

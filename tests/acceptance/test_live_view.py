@@ -98,7 +98,7 @@ def is_whole(terminal: Terminal, runs: int, width: int) -> bool:
     at = heads[0] + 1
     rows, foot = screen[at : at + 2 * runs], screen[at + 2 * runs :]
     return (
-        all(re.match(r"long/a_name\S*\s.*25%", row) for row in rows[::2])
+        all(re.match(r"long/a\S*_[ab]\s.*25%", row) for row in rows[::2])
         and all(log.startswith("  └ loss") and width - 2 <= cell_len(log) <= width for log in rows[1::2])
         and sum("└" in line for line in screen) == runs  # no rest of another frame
         and foot[-1] == f"{runs} running"

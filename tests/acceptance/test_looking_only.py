@@ -23,17 +23,22 @@ from job_orchestration.rules.writing import to_yaml
 from tests.conftest import LIMIT, ROOT, TASKS, run_git
 
 LOOKS = {
-    "status": [["status"], ["status", "--json"]],
+    "status": [["status"], ["status", "--json"], ["status", "d*", "--filter", "mended == '/nowhere'"]],
     "progressReport": [["progressReport"]],
     "logs": [["logs", "done"], ["logs", "-f", "failed", "--json"]],
-    "show": [["show", "done"], ["show", "waits"], ["show", "bad"]],
-    "results": [["results"], ["results", "--json"], ["results", "--group-by", "status"]],
+    "show": [["show", "done"], ["show", "waits"], ["show", "bad", "--json"]],
+    "results": [
+        ["results"],
+        ["results", "--json"],
+        ["results", "--csv"],
+        ["results", "--group-by", "status"],
+    ],
     "schema": [["schema"], ["schema", "--workspace-file"]],
     "doctor": [["doctor"], ["doctor", "--json"]],
 }
 """Each verb that reads, in some of the ways it is called."""
 ALSO = [["gc", "--keep", "last:0", "--json"], ["gc", "failed"], ["gc", "--empty-trash", "--older-than", "1s"]]
-ALSO += [["restore"], ["restore", "--json"]]
+ALSO += [["gc", "--status", "failed"], ["restore"], ["restore", "--json"], ["notify"], ["notify", "--json"]]
 """How verbs that change things are called when they only look."""
 CHANGES = {
     "init",
@@ -104,7 +109,9 @@ def one_of_each(environment: dict[str, str]) -> Path:
     cli("work", "--until-idle")
     cli("gc", "gone", "--yes")
     drop("waits", "Quick")
+    drop("held", "Quick")
     cli("ready")
+    cli("hold", "held")
     return workspace
 
 

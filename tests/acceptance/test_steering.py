@@ -78,7 +78,7 @@ def test_b_jo_29_a_run_is_cancelled_and_nothing_of_it_is_left_and_retry_brings_i
     began = time.monotonic()
     told = json.loads(cli("cancel", "a", "--json").stdout)
     assert time.monotonic() - began < 5 + 2, "five seconds, and what it takes to start a command here"
-    assert told == {"runs": ["runs/a"], "asked": [], "refused": []}
+    assert told == {"runs": ["runs/a"], "asked": [], "searches": [], "refused": []}
     assert not marked(workspace, "runs/a")
     (run,) = json.loads(cli("status", "--json").stdout)["runs"]
     assert (run["place"], run["outcome"], run["task"]) == ("failed", "cancelled", "stubborn")

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.actions.oncoming import Oncoming, _of_search
 from job_orchestration.actions.outlook import Outlook
 from job_orchestration.actions.status import overview
 from job_orchestration.cli import render
@@ -62,8 +64,8 @@ def at_work(since: float, **more: Any) -> RunRecord:
     return RunRecord("b", Place.RUNNING, "/w/Running/b.yaml", "b", state, **record)
 
 
-def waiting(filename: str = "c.yaml", place: Place = Place.TO_RUN) -> RunRecord:
-    state = RunState(Status.READY, "c", tasks=(TaskState("t", "T"),), readied_at=ago(10))
+def waiting(filename: str = "c.yaml", place: Place = Place.TO_RUN, **values: Any) -> RunRecord:
+    state = RunState(Status.READY, "c", tasks=(TaskState("t", "T"),), readied_at=ago(10), values=values)
     return RunRecord("c", place, f"/w/{filename}", f"c/{filename}", state)
 
 
@@ -71,7 +73,8 @@ PAST = [ended(95 + i) for i in range(11)]
 
 
 def test_waiting_running_interrupted_and_lost_runs_are_told_apart() -> None:
-    records = [*PAST, at_work(50), waiting(), waiting("d~held.yaml"), waiting("e.yaml", Place.INTERRUPTED)]
+    held_back = waiting("d~held.yaml", Place.HELD)
+    records = [*PAST, at_work(50), waiting(), held_back, waiting("e.yaml", Place.INTERRUPTED)]
     found = overview(records, NOW)
     by_name = {e.run: e for e in found.runs}
     running, to_run, held = by_name["b"], by_name["c/c.yaml"], by_name["c/d~held.yaml"]
@@ -84,7 +87,7 @@ def test_waiting_running_interrupted_and_lost_runs_are_told_apart() -> None:
     assert to_run.eta_at is not None
     assert running.eta_at is not None
     assert running.eta_at < interrupted.eta_at < to_run.eta_at  # one worker; what was interrupted goes first
-    assert (held.note, held.eta_at) == ("held", None)
+    assert (held.place, held.eta_s, held.eta_at) == (Place.HELD, None, None)
     assert found.forecast.workers == 1
     assert found.forecast.runs == 3
     assert found.forecast.eta_s is not None
@@ -92,6 +95,55 @@ def test_waiting_running_interrupted_and_lost_runs_are_told_apart() -> None:
     lost = overview([*PAST, at_work(50, held_by=None), waiting()], NOW)
     assert lost.runs[0].note == "lost"
     assert (lost.forecast.workers, lost.forecast.eta_s) == (0, None)
+
+
+def test_the_queue_is_told_in_the_order_in_which_it_is_taken_up() -> None:
+    last, first = waiting("a.yaml"), waiting("z.yaml", priority=2)
+    then = waiting("b.yaml", after=["c/z.yaml", "b"], priority=1)
+    found = overview([*PAST, at_work(50), last, first, then], NOW, [WORKER])
+    ends = {e.run: e.eta_at for e in found.runs if e.eta_at}
+    assert sorted(ends, key=lambda run: ends[run]) == ["b", "c/z.yaml", "c/b.yaml", "c/a.yaml"]
+    with_many = overview([*PAST, at_work(50), last, first, then], NOW, [WORKER, "x", "y"])
+    ends = {e.run: e.eta_at for e in with_many.runs if e.eta_at}
+    assert ends["c/b.yaml"] > ends["c/z.yaml"], "others are free, but it waits"
+
+
+def test_what_will_not_begin_by_itself_is_no_part_of_the_forecast() -> None:
+    failed = replace(ended(1), place=Place.FAILED, run="failed")
+    blocked = waiting("a.yaml", after=["failed"])
+    behind = [waiting("b.yaml", after=["c/a.yaml"]), waiting("d.yaml", after=["nowhere"])]
+    found = overview([*PAST, failed, blocked, *behind], NOW, [WORKER])
+    assert (found.forecast.runs, found.forecast.unknown, found.forecast.eta_s) == (0, 0, None)
+    assert [e.eta_at for e in found.runs if e.place is Place.TO_RUN] == [None] * 3
+    found = overview([*PAST, failed, blocked, *behind, at_work(50)], NOW, [WORKER])
+    assert found.forecast.runs == 1
+    assert found.forecast.eta_s is not None
+
+
+def test_the_trials_that_a_search_has_not_opened_yet_are_part_of_the_forecast() -> None:
+    task = TaskState("t", "T", TaskStatus.FINISHED, duration_s=100.0)
+    trial = (
+        RunState(Status.COMPLETE, "s", tasks=(task,), started_at=ago(900), ended_at=ago(800)),
+        "s/0002,x=1",
+    )
+    done = replace(ended(), run=trial[1], folded=trial[0])
+    (order,) = [_of_search("s", 5, [*PAST, done])]
+    assert order.number == 3
+    found = overview([*PAST, done, at_work(50)], NOW, [WORKER], coming=[order]).forecast
+    assert (found.runs, found.unknown) == (4, 0)
+    assert found.eta_s is not None
+    assert 340 < found.eta_s < 360
+    new = overview([*PAST, at_work(50)], NOW, [WORKER], coming=[Oncoming(None, 3)]).forecast
+    assert (new.runs, new.unknown, new.eta_s) == (4, 3, None)
+
+
+def test_who_comes_after_a_run_that_nobody_can_tell_the_end_of_has_no_end_either() -> None:
+    lost = at_work(50, held_by=None)
+    found = overview([*PAST, lost, waiting("a.yaml", after=["b"]), waiting("d.yaml")], NOW, ["x"])
+    ends = {e.run: e.eta_at for e in found.runs}
+    assert ends["c/a.yaml"] is None
+    assert ends["c/d.yaml"] is not None
+    assert found.forecast.eta_s is None
 
 
 def test_b_jo_27_only_workers_that_live_or_hold_a_run_count() -> None:

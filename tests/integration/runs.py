@@ -18,25 +18,25 @@ TASKS = [{"id": "one", "method": "a:B"}, {"id": "two", "method": "a:B"}]
 
 
 def opening_of(
-    workspace: Workspace, name: str, run: str | None = None, stem: str | None = None
+    workspace: Workspace, name: str, run: str | None = None, stem: str | None = None, **more: object
 ) -> opening.Opening:
-    """What `ready` makes of a config; the config is dropped when it is not there."""
+    """What `ready` makes of a config, with more values; the config is dropped when it is not there."""
     sources = Path(workspace.sources)
     if not (sources / f"{name}.yaml").exists():
         (sources / f"{name}.yaml").write_text("dropped\n")
     drop = intake.take_in(sources, f"{name}.yaml", settled=lambda _: True)
     assert isinstance(drop, intake.Drop)
     run = run or f"runs/{name}"
-    values = {"outputDir": run, "tasks": TASKS}
+    values = {"outputDir": run, "tasks": TASKS, **more}
     data = to_yaml(values, comment=f"{token.HEADER}{run}")  # type: ignore[arg-type]  # plain JSON
     readied = Readied(name, hashlib.sha256(data).hexdigest(), values, 7)  # type: ignore[arg-type]  # the same
     return opening.Opening(drop, run, stem or name, data, b"{}\n", readied)
 
 
-def queue(workspace: Workspace, *names: str) -> list[token.Token]:
+def queue(workspace: Workspace, *names: str, **more: object) -> list[token.Token]:
     """Queue runs; returns their tokens in the order of the names."""
     with opening.only_one(workspace):
-        opening.open_runs(workspace, [opening_of(workspace, name) for name in names])
+        opening.open_runs(workspace, [opening_of(workspace, name, **more) for name in names])  # type: ignore[arg-type]  # all of it is values
     found = {t.name.stem: t for t in token.scan(workspace.to_run)}
     return [found[name] for name in names]
 

@@ -11,7 +11,7 @@ import pytest
 
 from job_orchestration.actions import gc
 from job_orchestration.actions.gc import Kind, Wanted
-from job_orchestration.actions.restore import restore, trashed
+from job_orchestration.actions.restore import Restored, restore, trashed
 from job_orchestration.files import beats, durable, history, journal, litter, token, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.beats import Beat
@@ -47,9 +47,9 @@ def workspace(make):
     return make()
 
 
-def ended(workspace, name: str, result=None, event=None) -> str:
+def ended(workspace, name: str, result=None, event=None, **more) -> str:
     """A run that has ended; returns its name."""
-    (found,) = queue(workspace, name)
+    (found,) = queue(workspace, name, **more)
     claimed = taken(workspace, found)
     for task in ("one", "two"):
         claimed.journal.write(TaskStarted(task, 1))
@@ -110,17 +110,42 @@ def test_a_policy_keeps_the_best_by_what_their_tasks_returned(workspace):
     assert tokens(workspace) == {"completed": ["b.yaml", "c.yaml"]}
 
 
-def test_what_a_waiting_run_waits_for_stays(workspace, monkeypatch):
+@pytest.mark.parametrize("how", ["waits", "held", "failed"])
+def test_what_a_run_comes_after_stays_as_long_as_that_run_may_start(workspace, how):
     ended(workspace, "first")
     ended(workspace, "other")
-    monkeypatch.setattr("tests.integration.runs.TASKS", [{"id": "one", "method": "a:B"}])
-    queue(workspace, "second")
-    records = history.entries(workspace)
-    for record in records:
-        if record.place is Place.TO_RUN:
-            record.state.values["after"] = ["first"]
-    monkeypatch.setattr(history, "entries", lambda _: records)
+    if how == "failed":
+        ended(workspace, "second", event=GaveUp("no"), after=["runs/first"])
+    else:
+        (found,) = queue(workspace, "second", after=["runs/first"])
+        if how == "held":
+            os.rename(found.path, found.path.replace(".yaml", "~held.yaml"))
     assert names(gc.look(workspace, ALL)) == ["runs/other"]
+    with pytest.raises(UsageError, match="second comes after runs/first"):
+        gc.look(workspace, Wanted(("first",)))
+    assert names(gc.look(workspace, Wanted(("other",)))) == ["runs/other"]
+    if how == "failed":  # together with what needs it, it may go
+        assert names(gc.look(workspace, Wanted(("first", "second")))) == ["runs/first", "runs/second"]
+
+
+def test_globs_and_statuses_choose_what_goes_and_comes_back(workspace):
+    for name in ("a1", "a2", "b"):
+        ended(workspace, name)
+    ended(workspace, "a3", event=GaveUp("enough"))
+    queue(workspace, "a4")
+    assert names(gc.look(workspace, Wanted(("runs/a*",)))) == ["runs/a1", "runs/a2", "runs/a3"]
+    assert names(gc.look(workspace, Wanted(statuses=frozenset({"failed"})))) == ["runs/a3"]
+    with pytest.raises(UsageError, match="has not ended"):
+        gc.look(workspace, Wanted(("a4",)))
+    with pytest.raises(UsageError, match="no run that"):
+        gc.look(workspace, Wanted(("c*",)))
+    gc.collect(workspace, Wanted(("*",)))
+    for nothing in ("c*", "c"):
+        with pytest.raises(UsageError):
+            restore(workspace, ["b", nothing])
+    assert len(trashed(workspace)) == 4, "a slip in one name, and nothing was done"
+    assert restore(workspace, ["runs/a[12]", "b"]).runs == ("runs/a1", "runs/a2", "runs/b")
+    assert restore(workspace, ["a3", "runs/a*"]) == Restored(("runs/a3",), ())
 
 
 def test_what_others_come_after_stays_even_when_it_is_named(workspace, monkeypatch):
@@ -132,7 +157,7 @@ def test_what_others_come_after_stays_even_when_it_is_named(workspace, monkeypat
             record.state.values["after"] = ["runs/first"]
     monkeypatch.setattr(history, "entries", lambda _: records)
     assert names(gc.look(workspace, ALL)) == [], "the second may be retried"
-    with pytest.raises(UsageError, match="runs/second comes after it"):
+    with pytest.raises(UsageError, match="runs/second comes after runs/first"):
         gc.look(workspace, Wanted(("first",)))
     assert names(gc.look(workspace, Wanted(("first", "second")))) == ["runs/first", "runs/second"]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import itertools
 import json
 import os
 import shlex
 import signal
+import subprocess
 import sys
+import textwrap
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,7 +22,9 @@ import pytest
 
 from job_orchestration.actions import notify as notices
 from job_orchestration.actions.cancel import cancel
+from job_orchestration.actions.hold import hold, release
 from job_orchestration.actions.selection import Choice
+from job_orchestration.actions.status import SilentRuns
 from job_orchestration.engine.herald import Herald
 from job_orchestration.engine.lookout import AFTER, EVERY, Lookout
 from job_orchestration.files import outbox
@@ -454,7 +459,7 @@ def test_runs_that_wait_while_no_worker_is_alive_are_told_of_once(arena, monkeyp
     clock = [0.0]
     herald = Herald(arena.workspace, "lab3", print)
     monkeypatch.setattr(herald, "_send_courier", lambda: None)
-    lookout = Lookout(arena.workspace, herald, lambda: clock[0])
+    lookout = Lookout(arena.workspace, herald, clock=lambda: clock[0])
     for _ in range(int(2 * AFTER / EVERY)):
         lookout.look()
         assert len(outbox.names(arena.workspace)) == (clock[0] >= AFTER), clock
@@ -477,6 +482,68 @@ def test_a_run_that_seems_to_stand_still_is_told_of_once_for_each_start(arena, m
     assert (news.event, news.run, news.task, news.tries) == (NewsKind.STUCK, "a", "gated", 1)
     assert "silent" in news.title
     worker.kill()
+
+
+def test_nobody_is_told_of_runs_that_no_worker_would_take(arena, monkeypatch):
+    ask(arena, {"command": "true", "on": "stuck"})
+    arena.queue("first", "Quick", maxAttempts=1)
+    arena.queue("then", "Quick", after="first")
+    hold(arena.workspace, Choice(("first",)))
+    clock = [0.0]
+    herald = Herald(arena.workspace, "lab3", print)
+    monkeypatch.setattr(herald, "_send_courier", lambda: None)
+    lookout = Lookout(arena.workspace, herald, clock=lambda: clock[0])
+    for released, told in ((False, 0), (True, 1)):
+        if released:
+            release(arena.workspace, Choice(("first",)))
+        for _ in range(int(2 * AFTER / EVERY)):
+            lookout.look()
+            clock[0] += EVERY
+        assert len(outbox.names(arena.workspace)) == told
+    (name,) = outbox.names(arena.workspace)
+    assert outbox.read(arena.workspace, name).news.title == "workspace: 2 runs wait and no worker is alive"
+
+
+def test_who_watches_tells_of_a_run_that_has_gone_silent(arena, monkeypatch):
+    ask(arena, {"command": "true", "on": "stuck"})
+    gate = arena.notes / "gate"
+    gate.touch()
+    arena.queue("usual", "Gated")
+    arena.work()
+    gate.unlink()
+    arena.queue("a", "Gated")
+    worker = arena.start()
+    eventually(lambda: arena.events("a", "task_started"))
+    herald = Herald(arena.workspace, "lab3", print)
+    monkeypatch.setattr(herald, "_send_courier", lambda: None)
+    minutes = itertools.count(step=EVERY)
+    lookout = Lookout(arena.workspace, herald, SilentRuns(arena.workspace), minutes.__next__)
+    lookout.look()
+    assert outbox.names(arena.workspace) == []
+    monkeypatch.setattr("job_orchestration.actions.status._SILENT_AT_LEAST", 0.0)
+    monkeypatch.setattr("job_orchestration.actions.status._SILENT_AFTER", 0.0)
+    eventually(lambda: lookout.look() or outbox.names(arena.workspace))
+    (name,) = outbox.names(arena.workspace)
+    news = outbox.read(arena.workspace, name).news
+    assert (news.event, news.run, news.task) == (NewsKind.STUCK, "a", "gated")
+    worker.kill()
+
+
+def test_an_empty_queue_is_not_told_while_a_search_goes_on(arena):
+    ask(arena, {"command": "true", "on": "queue_empty"})
+    script = """
+        import sys
+        from job_orchestration.engine import herald, orders, searching, worker
+        from job_orchestration.files import workspace
+        opens = [True, True]
+        searching.Searches.advance_idly = lambda self: False
+        searching.Searches.advance = lambda self: bool(opens and opens.pop())
+        herald.Herald.at_rest = lambda self, is_empty, leaving: print(is_empty())
+        worker.Worker(workspace.locate(sys.argv[1]), orders.Orders(until_idle=True), print).work()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(arena.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT)
+    assert done.stdout.split() == ["False", "True"]
 
 
 # -- what is refused, and the plugins ----------------------------------------------------------------------

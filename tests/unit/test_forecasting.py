@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from job_orchestration.model.summary import RunSummary, TaskSummary, text_of_tas
 from job_orchestration.rules import queueing
 from job_orchestration.rules.forecasting import DRAWS, Past, Present, Span, Work, span_of
 from job_orchestration.rules.queueing import MOST_PLAYED, Waiting, play
+from job_orchestration.rules.summarizing import sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -154,6 +155,11 @@ def test_a_number_of_the_config_that_explains_much_is_used_and_noise_is_not() ->
     assert spread.p90 < 500
 
 
+def test_how_a_run_is_treated_is_no_size() -> None:
+    values: dict[str, Any] = {"epochs": 3, "priority": 5, "after": ["a", "b"], "timeout": 60, "seed": 1}
+    assert sizes_of(values) == {"epochs": 3}
+
+
 def test_sizes_of_a_task_overlay_those_of_the_run() -> None:
     runs = [
         run(finished("A", float(n)))._replace(sizes={"n": 7.0}, own_sizes={"id": {"n": float(n)}})
@@ -192,6 +198,11 @@ def test_a_queue_is_played_by_the_workers_that_there_are() -> None:
     assert play([seconds(5)], queue[:1], 2).waiting[0].p50 == 10
     assert play([seconds(100)], queue[:1], 2).whole.p50 == 100
     assert play([seconds(5)], [Waiting(seconds(10), 50)], 1).whole.p50 == 60
+    late = [Waiting(seconds(10), 50), Waiting(seconds(10))]  # nobody is idle while there is work
+    assert [end.p50 for end in play([seconds(5)], late, 1).waiting] == [60, 15]
+    chain = [Waiting(seconds(10), after=(0, 2)), Waiting(seconds(1), after=(0,)), Waiting(seconds(2))]
+    assert [end.p50 for end in play([seconds(5)], chain, 3).waiting] == [16, 6, 2]
+    assert [end.p50 for end in play([seconds(5)], chain, 1).waiting] == [16, 6, 18]
 
 
 def test_a_long_queue_takes_as_long_as_one_that_is_played_step_by_step(

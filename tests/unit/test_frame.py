@@ -13,7 +13,7 @@ from job_orchestration.actions.live import Frame
 from job_orchestration.actions.outlook import Forecast
 from job_orchestration.actions.status import Entry, Overview
 from job_orchestration.cli import times
-from job_orchestration.cli.frame import Line, ascii_only, lines
+from job_orchestration.cli.frame import Line, ascii_only, lines, table
 from job_orchestration.model.run import Place
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -69,10 +69,18 @@ def test_with_room_everything_is_shown() -> None:
 
 def test_with_less_room_the_name_task_and_time_left_stay_the_longest() -> None:
     row = texts(frame((entry("sweep/a_rather_long_name_of_a_run"), "")), 60)[1]
-    assert row.startswith("sweep/a_rather_lo")
-    for part in ("…", "train 2/3", "45%", "12 m to 20 m"):
+    assert row.startswith("sweep/a_r")
+    for part in ("…e_of_a_run", "train 2/3", "45%", "12 m to 20 m"):
         assert part in row
     assert "lab3" not in row
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_runs_that_differ_at_the_end_of_their_names_and_long_ids_of_tasks_can_be_read(width: int) -> None:
+    names = [f"2026_11_20/a_sweep_over_this_and_that_with_a_long_name/lr={n}" for n in (1, 2)]
+    rows = texts(frame(*((entry(name)._replace(task="train_" * 9), "") for name in names)), width)[1:3]
+    assert [row.split()[0][-5:] for row in rows] == ["/lr=1", "/lr=2"]
+    assert all("… 2/3 " in row for row in rows)
 
 
 def test_with_little_height_logs_go_first_and_then_runs_and_it_is_said() -> None:
@@ -105,6 +113,27 @@ def test_no_line_is_wider_and_no_frame_higher_than_the_screen(
     assert all(line.text.isprintable() for line in made)
     assert 1 <= len(made) <= max(height - 1, 1)
     assert all(ascii_only(line).text.isascii() for line in made)
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+def test_a_table_on_a_narrow_screen_has_fewer_columns_and_no_cell_that_says_nothing(width: int) -> None:
+    many = tuple(f"sweep/lr={n}" for n in range(400))
+    waits = entry("w" * 50, Place.TO_RUN, None)._replace(waits_for=(*many, "x (failed)"), elapsed_s=None)
+    gone = entry("sweep/name_of_a_run_that_is_quite_long", Place.FAILED)._replace(error="ValueError: " * 9)
+    rows = table([waits, gone], width)
+    assert all(cell_len(row.text) <= width for row in rows)
+    assert [row.text.split("  ")[0] for row in rows] == ["place", "to run", "failed"]
+    assert rows[2].text.split()[1].endswith("e_long")
+    assert "train 2/3" in rows[1].text
+    assert ("ValueError" in rows[2].text) == (width > 40)
+    assert ("x (failed), sweep/lr=0 and 399 more" in rows[1].text) == (width == 200)
+    assert sum("█" in row.text for row in rows) == (width == 200)
+
+
+@given(st.lists(st.tuples(st.text(max_size=60), st.text(max_size=60)), min_size=1), st.integers(1, 220))
+def test_no_row_of_a_table_is_wider_than_the_screen(rows: list[tuple[str, str]], width: int) -> None:
+    made = table([entry(name or "x")._replace(error=error) for name, error in rows], width)
+    assert all(cell_len(line.text) <= width for line in made)
 
 
 def test_a_terminal_that_knows_only_ascii_gets_a_bar_too() -> None:
