@@ -1,8 +1,8 @@
 """The long fault suite, part by part: ``make soak``, or one part of it with ``make soak PART=F7``.
 
-A part that has passed is not run again unless asked for (``make soak AGAIN=1``, or by its name), so an
-interrupted soak goes on where it was. What each part measured, and when, is put into the page
-``docs/reliability.md``.
+A part that has passed is not run again unless asked for (``make soak AGAIN=1``, or by its name), nor is a
+test that has passed in a part that has not; so an interrupted soak goes on where it was. What each part
+measured, and when, is put into the page ``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
@@ -30,22 +31,57 @@ def parts() -> dict[str, list[Path]]:
     return found
 
 
-def run(part: str, files: list[Path]) -> dict[str, object]:
-    """Run one part in its long form; returns what is to be kept of it."""
+def tests_of(files: list[Path]) -> list[str]:
+    """The long tests in some files, as pytest calls them."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "soak", *map(str, files)]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def run_test(part: str, name: str) -> dict[str, object]:
+    """Run one long test; returns what is to be kept of it."""
     figures = KEPT / f"{part}.figures"
     figures.unlink(missing_ok=True)
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-m", "soak", *map(str, files)]
+    environment = {**os.environ, "SOAK_FIGURES": str(figures)}
     code = subprocess.run(
-        command, cwd=TOP, env={**os.environ, "SOAK_FIGURES": str(figures)}, check=False
+        [sys.executable, "-m", "pytest", "-q", "-s", "-m", "soak", name],
+        cwd=TOP,
+        env=environment,
+        check=False,
     ).returncode
     lines = figures.read_text().splitlines() if figures.exists() else []
+    figures.unlink(missing_ok=True)
     return {
-        "part": part,
+        "test": name,
         "passed": code == 0,
         "seconds": round(time.monotonic() - started),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "figures": [json.loads(line) for line in lines],
+    }
+
+
+def run(part: str, files: list[Path], *, again: bool) -> dict[str, object]:
+    """Run those tests of a part that have not passed; returns what is to be kept of all of them."""
+    begun = KEPT / f"{part}.begun"
+    known: dict[str, Any] = {} if again or not begun.exists() else json.loads(begun.read_text())
+    names = tests_of(files)
+    for name in names:
+        if known.get(name, {}).get("passed"):
+            print(f"{name}: passed before", flush=True)
+            continue
+        known[name] = run_test(part, name)
+        begun.write_text(json.dumps(known, indent=1))
+    found = [known[name] for name in names]
+    passed = all(test["passed"] for test in found)
+    if passed:
+        begun.unlink(missing_ok=True)
+    return {
+        "part": part,
+        "passed": passed,
+        "seconds": sum(test["seconds"] for test in found),
+        "date": max((test["date"] for test in found), default=""),
+        "figures": [figure for test in found for figure in test["figures"]],
     }
 
 
@@ -73,18 +109,19 @@ def main() -> int:
     again = bool(os.environ.get("AGAIN")) or bool(os.environ.get("PART"))
     failed = []
     for part in wanted:
-        kept = KEPT / f"{part}.json"
-        if kept.exists() and not again and json.loads(kept.read_text())["passed"]:
+        ended = KEPT / f"{part}.json"
+        if ended.exists() and not again and json.loads(ended.read_text())["passed"]:
             print(f"{part}: passed before; make soak AGAIN=1 runs it again")
             continue
         print(f"== {part}", flush=True)
-        result = run(part, parts()[part])
-        kept.write_text(json.dumps(result, indent=1))
+        result = run(part, parts()[part], again=bool(os.environ.get("AGAIN")))
+        ended.write_text(json.dumps(result, indent=1))
         print(f"== {part}: {'passed' if result['passed'] else 'FAILED'} in {result['seconds']} s", flush=True)
         if not result["passed"]:
             failed.append(part)
     known = sorted(parts(), key=lambda p: int(p[1:]))
-    report([json.loads((KEPT / f"{p}.json").read_text()) for p in known if (KEPT / f"{p}.json").exists()])
+    kept = [json.loads((KEPT / f"{p}.json").read_text()) for p in known if (KEPT / f"{p}.json").exists()]
+    report([result for result in kept if result["passed"]])
     return 1 if failed else 0
 
 
