@@ -115,10 +115,11 @@ def test_gc_beside_a_worker_takes_nothing_that_it_works_in(
 ) -> None:
     gate = tmp_path / "gate"
     drop("quick")
-    drop("slow", {"gate": str(gate), "outputDir": "slow"}, tasks=["Waits"])
     cli("ready")
     worker = start("work")
     eventually(lambda: names(workspace, "Completed") == ["quick"])
+    drop("slow", {"gate": str(gate), "outputDir": "slow"}, tasks=["Waits"])
+    cli("ready")
     eventually((workspace / "Output/slow/log.log").exists)
     done = json.loads(cli("gc", "--keep", "last:0", "--yes", "--json").stdout)
     assert [i["name"] for i in done["items"] if i["to"] == "trash"] == ["runs/quick"]

@@ -193,7 +193,9 @@ def test_no_git_is_one_sentence(repo, workspace, monkeypatch):
     (repo / "env").symlink_to(env)
     monkeypatch.setenv("GIT_DIR", "x")
     assert refusal(look, repo, workspace).startswith("git was not found.")
+    git.version.cache_clear()
     assert git.version() is None
+    git.version.cache_clear()
 
 
 def test_a_process_that_starts_without_git_says_so(repo, workspace):
