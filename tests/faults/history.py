@@ -181,8 +181,7 @@ def _owners(lines: Lines, executions: Sequence[Execution]) -> Iterator[str]:
     for execution in executions:
         hosts[execution.attempt].add(execution.host)
     for number, found_hosts in hosts.items():
-        failures = sum(e["event"] == "task_failed" for e in lines.get(number, []))
-        if len(found_hosts) > 1 + failures:  # between two tries of an attempt its host may be killed
+        if len(found_hosts) > 1:
             yield f"attempt {number} ran in {len(found_hosts)} hosts"
         if number not in _claims(lines):
             yield f"attempt {number} ran and had never claimed"

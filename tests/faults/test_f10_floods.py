@@ -236,5 +236,4 @@ def test_a_flood_of_tokens_is_seen_in_two_looks_and_costs_no_more_for_each(
         f"{many} tokens at once: looks, ms of the worker for each, MiB",
         f"{looks}, {cost[many] * 1000:.2f}, {peak >> 20}",
     )
-    opening_each_once = 0.0001 * many / some  # the first look reads of every token what it asks for
-    assert cost[many] < 2 * cost[few] + 0.001 + opening_each_once, cost
+    assert cost[many] < 2 * cost[few] + 0.001, cost
