@@ -108,7 +108,9 @@ class Check:
                     "pathToTasks",
                 )
                 continue
-            candidate.plan = CodePlan(str(snapshot), tree.folder, str(tree.top), modules)
+            candidate.plan = CodePlan(
+                str(snapshot), tree.folder, str(tree.top), modules, bytecode=self.workspace.bytecode
+            )
 
     def _pin_one(self, candidate: Candidate, tree: WorkTree) -> None:
         capture = bool(tree.dirty) and candidate.checked.values.get("UNSAFE_ignoreDirtyCheck") is True

@@ -12,9 +12,17 @@ import os
 import sys
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 
 if TYPE_CHECKING:
@@ -23,6 +31,11 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
     from job_orchestration.files.workspace import Workspace
+
+APPEARED: Final[list[type[FileSystemEvent]]] = [
+    *(DirCreatedEvent, DirMovedEvent, FileCreatedEvent, FileMovedEvent, FileClosedEvent)
+]
+"""What is to be told. Otherwise each reading of a file there would be an event to everybody who waits."""
 
 
 class Arrivals(FileSystemEventHandler):
@@ -46,8 +59,8 @@ class Arrivals(FileSystemEventHandler):
     def start(self) -> None:
         """Begin to watch."""
         with suppress(OSError):  # no watches left on this system: looking alone must do
-            self._observer.schedule(self, self._root)
-            self._observer.schedule(self, self._folder)
+            self._observer.schedule(self, self._root, event_filter=APPEARED)
+            self._observer.schedule(self, self._folder, event_filter=APPEARED)
             self._observer.start()
 
     def stop(self) -> None:
@@ -64,7 +77,7 @@ class Arrivals(FileSystemEventHandler):
         path = os.fsdecode(event.dest_path if moved else event.src_path)  # empty: moved to somewhere else
         if path == self._folder:
             with suppress(OSError, KeyError):
-                self._observer.schedule(self, path)
+                self._observer.schedule(self, path, event_filter=APPEARED)
         elif os.path.dirname(path) == self._folder:
             if moved:
                 self.whole.append(os.path.basename(path))

@@ -157,7 +157,7 @@ def _exception_in(traceback: str) -> str:
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:
-    """The environment of hosts: bytecode stays out of the read-only snapshots, and sets have one order.
+    """The environment of hosts: in all of them sets have one order.
 
     Apache Arrow, which pandas imports where it is there, is kept from starting a thread: no fork has it.
     """
@@ -165,7 +165,6 @@ def _environment(workspace: Workspace) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         **os.environ,
-        "PYTHONPYCACHEPREFIX": os.path.join(workspace.misc, "bytecode"),
         "PYTHONUNBUFFERED": "1",
         VARIABLE: workspace.root,
     }

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.engine import bytecode
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -41,6 +43,8 @@ class CodePlan:
     """Modules that methods of the form ``package.module:Name`` name."""
     fallback: str = "/"
     """The working directory of tasks that have no snapshot."""
+    bytecode: str = ""
+    """The folder for the bytecode of the snapshot's modules; empty: it is kept beside them."""
 
     @property
     def tasks_folder(self) -> str:
@@ -75,6 +79,8 @@ def load(plan: CodePlan) -> None:
         ImportError: when a module comes from the work tree although there is a snapshot.
     """
     if plan.snapshot is not None:
+        if plan.bytecode:
+            bytecode.keep_apart(plan.snapshot, plan.bytecode)
         _map_to_snapshot(plan.work_tree, plan.snapshot)
         sys.path.insert(0, plan.tasks_folder)
     os.chdir(plan.tasks_folder)
@@ -113,6 +119,8 @@ def _map_to_snapshot(work_tree: str, snapshot: str) -> None:
             for name, path in mapping.items():
                 if name != PACKAGE:
                     mapping[name] = _mapped(path, work_tree, snapshot)
+                    if mapping[name] != path:
+                        sys.dont_write_bytecode = True  # that finder knows nothing of any cache
 
 
 def _refuse_work_tree(work_tree: str, snapshot: str) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from job_orchestration.engine.arrivals import APPEARED
 from job_orchestration.engine.lineup import Lineup
 from job_orchestration.files import journal, token
 from job_orchestration.files.token import Token
@@ -95,10 +96,10 @@ class FolderEvents(FileSystemEventHandler):
 
     def start(self) -> None:
         """Begin to watch."""
-        self._observer.schedule(self, self._root)
+        self._observer.schedule(self, self._root, event_filter=APPEARED)
         for folder in self._folders:
             with suppress(OSError):  # gone: a scan tells
-                self._observer.schedule(self, folder)
+                self._observer.schedule(self, folder, event_filter=APPEARED)
         with suppress(OSError):  # no watches left on this system: scans alone must do
             self._observer.start()
 
@@ -109,7 +110,7 @@ class FolderEvents(FileSystemEventHandler):
             return
         if path in self._folders:
             with suppress(OSError, KeyError):
-                self._observer.schedule(self, path)
+                self._observer.schedule(self, path, event_filter=APPEARED)
             self.renewed = True
         elif os.path.dirname(path) in self._folders and not event.is_directory:
             self.seen.append((path, event.event_type == "moved"))

@@ -342,7 +342,8 @@ class Worker:
         code = claim.state.code
         if code is None:
             return CodePlan(modules=modules, fallback=self.workspace.root)
-        return CodePlan(str(self._code.snapshot(code.commit)), code.folder, code.work_tree, modules)
+        snapshot = str(self._code.snapshot(code.commit))
+        return CodePlan(snapshot, code.folder, code.work_tree, modules, bytecode=self.workspace.bytecode)
 
     def _watch(self, claim: Claim, host: Host, settings: Settings) -> Message | None:
         """Wait for the end of an attempt's child, passing on what this worker is told meanwhile."""

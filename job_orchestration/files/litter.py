@@ -64,8 +64,7 @@ def snapshots(workspace: Workspace) -> dict[str, str]:
 
 def bytecode(workspace: Workspace) -> str | None:
     """The cache of bytecode, where there is one. Python makes what it misses there anew."""
-    path = os.path.join(workspace.misc, "bytecode")
-    return path if os.path.isdir(path) else None
+    return workspace.bytecode if os.path.isdir(workspace.bytecode) else None
 
 
 def abandoned(workspace: Workspace) -> list[str]:

@@ -54,6 +54,11 @@ class Workspace:
         return os.path.join(self.misc, "workers")
 
     @property
+    def bytecode(self) -> str:
+        """The cache for the bytecode of snapshots."""
+        return os.path.join(self.misc, "bytecode")
+
+    @property
     def outbox(self) -> str:
         """News that is still to be told."""
         return os.path.join(self.misc, "outbox")

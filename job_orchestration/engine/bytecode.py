@@ -1,0 +1,57 @@
+"""Bytecode of pinned code: kept apart, since many runs share a snapshot and nobody may write into it.
+
+Only the snapshot's own modules are cached there. `sys.pycache_prefix` would move the cache of everything
+that the tasks import, and each new workspace would compile the standard library and all of NumPy again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+)
+from threading import RLock
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+_ONE_AT_A_TIME: Final = RLock()
+
+
+def keep_apart(folder: str, cache: str) -> None:
+    """Have the bytecode of a folder's modules kept in a cache, and that of all others where it always is.
+
+    Programs that tasks start write none at all: they too would write it beside what they import.
+
+    Args:
+        folder: an absolute path.
+        cache: a folder that need not be there.
+    """
+
+    class Loader(SourceFileLoader):
+        def get_code(self, fullname: str) -> CodeType | None:
+            with _ONE_AT_A_TIME:  # tasks may import in threads
+                before = sys.pycache_prefix, sys.dont_write_bytecode
+                sys.pycache_prefix, sys.dont_write_bytecode = cache, False
+                try:
+                    return super().get_code(fullname)
+                finally:
+                    sys.pycache_prefix, sys.dont_write_bytecode = before
+
+    below = folder.rstrip(os.sep) + os.sep
+
+    def finder(path: str) -> FileFinder:
+        if not f"{path}{os.sep}".startswith(below):
+            raise ImportError(f"{path} is not below {folder}")
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES))
+
+    sys.path_hooks.insert(0, finder)
+    for path in [path for path in sys.path_importer_cache if f"{path}{os.sep}".startswith(below)]:
+        del sys.path_importer_cache[path]
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

@@ -1,0 +1,74 @@
+"""Where the bytecode of pinned code goes, seen in interpreters of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+IMPORTS = """
+import sys
+from job_orchestration.engine import bytecode
+
+snapshot, cache, other = sys.argv[1:4]
+bytecode.keep_apart(snapshot, cache)
+sys.path[:0] = [snapshot, other]
+import Tasks, package.inner, beside
+print(Tasks.VALUE, package.inner.VALUE, beside.VALUE, sys.pycache_prefix, sys.dont_write_bytecode)
+"""
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path, Path]:
+    snapshot, other = tmp_path / "snapshot", tmp_path / "other"
+    (snapshot / "package").mkdir(parents=True)
+    other.mkdir()
+    (snapshot / "Tasks.py").write_text("VALUE = 1\n")
+    (snapshot / "package" / "inner.py").write_text("VALUE = 2\n")
+    (other / "beside.py").write_text("VALUE = 3\n")
+    return snapshot, tmp_path / "cache", other
+
+
+def run(code: str, *arguments: object, **environment: str) -> str:
+    left_out = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
+    inherited = {key: value for key, value in os.environ.items() if key not in left_out}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(
+        command, env={**inherited, **environment}, cwd=TOP, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def compiled(folder: Path) -> set[str]:
+    return {path.name.partition(".")[0] for path in folder.rglob("*.pyc")}
+
+
+def test_only_the_snapshots_bytecode_goes_into_the_cache_and_none_into_the_snapshot(folders):
+    snapshot, cache, other = folders
+    assert run(IMPORTS, *folders) == "1 2 3 None False"
+    assert compiled(snapshot) == set()
+    assert compiled(cache) == {"Tasks", "inner"}, "nor is anything else compiled again for this workspace"
+    assert compiled(other) == {"beside"}
+
+
+def test_the_cache_is_kept_and_read_where_python_is_told_to_write_no_bytecode(folders):
+    snapshot, cache, other = folders
+    assert run(IMPORTS, *folders, PYTHONDONTWRITEBYTECODE="1") == "1 2 3 None True"
+    assert compiled(cache) == {"Tasks", "inner"}
+    assert compiled(other) == set()
+    kept = next(cache.rglob("Tasks.*.pyc"))
+    written = kept.stat().st_mtime_ns
+    seen = run(f"{IMPORTS}\nprint(Tasks.__spec__.loader.get_code('Tasks').co_filename)", *folders)
+    assert seen.splitlines()[-1] == str(snapshot / "Tasks.py")
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_programs_that_tasks_start_leave_no_bytecode_in_the_snapshot(folders):
+    snapshot, _, _ = folders
+    program = "\nimport subprocess\nsubprocess.run([sys.executable, '-c', 'import Tasks'], cwd=snapshot)"
+    run(IMPORTS + program, *folders)
+    assert compiled(snapshot) == set()
