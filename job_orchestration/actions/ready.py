@@ -165,7 +165,7 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
     assert config is not None, "it is fine"
     common = json.loads(_provenance(candidate, "", 0))
     order = replace(order, values=_values_of(candidate, config), code=candidate.code, provenance=common)
-    is_new = searches.write(workspace, order)
+    is_new = searches.write(workspace, order, candidate.drop.data)
     opening.remove_sources(workspace, [candidate.drop])
     Searches(workspace, report.notes.append).advance_one(order)
     if is_new:

@@ -15,7 +15,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable, journal, store, token
-from job_orchestration.files.opening import CONFIG, PROVENANCE, enclosed_run, enclosing_run, taken_stems
+from job_orchestration.files.opening import (
+    CONFIG,
+    PROVENANCE,
+    SOURCE,
+    enclosed_run,
+    enclosing_run,
+    taken_stems,
+)
 from job_orchestration.model.run import Place, Status
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import Fault, TokenName, numbered, stem_of
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _TOKENS: Final = (Place.TO_RUN, Place.RUNNING, Place.COMPLETED, Place.FAILED)
 _ENDS: Final = {Status.COMPLETE: Place.COMPLETED, Status.FAILED: Place.FAILED}
-_IDENTITY: Final = frozenset({CONFIG, PROVENANCE, "journal", "status.yaml"})
+_IDENTITY: Final = frozenset({CONFIG, PROVENANCE, SOURCE, "journal", "status.yaml"})
 """What is not output in a run's folder, or is only a view."""
 
 
