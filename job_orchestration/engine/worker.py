@@ -89,6 +89,7 @@ class Worker:
         self._room = Room(workspace, orders.pool or self.name, orders.resources, say)
         self._share = NOTHING
         self._claim: Claim | None = None
+        self._host: Host | None = None
         self._stops = 0
         self._over_at = None if orders.seconds is None else time.monotonic() + orders.seconds
         self._wake = Wake()
@@ -213,7 +214,7 @@ class Worker:
             note(claim, traceback.format_exc())
             self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
         finally:
-            self._claim = None
+            self._claim = self._host = None
             claim.release()
             if claim.state.status is Status.COMPLETE:
                 queue.completed(claim.run)
@@ -328,7 +329,9 @@ class Worker:
         self.say(f"{escaped(claim.run)}: attempt {claim.attempt}, {where}")
         locks = (claim.descriptor, claim.journal.descriptor)
         order = order_for(claim, settings, self.workspace.root, self._share)
-        sent = host.begin(order, (*locks, *self._share.descriptors))
+        is_same = self._host in {None, host}  # an attempt is over when its host is, between two tries as well
+        self._host = host
+        sent = is_same and host.begin(order, (*locks, *self._share.descriptors))
         end = self._watch(claim, host, settings) if sent else None
         if end is None:
             self._hosts.bury(host)

@@ -51,6 +51,15 @@ TASKS = r"""
             return os.getpid()
 
 
+    class DiesAtFirst(Base):
+        def run(self):
+            tries = NOTES / "tries"
+            with tries.open("a") as file:
+                file.write(f"{self.context.attempt} {os.getppid()}\n")
+            if len(tries.read_text().splitlines()) == 1:
+                os._exit(7)
+
+
     class Gated(Base):
         def run(self):
             attempt = self.context.attempt
@@ -191,6 +200,25 @@ def test_a_run_whose_worker_and_child_died_goes_on_from_its_checkpoint(arena):
     assert len([e for e in arena.events("a", "task_started") if e["task"] == "quick"]) == 1
     assert arena.results("a")["gated"] == 2
     assert arena.events("a", "task_failed") == []
+
+
+def test_an_attempt_ends_with_its_host_though_that_is_killed_between_two_tries(arena, tmp_path):
+    killing = mutant(
+        tmp_path,
+        "engine/hosts.py",
+        "        host = self._warm.pop(plan, None)\n",
+        "        host = self._warm.pop(plan, None)\n"
+        "        if host is not None:\n"
+        "            os.kill(host.pid, signal.SIGKILL)\n"
+        "            host._process.wait()\n",
+    )
+    arena.queue("a", "DiesAtFirst")
+    arena.work(package=killing)
+    tries = [line.split() for line in (arena.notes / "tries").read_text().splitlines()]
+    assert [attempt for attempt, _ in tries] == ["1", "2"]
+    assert len({host for _, host in tries}) == 2
+    assert [e["attempt"] for e in arena.events("a", "claimed")] == [1, 2]
+    assert [e["outcome"] for e in arena.events("a", "task_failed")] == ["crash"]
 
 
 @pytest.mark.parametrize("victims", ["host", "worker", "both"])
