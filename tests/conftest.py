@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from job_orchestration.files import durable
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.workspace import VARIABLE
 from job_orchestration.rules.writing import to_yaml
+from tests.integration.arena import Arena
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,3 +239,18 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
         terminalreporter.section("figures")
         for line in lines:
             terminalreporter.line(str(line))
+
+
+@pytest.fixture
+def arena(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
+    """A workspace, a repository of the tasks that the module calls ``TASKS``, and workers."""
+    made = Arena(tmp_path, request.module.TASKS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of the disk is counted and failed, and not waited for."""
+    monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)

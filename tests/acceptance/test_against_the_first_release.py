@@ -4,7 +4,8 @@ The size is that of the first release's one known user. Both are measured in one
 seconds of all processes, since other work on the machine changes how long things take, and what they
 cost much less. The first release runs tasks in its worker's own process and never syncs a file; here each
 run has a process of its own and each step is durable. So more is done for what is paid, and the bound says
-how much may be paid for it.
+how much may be paid for it. When it was examined first, on another machine, a task of the first release cost
+3.4 ms and the readying of a config 3.7 ms.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 FIRST = TOP / ".venv" / "first-release"
 CONFIGS = 3000
-CONFIGS_OF_FIRST = 1000
-MOST_OF_FIRST = 2.5
-"""Times the first release's cost; 1.4 to 1.7 was seen. To come below it is open work."""
+MOST_OF_FIRST = 2.0
+"""Times the first release's cost with one worker, which is what it needs least with; 1.4 to 1.6 was seen."""
+FIRST_EXAMINED = 2 * 3.4 + 3.7
+"""Milliseconds of a config of two tasks."""
 TASKS = """
     from job_orchestration.TaskBase import TaskBase
 
@@ -101,16 +103,16 @@ def of_first(environment: dict[str, str], folder: Path, repository: Path) -> tup
 
     def run(*command: str) -> float:
         subprocess.run(
-            command, cwd=folder, env=own, check=True, timeout=120, input=b"na\n", capture_output=True
+            command, cwd=folder, env=own, check=True, timeout=240, input=b"na\n", capture_output=True
         )
         return children()
 
     run(*base)
-    dropped = run(sys.executable, "-c", DROP, str(repository), str(CONFIGS_OF_FIRST))
+    dropped = run(sys.executable, "-c", DROP, str(repository), str(CONFIGS))
     readied = run(*base, "-action", "readyConfigs")
     worked = run(*base, "-action", "newWorker")
-    assert in_folder(workspace / "ConfigsCompleted") == CONFIGS_OF_FIRST
-    return (readied - dropped) / CONFIGS_OF_FIRST * 1000, (worked - readied) / CONFIGS_OF_FIRST * 1000
+    assert in_folder(workspace / "ConfigsCompleted") == CONFIGS
+    return (readied - dropped) / CONFIGS * 1000, (worked - readied) / CONFIGS * 1000
 
 
 @pytest.mark.timeout(900)
@@ -125,6 +127,9 @@ def test_three_thousand_configs_are_readied_and_run_beside_four_workers(
     tell("CPU milliseconds a config of two tasks: ready, work, both")
     tell(f"  first release, 1 worker: {first[0]:.2f} {first[1]:.2f} {sum(first):.2f}")
     tell(f"  this one, 4 workers:     {ours[0]:.2f} {ours[1]:.2f} {sum(ours):.2f}")
-    tell(f"  ratio: {sum(ours) / sum(first):.2f}")
+    tell(
+        f"  ratio: {sum(ours) / sum(first):.2f}; to the first release as it was first examined: "
+        f"{sum(ours) / FIRST_EXAMINED:.2f}"
+    )
     assert in_folder(workspace / "Failed") == in_folder(workspace / "ConfigSources") == 0
     assert sum(ours) < MOST_OF_FIRST * sum(first)

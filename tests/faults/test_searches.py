@@ -17,7 +17,7 @@ import yaml
 from job_orchestration.engine import searching
 from job_orchestration.files import opening, searches
 from tests.faults.storm import members
-from tests.integration.arena import Arena, eventually
+from tests.integration.arena import eventually
 from tests.integration.faultline import Killed, failing, operations_of
 
 TASKS = """
@@ -37,13 +37,6 @@ class Train(TaskBase):
             file.write(f"{self.context.run}\\n".encode())
         return self.config["batchSize"] * 100 + self.config["epochs"] * 10 + self.config["modelType"]
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    made = Arena(tmp_path, TASKS)
-    yield made
-    made.close()
 
 
 def original(*lengths: int, **more):

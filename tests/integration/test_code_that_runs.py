@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-import pytest
-
-from tests.integration.arena import PACKAGE, Arena, git
+from tests.integration.arena import PACKAGE, git
 
 TASKS = """
     import os
@@ -27,13 +25,6 @@ TASKS = """
         def run(self):
             return 1
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    arena = Arena(tmp_path, TASKS)
-    yield arena
-    arena.close()
 
 
 # -- the code that runs -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from job_orchestration.actions import gc
 from job_orchestration.actions.gc import Kind, Wanted
 from job_orchestration.actions.restore import Restored, restore, trashed
-from job_orchestration.files import beats, durable, history, journal, litter, token, trash
+from job_orchestration.files import beats, history, journal, litter, token, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.beats import Beat
 from job_orchestration.model.errors import UsageError
@@ -28,11 +28,7 @@ ALL = Wanted(policy=Policy((Last(0),)))
 OLD = time.time() - 2 * litter.ABANDONED
 
 
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """What is asked of the disk is counted and failed here, and not waited for."""
-    monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture

@@ -22,11 +22,7 @@ from tests.integration.runs import file_away, opening_of, queue, taken, tokens
 NAMES = ("a", "b")
 
 
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """What is asked of the disk is counted and failed here, and not waited for."""
-    monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture

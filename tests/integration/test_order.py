@@ -6,8 +6,6 @@ import json
 import os
 from pathlib import Path
 
-import pytest
-
 from job_orchestration.actions.check import Check
 from job_orchestration.actions.hold import release
 from job_orchestration.actions.ready import ready_drops
@@ -16,7 +14,7 @@ from job_orchestration.actions.selection import Choice
 from job_orchestration.actions.status import status
 from job_orchestration.engine.queue import Queue, Wake
 from job_orchestration.files import token, trash
-from tests.integration.arena import Arena, eventually
+from tests.integration.arena import eventually
 
 TASKS = r"""
     import os
@@ -44,13 +42,6 @@ TASKS = r"""
                 raise ValueError("as it was told to")
             super().run()
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    made = Arena(tmp_path, TASKS)
-    yield made
-    made.close()
 
 
 def order(arena):

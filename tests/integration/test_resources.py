@@ -13,7 +13,7 @@ from job_orchestration.engine import room
 from job_orchestration.files import account
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.model.errors import UsageError
-from tests.integration.arena import Arena, eventually
+from tests.integration.arena import eventually
 
 TASKS = r"""
     import fcntl
@@ -54,13 +54,6 @@ TASKS = r"""
                 time.sleep(0.01)
             return os.environ["CUDA_VISIBLE_DEVICES"]
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    made = Arena(tmp_path, TASKS)
-    yield made
-    made.close()
 
 
 def pools(arena):

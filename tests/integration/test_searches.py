@@ -13,7 +13,6 @@ from job_orchestration.actions.cancel import cancel
 from job_orchestration.actions.retry import retry
 from job_orchestration.files import searches
 from job_orchestration.model.sweep import Choice, Result, Search, Uniform, Whole
-from tests.integration.arena import Arena
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,13 +30,6 @@ class Train(TaskBase):
         return {"score": -abs(x - 0.3)}
 """
 SPACE = {"x": Uniform(0.0, 1.0), "k": Whole(1, 8), "act": Choice(("a", "b")), "layers": Choice(([1], [2, 3]))}
-
-
-@pytest.fixture
-def arena(tmp_path):
-    made = Arena(tmp_path, TASKS)
-    yield made
-    made.close()
 
 
 def block(**changes):

@@ -25,7 +25,7 @@ from job_orchestration.model.run import Outcome, Place, Status
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import TokenName, worker_name
 from tests.integration import runs
-from tests.integration.arena import Arena, eventually
+from tests.integration.arena import eventually
 
 TASKS = r"""
     import os
@@ -71,13 +71,6 @@ TASKS = r"""
             if not (NOTES / "mended").exists():
                 raise ValueError("as it was told to")
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    made = Arena(tmp_path, TASKS)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -361,6 +354,7 @@ def test_retry_from_a_task_or_from_the_beginning(arena):
         "config.yaml",
         "journal",
         "provenance.json",
+        "source.yaml",
         "status.yaml",
     ]
     kept = {name for place in (arena.root / "Misc" / "trash").glob("*/b") for name in os.listdir(place)}

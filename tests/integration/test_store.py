@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from job_orchestration.files import durable
 from job_orchestration.files.store import PARTIAL, FolderStore, clear_partial
 from tests.integration.faultline import HOW, Killed, failing, operations_of
 
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """What is asked of the disk is counted and failed here, and not waited for."""
-    monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture

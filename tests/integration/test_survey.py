@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from job_orchestration.actions import doctor
-from job_orchestration.files import beats, durable, machine, opening, probe, survey
+from job_orchestration.files import beats, machine, opening, probe, survey
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.beats import Beat
 from job_orchestration.model.event import Completed
@@ -20,12 +20,7 @@ from job_orchestration.model.finding import Level
 from tests.faults.looking import tree
 from tests.integration.runs import file_away, queue, taken
 
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """What is asked of the disk is not waited for."""
-    monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from job_orchestration.actions.ready import ready_drops
 from job_orchestration.files import durable, history
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.rules.writing import to_yaml
-from tests.integration.arena import Arena
 from tests.integration.faultline import Killed, failing, operations_of
 
 TASKS = """
@@ -31,13 +30,6 @@ class Train(TaskBase):
     def run(self):
         return {"a": self.config["a"], "lr": self.config.get("lr"), "seed": self.context.seed}
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    made = Arena(tmp_path, TASKS)
-    yield made
-    made.close()
 
 
 def runs(arena_or_root, pattern="*/journal"):

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.integration.arena import Arena, eventually, is_gone, mutant
+from tests.integration.arena import eventually, is_gone, mutant
 
 TASKS = r"""
     import json
@@ -125,13 +125,6 @@ TASKS = r"""
                 os._exit(7)
             return "mended"
 """
-
-
-@pytest.fixture
-def arena(tmp_path):
-    arena = Arena(tmp_path, TASKS)
-    yield arena
-    arena.close()
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
