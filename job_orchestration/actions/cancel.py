@@ -135,7 +135,7 @@ def _insist_on_life(record: RunRecord, name: str) -> None:
         )
     if record.place in {Place.COMPLETED, Place.FAILED}:
         raise UsageError(
-            f"{escaped(name)} has ended already: it is {record.place}", "There is nothing to cancel"
+            f"{escaped(name)} has ended already: it is {record.place.said}", "There is nothing to cancel"
         )
 
 

@@ -155,8 +155,9 @@ def _require_ended(record: RunRecord, name: str) -> None:
     if record.former:
         raise UsageError(f"The first Job Orchestration made {escaped(name)}", "Move its files away by hand")
     if record.place not in _ENDS or record.state is None:
-        place = record.place.replace("_", " ")
-        raise UsageError(f"{escaped(name)} has not ended: it is {place}", "Only a run that has ended can go")
+        raise UsageError(
+            f"{escaped(name)} has not ended: it is {record.place.said}", "Only a run that has ended can go"
+        )
 
 
 def _needed_by_others(records: Sequence[RunRecord], going: Collection[str] = ()) -> dict[str, str]:

@@ -83,14 +83,15 @@ def _each(workspace: Workspace, choice: Choice, *, held: bool) -> Moved:
 
 
 def _insist_that_it_fits(record: RunRecord, name: str, *, held: bool) -> None:
-    place = record.place.replace("_", " ")
     if held and record.place not in {*_CAN_BE_HELD, Place.HELD}:
         todo = "End it with: job-orchestration cancel" if record.place is Place.RUNNING else ""
         raise UsageError(
-            f"{escaped(name)} does not wait: it is {place}", todo or "Only what waits can be held"
+            f"{escaped(name)} does not wait: it is {record.place.said}", todo or "Only what waits can be held"
         )
     if not held and record.place not in {Place.TO_RUN, Place.HELD}:
-        raise UsageError(f"{escaped(name)} is not held: it is {place}", "Only what is held can be released")
+        raise UsageError(
+            f"{escaped(name)} is not held: it is {record.place.said}", "Only what is held can be released"
+        )
 
 
 def _move(workspace: Workspace, record: RunRecord, *, held: bool) -> Problem | None:

@@ -64,6 +64,8 @@ def results(
     notes: list[str] = []
     found = [row for _, row in selection.chosen_rows(workspace, records, choice, notes)]
     found.sort(key=lambda row: (str(row.facts["readied_at"] or ""), str(row.facts["run"])))
+    if arrangement.best is not None and not any(row.results for row in found):
+        found = []  # whoever looks for the best of what has just begun has made no mistake
     return Results(_arranged(arranging.table_of(found), arrangement), tuple(notes))
 
 

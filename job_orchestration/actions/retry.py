@@ -90,9 +90,9 @@ def _insist_on_task(record: RunRecord, task: str) -> None:
 
 def _check_failed(record: RunRecord, name: str) -> None:
     if record.place is not Place.FAILED:
-        place = record.place.replace("_", " ")
         raise UsageError(
-            f"{escaped(name)} has not failed: it is {place}", "Only a run that gave up can be retried"
+            f"{escaped(name)} has not failed: it is {record.place.said}",
+            "Only a run that gave up can be retried",
         )
 
 

@@ -48,6 +48,17 @@ class Place(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
 
+    @property
+    def said(self) -> str:
+        """How a sentence ends that begins with "it is"."""
+        match self:
+            case Place.SOURCES:
+                return "still in ConfigSources"
+            case Place.TO_RUN:
+                return "waiting"
+            case _:
+                return self.value
+
 
 class Outcome(StrEnum):
     """How a try, an attempt or a run ended."""

@@ -120,11 +120,11 @@ def test_slips_are_told_in_a_sentence(
     assert told("results", "--csv")[:2] == (0, "")
     drop("a", {"lr": 1})
     assert told("ready")[0] == 0
+    assert told("results", "--best", "accuracy") == (0, "", "There are no results of such runs.\n")
     for words, says in (
         (["--filter", "lr = 1"], "column 4: a single = compares nothing. Write == for equal"),
         (["--filter", "lrr == 1"], "No run here has lrr. Perhaps lr is meant"),
         (["--status", "fine"], "'fine' is not one of sources, to_run"),
-        (["--best", "accuracy"], "No run here has accuracy"),
         (["--columns", "rum"], "Perhaps run is meant"),
         (["zzz*"], "There is no run that zzz* fits"),
         (["--csv", "--json"], "one format"),

@@ -63,7 +63,7 @@ def test_b_jo_29_a_higher_priority_goes_first_and_equals_go_in_their_order(arena
 
 def test_b_jo_29_a_run_goes_when_those_it_comes_after_have_completed(arena):
     arena.drop("a", "Writes", after=["c", "b"], priority=9)
-    arena.drop("b", "Writes", after="c", priority=5)
+    arena.drop("b", "Writes", after="c.yaml", priority=5)
     arena.drop("c", "Writes")
     assert not arena.ready().refused
     assert waits(arena) == {"a": ("c", "b"), "b": ("c",)}
