@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from job_orchestration.files.history import RunRecord
+    from job_orchestration.files.token import Token
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import RunState
     from job_orchestration.rules.filtering import Filter
@@ -257,13 +258,14 @@ def collect(workspace: Workspace, wanted: Wanted) -> Collected:
     items = look(workspace, wanted)
     with opening.only_one(workspace):
         mended = trash.settle(workspace)
+    tokens = trash.tokens_of_ended(workspace) if any(i.kind is Kind.RUN for i in items) else {}
     gone: list[Item] = []
     refused: list[Problem] = []
     for item in items:
         if item.kind is Kind.SNAPSHOT:
             continue
         try:
-            problem = _let_go(workspace, item)
+            problem = _let_go(workspace, item, tokens)
         except FileNotFoundError:
             continue  # somebody else cleaned too
         except OSError as error:
@@ -297,7 +299,7 @@ def _problem(item: Item, error: OSError) -> Problem:
     return Problem(item.name, error.strerror or str(error), "Mend that and try again")
 
 
-def _let_go(workspace: Workspace, item: Item) -> Problem | None:
+def _let_go(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Token]]) -> Problem | None:
     """Take one thing out of its place, as one step, and then apart; returns why it stays, if it does."""
     if item.kind in {Kind.ABANDONED, Kind.BEAT}:
         litter.remove(item.path)
@@ -308,7 +310,7 @@ def _let_go(workspace: Workspace, item: Item) -> Problem | None:
             if state.ended_at != item.ended_at:
                 return Problem(item.name, "Somebody did it anew in the meantime", "Look again")
         if item.kind is Kind.RUN:
-            fault = trash.put_away(workspace, item.name)
+            fault = trash.put_away(workspace, item.name, tokens)
             return Problem(item.name, fault.what, fault.todo) if fault else None
         scratch = litter.set_aside(workspace, item.path)
     litter.remove(scratch)

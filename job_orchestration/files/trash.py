@@ -28,7 +28,7 @@ from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import Fault, TokenName, numbered, stem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import RunState
@@ -64,8 +64,25 @@ class Discarded:
         return stem_of(os.path.basename(self.token or self.folder or ""))
 
 
-def put_away(workspace: Workspace, run: str) -> Fault | None:
+def tokens_of_ended(workspace: Workspace) -> Mapping[str, Sequence[token.Token]]:
+    """The tokens of each run that has ended, for whoever puts many away: each is opened once."""
+    found: dict[str, list[token.Token]] = {}
+    for lying in (t for place in _ENDS.values() for t in token.scan(workspace.folders[place])):
+        run = token.run_of(lying.path)
+        if run is not None:
+            found.setdefault(run, []).append(lying)
+    return found
+
+
+def put_away(
+    workspace: Workspace, run: str, known: Mapping[str, Sequence[token.Token]] | None = None
+) -> Fault | None:
     """Move a finished run out of the way, its token first; a queued or running one is never touched.
+
+    Args:
+        workspace: where it is.
+        run: its name.
+        known: what `tokens_of_ended` found, if it was asked.
 
     Returns:
         Why it could not be moved, if it could not.
@@ -77,7 +94,8 @@ def put_away(workspace: Workspace, run: str) -> Fault | None:
             f"the run {inside} lies inside Output/{run}", "Choose an outputDir that no other run lies in"
         )
     with ExitStack() as locks:
-        tokens = _tokens(workspace, run, Place.COMPLETED, Place.FAILED)
+        tokens = [found for found in (known or {}).get(run, ()) if token.run_of(found.path) == run]
+        tokens = tokens or _tokens(workspace, run, *_ENDS.values())
         for found in tokens:
             try:
                 descriptor = token.lock(found.path)

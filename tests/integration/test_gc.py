@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -405,3 +406,21 @@ def test_what_lies_in_the_trash_and_is_no_run_stays_there(workspace):
     assert "does not say which run" in done.refused[0].what
     assert strange.exists()
     assert journal.attempts(str(strange)) == []
+
+
+def test_letting_many_runs_go_opens_each_token_a_few_times_however_many_there_are(make, monkeypatch):
+    opened: Counter[int] = Counter()
+    look = token.run_of
+    for many in (4, 8):
+        workspace = make()
+        for number in range(many):
+            ended(workspace, f"r{number}")
+
+        def counting(path: str, count: int = many) -> str | None:
+            opened[count] += 1
+            return look(path)
+
+        monkeypatch.setattr(token, "run_of", counting)
+        assert len(names(gc.collect(workspace, ALL).items)) == many
+        monkeypatch.setattr(token, "run_of", look)
+    assert opened[8] <= 2 * opened[4]
