@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,10 +81,18 @@ def init(arguments: Namespace) -> int:
 
     made = make(arguments.workspace or workspaces.locate("").root)  # the latter says that none is named
     root = made.workspace.root
-    news = [*(f"{folder}/" for folder in made.folders), *made.files]
+    news = " ".join([*(f"{folder}/" for folder in made.folders), *made.files])
     _print(
         [
-            f"Workspace {root}: {'made ' + ', '.join(news) if news else 'everything is there'}.",
+            f"Workspace {root}{'. Made:' if news else ': everything is there.'}",
+            *textwrap.wrap(
+                news,
+                100,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+                break_long_words=False,
+            ),
             "",
             "What to do next:",
             f"  1. Drop a YAML file for each experiment into {made.workspace.sources}",
