@@ -13,7 +13,6 @@ import site
 import sys
 import threading
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.engine import bytecode
@@ -160,6 +159,8 @@ def resolve(method: str) -> type[Any]:
         classes = [
             n for n, v in vars(module).items() if isinstance(v, type) and callable(getattr(v, "run", None))
         ]
+        from difflib import get_close_matches  # 2 ms of each host that almost none needs
+
         close = get_close_matches(name, classes, 1)
         hint = (
             f"Did you mean {close[0]}?"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import sys
-from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,8 +38,8 @@ def seed_all(seed: int) -> None:
         sys.meta_path.insert(0, _OnImport(seed, frozenset(later)))
 
 
-class _OnImport(MetaPathFinder):
-    """Seeds a library when it has been imported."""
+class _OnImport:
+    """A finder that seeds a library when it has been imported."""
 
     def __init__(self, seed: int, names: frozenset[str]) -> None:
         self._seed = seed
