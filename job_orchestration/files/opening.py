@@ -137,7 +137,9 @@ def _make(workspace: Workspace, opening: Opening) -> list[str]:
     os.makedirs(events)
     durable.write_new(os.path.join(folder, CONFIG), opening.token)
     durable.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
-    if opening.drop.data:
+    if opening.keeps_source and opening.drop.data:
+        durable.write_new(os.path.join(folder, SOURCE), opening.drop.data)
+    elif opening.drop.data:
         _keep_source(workspace, opening, folder)
     entry = Entry(1, journal.now(), opening.readied)
     durable.write_new(journal.path_of(folder, 0), journal.encode(entry))
@@ -149,7 +151,8 @@ def _make(workspace: Workspace, opening: Opening) -> list[str]:
 def _keep_source(workspace: Workspace, opening: Opening, folder: str) -> None:
     """Put the author's file, as it was read, into the run's folder: by a second name, if that is safe.
 
-    It is not where the file has other names, by which it may be edited later.
+    It is not where the file has other names, by which it may be edited later; those of one that becomes
+    several runs would be in their folders, and what one run writes there would be in all of them.
     """
     path = os.path.join(folder, SOURCE)
     drop = opening.drop
@@ -160,7 +163,7 @@ def _keep_source(workspace: Workspace, opening: Opening, folder: str) -> None:
             raise
     else:
         alone = os.lstat(path).st_nlink == len((SOURCE, drop.filename))
-        if drop.is_still(path) and (alone or opening.keeps_source):
+        if drop.is_still(path) and alone:
             return
         durable.unlink(path)
     durable.write_new(path, drop.data)
