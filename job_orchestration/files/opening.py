@@ -42,8 +42,8 @@ SOURCE: Final = "source.yaml"
 MADE: Final = (CONFIG, PROVENANCE, SOURCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
 """The files of a run's folder that opening makes; whatever else is there is somebody's and stays."""
 
-_CANNOT_LINK: Final = frozenset({errno.ENOENT, errno.EPERM, errno.EXDEV, errno.EMLINK})
-"""The source is gone; it is another user's; it lies elsewhere; it has as many names as it may have."""
+_CANNOT_LINK: Final = frozenset({errno.ENOENT, errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK})
+"""The source is gone; it is another user's, twice; it lies elsewhere; it has as many names as it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,9 @@ def _keep_source(workspace: Workspace, opening: Opening, folder: str) -> None:
     else:
         alone = os.lstat(path).st_nlink == len((SOURCE, drop.filename))
         if drop.is_still(path) and alone:
-            return
+            with suppress(OSError):  # then what it holds may be lost, and is written anew
+                durable.sync_file(path)  # whoever dropped it may not have, and soon it has no other name
+                return
         durable.unlink(path)
     durable.write_new(path, drop.data)
 
