@@ -61,6 +61,11 @@ def keep_apart(folder: str, cache: str) -> None:
             (SourcelessFileLoader, BYTECODE_SUFFIXES),
         )
 
+    os.register_at_fork(
+        before=_ONE_AT_A_TIME.acquire,  # or a child has another thread's lock and switches for ever
+        after_in_child=_ONE_AT_A_TIME.release,
+        after_in_parent=_ONE_AT_A_TIME.release,
+    )
     sys.path_hooks.insert(0, finder)
     for path in filter(is_below, list(sys.path_importer_cache)):
         del sys.path_importer_cache[path]

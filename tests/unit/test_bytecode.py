@@ -102,3 +102,34 @@ def test_the_snapshots_bytecode_is_kept_apart_whichever_way_its_folders_are_name
     assert run(f"{FROM_ANYWHERE}{code}print(inner.VALUE)", tmp_path / "link" / "snapshot", cache) == "2"
     assert compiled(snapshot) == set()
     assert compiled(cache) == {"inner"}
+
+
+def test_a_fork_while_another_thread_imports_leaves_a_child_that_can_import_too(folders):
+    snapshot, cache, _ = folders
+    code = """
+import signal, threading, warnings
+from importlib.machinery import SourceFileLoader
+
+warnings.simplefilter("ignore", DeprecationWarning)
+sys.path.insert(0, sys.argv[1])
+compiling, go_on = threading.Event(), threading.Event()
+compile_as_ever = SourceFileLoader.source_to_code
+
+def slowly(self, data, path, **more):
+    compiling.set()
+    go_on.wait(0.2)
+    return compile_as_ever(self, data, path, **more)
+
+SourceFileLoader.source_to_code = slowly
+thread = threading.Thread(target=lambda: __import__("Tasks"))
+thread.start()
+compiling.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    import package.inner
+    os._exit(0 if sys.pycache_prefix is None else 1)
+thread.join()
+print(os.waitpid(child, 0)[1])
+"""
+    assert run(f"{FROM_ANYWHERE}{code}", snapshot, cache) == "0"
