@@ -21,7 +21,7 @@ from job_orchestration.model.run import Place
 from job_orchestration.rules import naming, reading, settings, steering
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from job_orchestration.actions.candidates import Candidate
     from job_orchestration.files.intake import Drop
@@ -37,7 +37,7 @@ def in_order(drops: Sequence[Drop]) -> Sequence[Drop]:
     stems: dict[str, list[str]] = {}
     for drop in drops:
         stems.setdefault(naming.stem_of(drop.filename), []).append(drop.filename)
-    after = {d.filename: [f for name in _names_in(d) for f in stems.get(name, ())] for d in drops}
+    after = {d.filename: [f for n in _names_in(d) for f in stems.get(_config(n, stems), ())] for d in drops}
     by_name = {drop.filename: drop for drop in drops}
     return [by_name[filename] for filename in steering.ordered(after)]
 
@@ -58,10 +58,15 @@ def put_off(workspace: Workspace, drops: Sequence[Drop], unsettled: Sequence[str
     }
     late: list[str] = []
     for drop in drops if coming else ():
-        if not coming.isdisjoint(_names_in(drop)):
+        if any(_config(name, coming) in coming for name in _names_in(drop)):
             late.append(drop.filename)
             coming.add(naming.stem_of(drop.filename))
     return late
+
+
+def _config(name: str, known: Container[str]) -> str:
+    """The config that a name means among those of the same go: that of its file will do."""
+    return name if name in known else naming.stem_of(name)
 
 
 def _names_in(drop: Drop) -> tuple[str, ...]:
@@ -81,7 +86,7 @@ def resolve(workspace: Workspace, candidates: Sequence[Candidate]) -> None:
     for candidate in candidates:
         batch.setdefault(naming.stem_of(candidate.drop.filename), []).append(candidate)
     after = {
-        name: [n for c in group if c.checked.config for n in c.checked.config.settings.after]
+        name: [_config(n, batch) for c in group if c.checked.config for n in c.checked.config.settings.after]
         for name, group in batch.items()
     }
     for candidate in asking:
@@ -100,7 +105,7 @@ def _resolve_one(candidate: Candidate, batch: dict[str, list[Candidate]], known:
     assert candidate.checked.config is not None
     runs: list[str] = []
     for name in candidate.checked.config.settings.after:
-        together = batch.get(name, ())
+        together = batch.get(_config(name, batch), ())
         refused = next((c.drop.filename for c in together if c.config is None), None)
         if refused is not None and candidate not in together:
             candidate.add(

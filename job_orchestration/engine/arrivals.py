@@ -28,7 +28,7 @@ from watchdog.observers import Observer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watchdog.observers.api import BaseObserver
+    from watchdog.observers.api import BaseObserver, ObservedWatch
 
     from job_orchestration.files.workspace import Workspace
 
@@ -36,6 +36,27 @@ APPEARED: Final[list[type[FileSystemEvent]]] = [
     *(DirCreatedEvent, DirMovedEvent, FileCreatedEvent, FileMovedEvent, FileClosedEvent)
 ]
 """What is to be told. Otherwise each reading of a file there would be an event to everybody who waits."""
+
+
+class Watches:
+    """The folders that somebody is told of; none is told of once it is gone, until it is watched again."""
+
+    def __init__(self, observer: BaseObserver, handler: FileSystemEventHandler) -> None:
+        self._observer = observer
+        self._handler = handler
+        self._known: dict[str, ObservedWatch] = {}
+
+    def watch(self, folder: str) -> None:
+        """Watch a folder; one of this name that was watched before is another and is not heard of any more.
+
+        The library would go on with the old watch, as if it still told anything.
+        """
+        old = self._known.pop(folder, None)
+        with suppress(OSError, KeyError):
+            if old is not None:
+                self._observer.unschedule(old)
+        with suppress(OSError, KeyError):  # gone again, or no watches left: looking alone must do
+            self._known[folder] = self._observer.schedule(self._handler, folder, event_filter=APPEARED)
 
 
 class Arrivals(FileSystemEventHandler):
@@ -53,14 +74,15 @@ class Arrivals(FileSystemEventHandler):
         self._folder = workspace.sources
         self._ring = ring
         self._observer = _observer()
+        self._watches = Watches(self._observer, self)
         self.whole: deque[str] = deque(maxlen=100_000)
         """Names of files that came whole; the oldest are forgotten, and have to be at rest then."""
 
     def start(self) -> None:
         """Begin to watch."""
+        self._watches.watch(self._root)
+        self._watches.watch(self._folder)
         with suppress(OSError):  # no watches left on this system: looking alone must do
-            self._observer.schedule(self, self._root, event_filter=APPEARED)
-            self._observer.schedule(self, self._folder, event_filter=APPEARED)
             self._observer.start()
 
     def stop(self) -> None:
@@ -76,8 +98,7 @@ class Arrivals(FileSystemEventHandler):
         moved = event.event_type == "moved"
         path = os.fsdecode(event.dest_path if moved else event.src_path)  # empty: moved to somewhere else
         if path == self._folder:
-            with suppress(OSError, KeyError):
-                self._observer.schedule(self, path, event_filter=APPEARED)
+            self._watches.watch(path)
         elif os.path.dirname(path) == self._folder:
             if moved:
                 self.whole.append(os.path.basename(path))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib.machinery import (
+    BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
     FileFinder,
     SourceFileLoader,
+    SourcelessFileLoader,
 )
 from threading import RLock
 from typing import TYPE_CHECKING, Final
@@ -44,14 +46,27 @@ def keep_apart(folder: str, cache: str) -> None:
                 finally:
                     sys.pycache_prefix, sys.dont_write_bytecode = before
 
-    below = folder.rstrip(os.sep) + os.sep
+    tops = tuple(f"{top.rstrip(os.sep)}{os.sep}" for top in (folder, os.path.realpath(folder)))
+
+    def is_below(path: str) -> bool:
+        return f"{os.path.abspath(path)}{os.sep}".startswith(tops)
 
     def finder(path: str) -> FileFinder:
-        if not f"{path}{os.sep}".startswith(below):
-            raise ImportError(f"{path} is not below {folder}")
-        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Loader, SOURCE_SUFFIXES))
+        if not is_below(path) or not os.path.isdir(path):  # an archive is for the finder of archives
+            raise ImportError(f"{path} is no folder below {folder}")
+        return FileFinder(
+            path,
+            (ExtensionFileLoader, EXTENSION_SUFFIXES),
+            (Loader, SOURCE_SUFFIXES),
+            (SourcelessFileLoader, BYTECODE_SUFFIXES),
+        )
 
+    os.register_at_fork(
+        before=_ONE_AT_A_TIME.acquire,  # or a child has another thread's lock and switches for ever
+        after_in_child=_ONE_AT_A_TIME.release,
+        after_in_parent=_ONE_AT_A_TIME.release,
+    )
     sys.path_hooks.insert(0, finder)
-    for path in [path for path in sys.path_importer_cache if f"{path}{os.sep}".startswith(below)]:
+    for path in filter(is_below, list(sys.path_importer_cache)):
         del sys.path_importer_cache[path]
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

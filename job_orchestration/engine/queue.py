@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from job_orchestration.engine.arrivals import APPEARED
+from job_orchestration.engine.arrivals import Watches
 from job_orchestration.engine.lineup import Lineup
 from job_orchestration.files import journal, token
 from job_orchestration.files.token import Token
@@ -89,6 +89,7 @@ class FolderEvents(FileSystemEventHandler):
         self._root = workspace.root
         self._ring = ring
         self._observer: BaseObserver = Observer()
+        self._watches = Watches(self._observer, self)
         self.seen: deque[tuple[str, bool]] = deque(maxlen=100_000)
         """Paths that appeared, and whether they were renamed in; what overflows is found by a scan."""
         self.renewed = True
@@ -96,10 +97,8 @@ class FolderEvents(FileSystemEventHandler):
 
     def start(self) -> None:
         """Begin to watch."""
-        self._observer.schedule(self, self._root, event_filter=APPEARED)
-        for folder in self._folders:
-            with suppress(OSError):  # gone: a scan tells
-                self._observer.schedule(self, folder, event_filter=APPEARED)
+        for folder in (self._root, *self._folders):
+            self._watches.watch(folder)
         with suppress(OSError):  # no watches left on this system: scans alone must do
             self._observer.start()
 
@@ -109,8 +108,7 @@ class FolderEvents(FileSystemEventHandler):
         if event.event_type not in {"created", "moved", "closed"}:
             return
         if path in self._folders:
-            with suppress(OSError, KeyError):
-                self._observer.schedule(self, path, event_filter=APPEARED)
+            self._watches.watch(path)
             self.renewed = True
         elif os.path.dirname(path) in self._folders and not event.is_directory:
             self.seen.append((path, event.event_type == "moved"))

@@ -42,8 +42,8 @@ SOURCE: Final = "source.yaml"
 MADE: Final = (CONFIG, PROVENANCE, SOURCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
 """The files of a run's folder that opening makes; whatever else is there is somebody's and stays."""
 
-_CANNOT_LINK: Final = frozenset({errno.ENOENT, errno.EPERM, errno.EXDEV, errno.EMLINK})
-"""The source is gone; it is another user's; it lies elsewhere; it has as many names as it may have."""
+_CANNOT_LINK: Final = frozenset({errno.ENOENT, errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK})
+"""The source is gone; it is another user's, twice; it lies elsewhere; it has as many names as it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,9 @@ def _make(workspace: Workspace, opening: Opening) -> list[str]:
     os.makedirs(events)
     durable.write_new(os.path.join(folder, CONFIG), opening.token)
     durable.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
-    if opening.drop.data:
+    if opening.keeps_source and opening.drop.data:
+        durable.write_new(os.path.join(folder, SOURCE), opening.drop.data)
+    elif opening.drop.data:
         _keep_source(workspace, opening, folder)
     entry = Entry(1, journal.now(), opening.readied)
     durable.write_new(journal.path_of(folder, 0), journal.encode(entry))
@@ -149,7 +151,8 @@ def _make(workspace: Workspace, opening: Opening) -> list[str]:
 def _keep_source(workspace: Workspace, opening: Opening, folder: str) -> None:
     """Put the author's file, as it was read, into the run's folder: by a second name, if that is safe.
 
-    It is not where the file has other names, by which it may be edited later.
+    It is not where the file has other names, by which it may be edited later; those of one that becomes
+    several runs would be in their folders, and what one run writes there would be in all of them.
     """
     path = os.path.join(folder, SOURCE)
     drop = opening.drop
@@ -160,8 +163,10 @@ def _keep_source(workspace: Workspace, opening: Opening, folder: str) -> None:
             raise
     else:
         alone = os.lstat(path).st_nlink == len((SOURCE, drop.filename))
-        if drop.is_still(path) and (alone or opening.keeps_source):
-            return
+        if drop.is_still(path) and alone:
+            with suppress(OSError):  # then what it holds may be lost, and is written anew
+                durable.sync_file(path)  # whoever dropped it may not have, and soon it has no other name
+                return
         durable.unlink(path)
     durable.write_new(path, drop.data)
 

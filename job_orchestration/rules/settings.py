@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.model.config import Isolation, Settings
 from job_orchestration.model.problem import quoted
-from job_orchestration.rules.naming import stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,13 +118,13 @@ def _limit(value: Json) -> float | None:
     return parse_duration(value) or None
 
 
-def _configs(value: Json) -> tuple[str, ...] | None:
-    """The name of a config, or a list of them; that of its file will do."""
+def _names(value: Json) -> tuple[str, ...] | None:
+    """One name or a list of them."""
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list):
         return None
     names = [entry for entry in entries if isinstance(entry, str) and entry and "\0" not in entry]
-    return tuple(dict.fromkeys(map(stem_of, names))) if len(names) == len(entries) else None
+    return tuple(dict.fromkeys(names)) if len(names) == len(entries) else None
 
 
 def parse_resources(value: Json) -> tuple[tuple[str, int], ...] | None:
@@ -206,7 +205,7 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "after": Rule(
         "after",
-        _configs,
+        _names,
         "the name of a config, or a list of them",
         "a list such as [prepare]",
         {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]},

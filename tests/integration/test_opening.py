@@ -73,7 +73,8 @@ def written(*names: str) -> list[str]:
     return [f"{step} {name}" for name in names for step in ("create", "append", "fsync")]
 
 
-RUN = [*written("config.yaml", "provenance.json"), "link source.yaml", *written("000000.jsonl")]
+RUN = [*written("config.yaml", "provenance.json"), "link source.yaml", "fsync source.yaml"]
+RUN += written("000000.jsonl")
 OPENING = [
     *written("a.json"), "fsync_folder opening",
     "mkdir runs", "fsync_folder Output", "mkdir day", "fsync_folder runs",
@@ -179,7 +180,7 @@ def test_a_file_with_other_names_is_kept_as_a_copy_that_later_edits_do_not_reach
     assert source_of(workspace, "a").read_text() == "dropped\n"
 
 
-@pytest.mark.parametrize("code", [errno.EPERM, errno.EXDEV, errno.EMLINK])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK])
 def test_a_file_that_cannot_be_linked_is_kept_as_a_copy(make, code):
     workspace = make()
 
@@ -191,6 +192,25 @@ def test_a_file_that_cannot_be_linked_is_kept_as_a_copy(make, code):
     with intercepted(refuse):
         ready(workspace)
     assert source_of(workspace, "a").read_text() == "dropped\n"
+    assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
+
+
+def test_a_file_that_the_disk_does_not_take_is_written_anew(make):
+    workspace = make()
+
+    def refuse(operation, call):
+        if operation.name == "fsync" and operation.path.endswith("a/source.yaml") and not refused:
+            refused.append(operation)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call()
+
+    refused = []
+    inode = Path(workspace.sources, "a.yaml").stat().st_ino
+    with intercepted(refuse):
+        ready(workspace)
+    assert refused
+    assert source_of(workspace, "a").read_text() == "dropped\n"
+    assert source_of(workspace, "a").stat().st_ino != inode
     assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
 
 

@@ -72,6 +72,21 @@ def test_b_jo_29_a_run_goes_when_those_it_comes_after_have_completed(arena):
     assert json.loads(json.dumps(status(arena.workspace).as_json()))["runs"][0]["waits_for"] == []
 
 
+def test_after_a_run_whose_folder_or_config_is_called_like_a_file_means_that_run(arena):
+    arena.queue("c", "Writes", outputDir="out/c.yaml")
+    arena.drop("a", "Writes", after=["b", "out/c.yaml"], priority=9)
+    arena.drop("b", "Writes", after="c.yaml", outputDir="out/b.yaml")
+    arena.drop("c.yaml", "Writes", after="c.yml")
+    assert not arena.ready().refused
+    assert waits(arena) == {
+        "a": ("out/b.yaml", "out/c.yaml"),
+        "out/b.yaml": ("c.yaml",),
+        "c.yaml": ("out/c.yaml",),
+    }
+    arena.work()
+    assert order(arena) == ["out/c.yaml", "c.yaml", "out/b.yaml", "a"]
+
+
 def test_a_run_waits_on_for_one_that_failed_and_status_says_so(arena):
     arena.drop("a", "Writes", after=["b"])
     arena.drop("b", "Fails", maxAttempts=1)

@@ -58,6 +58,19 @@ def test_a_sweep_becomes_a_run_for_each_trial_and_every_reader_sees_its_paramete
     assert found[wanted[0]] == {"a": 1, "train.lr": 0.1}
 
 
+def test_each_trial_keeps_the_authors_file_for_itself(arena):
+    arena.drop("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
+    drop = arena.root / "ConfigSources" / "grid.yaml"
+    text = drop.read_text()
+    os.link(drop, arena.root / "template.yaml")
+    assert not arena.ready().refused
+    one, two = (arena.output(run) / "source.yaml" for run in runs(arena))
+    with (arena.root / "template.yaml").open("a") as file:
+        file.write("# edited later\n")
+    one.write_text("a task's own\n")
+    assert two.read_text() == text
+
+
 def test_the_same_parameters_are_not_queued_twice_and_more_values_join_the_others(arena):
     arena.queue("grid", "Train", a=0, outputDir="{date}/g_{time}", sweep={"grid": {"a": [1, 2]}})
     first = runs(arena)

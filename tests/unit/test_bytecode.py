@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,62 @@ def test_programs_that_tasks_start_leave_no_bytecode_in_the_snapshot(folders):
     program = "\nimport subprocess\nsubprocess.run([sys.executable, '-c', 'import Tasks'], cwd=snapshot)"
     run(IMPORTS + program, *folders)
     assert compiled(snapshot) == set()
+
+
+FROM_ANYWHERE = """
+import os, sys
+from job_orchestration.engine import bytecode
+
+bytecode.keep_apart(*sys.argv[1:3])
+os.chdir(sys.argv[1])
+"""
+
+
+def test_modules_are_found_in_archives_and_without_their_source_as_everywhere(folders):
+    snapshot, cache, _ = folders
+    with zipfile.ZipFile(snapshot / "library.zip", "w") as archive:
+        archive.writestr("zipped.py", "VALUE = 4\n")
+    py_compile.compile(str(snapshot / "Tasks.py"), str(snapshot / "compiled.pyc"))
+    code = "sys.path[:0] = [sys.argv[1], sys.argv[1] + '/library.zip']\nimport compiled, zipped\n"
+    assert run(f"{FROM_ANYWHERE}{code}print(compiled.VALUE, zipped.VALUE)", snapshot, cache) == "1 4"
+
+
+@pytest.mark.parametrize("way", ["'package'", "os.path.realpath('package')", "'../snapshot/package'"])
+def test_the_snapshots_bytecode_is_kept_apart_whichever_way_its_folders_are_named(folders, tmp_path, way):
+    snapshot, cache, _ = folders
+    (tmp_path / "link").symlink_to(tmp_path)
+    code = f"sys.path.insert(0, {way})\nimport inner\n"
+    assert run(f"{FROM_ANYWHERE}{code}print(inner.VALUE)", tmp_path / "link" / "snapshot", cache) == "2"
+    assert compiled(snapshot) == set()
+    assert compiled(cache) == {"inner"}
+
+
+def test_a_fork_while_another_thread_imports_leaves_a_child_that_can_import_too(folders):
+    snapshot, cache, _ = folders
+    code = """
+import signal, threading, warnings
+from importlib.machinery import SourceFileLoader
+
+warnings.simplefilter("ignore", DeprecationWarning)
+sys.path.insert(0, sys.argv[1])
+compiling, go_on = threading.Event(), threading.Event()
+compile_as_ever = SourceFileLoader.source_to_code
+
+def slowly(self, data, path, **more):
+    compiling.set()
+    go_on.wait(0.2)
+    return compile_as_ever(self, data, path, **more)
+
+SourceFileLoader.source_to_code = slowly
+thread = threading.Thread(target=lambda: __import__("Tasks"))
+thread.start()
+compiling.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    import package.inner
+    os._exit(0 if sys.pycache_prefix is None else 1)
+thread.join()
+print(os.waitpid(child, 0)[1])
+"""
+    assert run(f"{FROM_ANYWHERE}{code}", snapshot, cache) == "0"
