@@ -165,7 +165,7 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
     assert config is not None, "it is fine"
     common = json.loads(_provenance(candidate, "", 0))
     order = replace(order, values=_values_of(candidate, config), code=candidate.code, provenance=common)
-    is_new = searches.write(workspace, order, candidate.drop.data)
+    is_new = searches.write(workspace, order)
     opening.remove_sources(workspace, [candidate.drop])
     Searches(workspace, report.notes.append).advance_one(order)
     if is_new:
@@ -245,6 +245,7 @@ def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
         parameters=candidate.trial.parameters if candidate.trial else None,
         dirty=tree.dirty if tree and code and code.commit != tree.head else (),
         argv=tuple(sys.argv),
+        source=candidate.drop.data.decode("utf-8", "replace"),
     )
     own = json.dumps(found.as_json(), indent=1, ensure_ascii=False)
     return f"{own[:-2]},\n{_environment()[2:]}\n".encode("utf-8", "backslashreplace")

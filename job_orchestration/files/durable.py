@@ -72,15 +72,6 @@ def sync(descriptor: int, path: str = "") -> None:
     _do(Operation("fsync", path), lambda: _fdatasync(descriptor))
 
 
-def sync_file(path: str) -> None:
-    """Make the content of a file durable that somebody else wrote."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        sync(descriptor, path)
-    finally:
-        os.close(descriptor)
-
-
 def truncate(descriptor: int, size: int, path: str = "") -> None:
     """Cut off the end of a file. Syncs nothing."""
     _do(Operation("truncate", path), lambda: os.ftruncate(descriptor, size))
@@ -242,5 +233,9 @@ def sync_tree(path: str) -> None:
             full = os.path.join(folder, name)
             if os.path.islink(full) or not os.path.isfile(full):
                 continue
-            sync_file(full)
+            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sync(descriptor, full)
+            finally:
+                os.close(descriptor)
         sync_folder(folder)

@@ -5,8 +5,6 @@ about to be made. Then the output folders are written, and the tokens beside the
 on the disk the tokens are linked into ConfigsToRun, which is the commit point of each run, and the sources
 are removed, each only if it is still the very file that was read. Last, the intent goes.
 
-The author's file is not lost with that: a run's folder has it under a second name, as it was dropped.
-
 Whoever opens next finds the intent of one that died, and settles each run in it: a run that has a token, or
 that any worker ever claimed, was opened, and only its source remains to be removed; of any other the
 half-made folder is taken away. The lock on ``Misc/opening`` makes sure that only one opens at a time.
@@ -14,7 +12,6 @@ half-made folder is taken away. The lock on ``Misc/opening`` makes sure that onl
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -37,13 +34,8 @@ if TYPE_CHECKING:
 
 CONFIG: Final = "config.yaml"
 PROVENANCE: Final = "provenance.json"
-SOURCE: Final = "source.yaml"
-"""The author's file in a run's folder."""
-MADE: Final = (CONFIG, PROVENANCE, SOURCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
+MADE: Final = (CONFIG, PROVENANCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
 """The files of a run's folder that opening makes; whatever else is there is somebody's and stays."""
-
-_CANNOT_LINK: Final = frozenset({errno.ENOENT, errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK})
-"""The source is gone; it is another user's, twice; it lies elsewhere; it has as many names as it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +98,6 @@ def open_runs(workspace: Workspace, openings: Sequence[Opening]) -> list[str]:
     whole = [opening.drop for opening in openings if not opening.keeps_source]
     if whole:
         remove_sources(workspace, whole)
-    for opening in openings:
-        _mend_source(workspace, opening)
     durable.unlink(intent)
     return targets
 
@@ -137,50 +127,11 @@ def _make(workspace: Workspace, opening: Opening) -> list[str]:
     os.makedirs(events)
     durable.write_new(os.path.join(folder, CONFIG), opening.token)
     durable.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
-    if opening.keeps_source and opening.drop.data:
-        durable.write_new(os.path.join(folder, SOURCE), opening.drop.data)
-    elif opening.drop.data:
-        _keep_source(workspace, opening, folder)
     entry = Entry(1, journal.now(), opening.readied)
     durable.write_new(journal.path_of(folder, 0), journal.encode(entry))
     views.write_status(folder, lifecycle.fold({0: [entry]}))
     durable.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
     return [events, folder, os.path.dirname(folder)]
-
-
-def _keep_source(workspace: Workspace, opening: Opening, folder: str) -> None:
-    """Put the author's file, as it was read, into the run's folder: by a second name, if that is safe.
-
-    It is not where the file has other names, by which it may be edited later; those of one that becomes
-    several runs would be in their folders, and what one run writes there would be in all of them.
-    """
-    path = os.path.join(folder, SOURCE)
-    drop = opening.drop
-    try:
-        durable.link(os.path.join(workspace.sources, drop.filename), path)
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-    else:
-        alone = os.lstat(path).st_nlink == len((SOURCE, drop.filename))
-        if drop.is_still(path) and alone:
-            with suppress(OSError):  # then what it holds may be lost, and is written anew
-                durable.sync_file(path)  # whoever dropped it may not have, and soon it has no other name
-                return
-        durable.unlink(path)
-    durable.write_new(path, drop.data)
-
-
-def _mend_source(workspace: Workspace, opening: Opening) -> None:
-    """Write anew what a run's folder keeps of its source, should that have been edited since it was read."""
-    path = os.path.join(workspace.run_folder(opening.run), SOURCE)
-    with suppress(FileNotFoundError):
-        if (
-            opening.drop.data
-            and os.lstat(path).st_ino == opening.drop.identity[1]
-            and not opening.drop.is_still(path)
-        ):
-            durable.replace(path, opening.drop.data)
 
 
 def _remove_source(workspace: Workspace, filename: str, identity: Sequence[int]) -> None:
@@ -233,7 +184,6 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
             return ""
         _remove_source(workspace, source, identity)
         durable.sync_folder(workspace.sources)
-        _forget_edited(workspace, run, source)
         return f"{source} was queued as {run} before; finished what was left of that"
     folder = workspace.run_folder(run)
     for name in (*MADE, *_half_made_views(folder)):
@@ -248,14 +198,6 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     if intended.get("keeps_source"):
         return ""  # one of many; whoever readies the rest says so
     return f"{source} was not queued when an earlier ready was cut short; it is readied anew"
-
-
-def _forget_edited(workspace: Workspace, run: str, source: str) -> None:
-    """Take away what a run's folder keeps of its source, if that stayed: it was edited since it was read."""
-    kept = os.path.join(workspace.run_folder(run), SOURCE)
-    with suppress(FileNotFoundError):
-        if os.path.samestat(os.lstat(kept), os.lstat(os.path.join(workspace.sources, source))):
-            durable.unlink(kept)
 
 
 def _half_made_views(folder: str) -> list[str]:

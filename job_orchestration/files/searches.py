@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from job_orchestration.model.task import Json
 
 ORDER: Final = "search.json"
-SOURCE: Final = "source.yaml"
 ENDED: Final = "ended"
 TOLD: Final = "told.jsonl"
 REPORTS: Final = "reports"
@@ -99,15 +98,10 @@ def read(workspace: Workspace, name: str) -> Order | None:
     )
 
 
-def write(workspace: Workspace, order: Order, source: bytes = b"") -> bool:
+def write(workspace: Workspace, order: Order) -> bool:
     """Write an order down; one that asks for the same, maybe for more trials, goes on.
 
     Called under `opening.only_one`.
-
-    Args:
-        workspace: where the search is.
-        order: what is searched, and how.
-        source: the author's file, which is kept beside it; empty when there is none.
 
     Returns:
         Whether there was none before.
@@ -120,8 +114,6 @@ def write(workspace: Workspace, order: Order, source: bytes = b"") -> bool:
         "search": {**_plain(order.search), "space": searching.as_json(order.search.space)},
         "code": asdict(order.code) if order.code else None,
     }
-    if source:
-        durable.replace(os.path.join(path, SOURCE), source)
     durable.replace(os.path.join(path, ORDER), json.dumps(data, indent=1).encode())
     with suppress(FileNotFoundError):
         durable.unlink(os.path.join(path, ENDED))

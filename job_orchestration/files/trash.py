@@ -18,7 +18,6 @@ from job_orchestration.files import durable, journal, store, token
 from job_orchestration.files.opening import (
     CONFIG,
     PROVENANCE,
-    SOURCE,
     enclosed_run,
     enclosing_run,
     taken_stems,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _TOKENS: Final = (Place.TO_RUN, Place.RUNNING, Place.COMPLETED, Place.FAILED)
 _ENDS: Final = {Status.COMPLETE: Place.COMPLETED, Status.FAILED: Place.FAILED}
-_IDENTITY: Final = frozenset({CONFIG, PROVENANCE, SOURCE, "journal", "status.yaml"})
+_IDENTITY: Final = frozenset({CONFIG, PROVENANCE, "journal", "status.yaml"})
 """What is not output in a run's folder, or is only a view."""
 
 

@@ -44,6 +44,8 @@ class Provenance:
     """The files that were captured from a dirty work tree, relative to its top."""
     argv: tuple[str, ...] = ()
     """The command that readied the run."""
+    source: str | None = None
+    """The author's file, as it was dropped: with its comments and placeholders."""
     environment: Mapping[str, Json] = field(default_factory=dict)
     """Of the process that readied it: ``python``, ``platform``, ``host``, ``user``, ``packages``, …"""
 

@@ -30,8 +30,7 @@ PROBLEMS_SUFFIX: Final = ".problems.txt"
 """What follows a config's file name in the name of the file that says what is wrong with it."""
 
 RESERVED_NAMES: Final = frozenset(
-    {"config.yaml", "source.yaml", "provenance.json", "journal", "status.yaml", "log.log", "results.yaml"}
-    | {"lock.file"}
+    {"config.yaml", "provenance.json", "journal", "status.yaml", "log.log", "results.yaml", "lock.file"}
 )
 """What a run's folder has already."""
 

@@ -305,3 +305,17 @@ def test_b_jo_28_a_report_without_workers_returns_at_once(cli: Cli, drop: Callab
     assert said.startswith(
         "Number in progress 1\nNone 1\nNumber of running workers: 0\nExpected time remaining: unknown\n"
     )
+
+
+def test_the_text_that_was_dropped_is_kept_with_its_comments(
+    cli: Callable[..., subprocess.CompletedProcess[str]], workspace: Path, repository: Callable[..., Path]
+) -> None:
+    text = (
+        f'# why I try this: «café»\npathToTasks: {repository()}\noutputDir: "{{name}}_x"  # named after it\n'
+    )
+    text += "tasks:\n- {id: quick, method: Quick}\n"
+    (workspace / "ConfigSources" / "a.yaml").write_text(text)
+    cli("ready")
+    shown = json.loads(cli("show", "a", "--json").stdout)
+    assert shown["run"] == "a_x"
+    assert shown["provenance"]["source"] == text

@@ -191,7 +191,7 @@ SCENARIOS = (
         "life",
         dropped,
         (("ready",), WORK),
-        {"append": 11, "create": 6, "fsync": 11, "fsync_folder": 14, "link": 3, "rename": 2, "unlink": 5},
+        {"append": 11, "create": 6, "fsync": 10, "fsync_folder": 14, "link": 2, "rename": 2, "unlink": 5},
     ),
     Scenario(
         "giving up",
@@ -221,9 +221,9 @@ SCENARIOS = (
         {
             "append": 5,
             "create": 5,
-            "fsync": 6,
+            "fsync": 5,
             "fsync_folder": 12,
-            "link": 3,
+            "link": 2,
             "mkdir": 2,
             "rename": 1,
             "unlink": 5,
@@ -234,7 +234,7 @@ SCENARIOS = (
         "recovering an opening",
         _half_opened,
         (("ready",),),
-        {"append": 5, "create": 5, "fsync": 6, "fsync_folder": 10, "link": 2, "unlink": 12},
+        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 10, "link": 1, "unlink": 11},
         {"a": "Completed", "b": "Completed"},
     ),
     Scenario(
@@ -244,9 +244,9 @@ SCENARIOS = (
         {
             "append": 6,
             "create": 6,
-            "fsync": 8,
+            "fsync": 7,
             "fsync_folder": 12,
-            "link": 2,
+            "link": 1,
             "mkdir": 1,
             "rename": 1,
             "unlink": 4,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -73,12 +72,11 @@ def written(*names: str) -> list[str]:
     return [f"{step} {name}" for name in names for step in ("create", "append", "fsync")]
 
 
-RUN = [*written("config.yaml", "provenance.json"), "link source.yaml", "fsync source.yaml"]
-RUN += written("000000.jsonl")
+RUN = ("config.yaml", "provenance.json", "000000.jsonl")
 OPENING = [
     *written("a.json"), "fsync_folder opening",
     "mkdir runs", "fsync_folder Output", "mkdir day", "fsync_folder runs",
-    *RUN, *written("a.yaml"), *RUN, *written("b.yaml"),
+    *written(*RUN, "a.yaml"), *written(*RUN, "b.yaml"),
     "fsync_folder journal", "fsync_folder journal", "fsync_folder a", "fsync_folder b", "fsync_folder day",
     "link a.yaml", "unlink a.yaml", "link b.yaml", "unlink b.yaml", "fsync_folder ConfigsToRun",
     "unlink a.yaml", "unlink b.yaml", "fsync_folder ConfigSources", "unlink a.json",
@@ -125,7 +123,7 @@ def test_a_settling_that_is_cut_anywhere_is_settled_by_the_next(make):
                 ready(workspace)
             ready(workspace)
             assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
-            assert len(content(workspace)) == 10
+            assert len(content(workspace)) == 8
 
 
 def test_a_run_that_a_worker_took_and_finished_meanwhile_is_not_readied_again(make):
@@ -153,96 +151,6 @@ def test_a_source_that_was_replaced_meanwhile_is_kept(make):
         opening.recover(workspace)
     assert tokens(workspace)["sources"] == ["a.yaml"]
     assert Path(workspace.sources, "a.yaml").read_text() == "a new one, dropped since\n"
-
-
-def source_of(workspace, name: str) -> Path:
-    """The author's file in a run's folder."""
-    return Path(workspace.run_folder(f"runs/day/{name}"), "source.yaml")
-
-
-def test_the_authors_file_is_kept_as_it_was_dropped(make):
-    workspace = make()
-    drop = Path(workspace.sources, "a.yaml")
-    drop.write_text("# why I try this\nepochs: 3\n")
-    inode = drop.stat().st_ino
-    ready(workspace)
-    assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
-    assert source_of(workspace, "a").read_text() == "# why I try this\nepochs: 3\n"
-    assert source_of(workspace, "a").stat().st_ino == inode, "nothing is written twice"
-
-
-def test_a_file_with_other_names_is_kept_as_a_copy_that_later_edits_do_not_reach(make, tmp_path):
-    workspace = make()
-    os.link(Path(workspace.sources, "a.yaml"), tmp_path / "template.yaml")
-    ready(workspace)
-    with (tmp_path / "template.yaml").open("a") as file:
-        file.write("edited: later\n")
-    assert source_of(workspace, "a").read_text() == "dropped\n"
-
-
-@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK])
-def test_a_file_that_cannot_be_linked_is_kept_as_a_copy(make, code):
-    workspace = make()
-
-    def refuse(operation, call):
-        if operation.name == "link" and operation.path.endswith("source.yaml"):
-            raise OSError(code, os.strerror(code))
-        return call()
-
-    with intercepted(refuse):
-        ready(workspace)
-    assert source_of(workspace, "a").read_text() == "dropped\n"
-    assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
-
-
-def test_a_file_that_the_disk_does_not_take_is_written_anew(make):
-    workspace = make()
-
-    def refuse(operation, call):
-        if operation.name == "fsync" and operation.path.endswith("a/source.yaml") and not refused:
-            refused.append(operation)
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return call()
-
-    refused = []
-    inode = Path(workspace.sources, "a.yaml").stat().st_ino
-    with intercepted(refuse):
-        ready(workspace)
-    assert refused
-    assert source_of(workspace, "a").read_text() == "dropped\n"
-    assert source_of(workspace, "a").stat().st_ino != inode
-    assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}
-
-
-@pytest.mark.parametrize("moment", ["link source.yaml", "link a.yaml", "unlink b.yaml"])
-def test_a_file_that_is_edited_in_place_while_it_is_readied_stays_and_is_kept_as_it_was_read(make, moment):
-    workspace = make()
-    drop = Path(workspace.sources, "a.yaml")
-
-    def edit(operation, call):
-        found = call()
-        if f"{operation.name} {os.path.basename(operation.path)}" == moment:
-            with drop.open("a") as file:
-                file.write("edited: meanwhile\n")
-        return found
-
-    with intercepted(edit):
-        ready(workspace)
-    assert drop.read_text().startswith("dropped\nedited: meanwhile\n"), "it is for the next ready"
-    assert source_of(workspace, "a").read_text() == "dropped\n", "and this run was made from what was read"
-
-
-def test_a_file_that_was_edited_before_a_settling_is_not_shown_as_what_was_read(make):
-    workspace = make()
-    with failing(OPENING.index("link b.yaml") + 1, "after"), pytest.raises(Killed):
-        ready(workspace)
-    with Path(workspace.sources, "a.yaml").open("a") as file:
-        file.write("edited: meanwhile\n")
-    with opening.only_one(workspace):
-        opening.recover(workspace)
-    assert tokens(workspace)["sources"] == ["a.yaml"]
-    assert not source_of(workspace, "a").exists()
-    assert source_of(workspace, "b").read_text() == "dropped\n"
 
 
 def test_what_somebody_put_into_a_half_made_folder_stays(make):
@@ -428,7 +336,7 @@ def test_the_commit_of_a_run_is_the_link_of_its_token(make):
 
     def look(operation, call):
         found = call()
-        if operation.name == "link" and os.path.dirname(operation.path) == workspace.to_run:
+        if operation.name == "link":
             seen.append(sorted(tokens(workspace)["to_run"]))
         return found
 

@@ -354,7 +354,6 @@ def test_retry_from_a_task_or_from_the_beginning(arena):
         "config.yaml",
         "journal",
         "provenance.json",
-        "source.yaml",
         "status.yaml",
     ]
     kept = {name for place in (arena.root / "Misc" / "trash").glob("*/b") for name in os.listdir(place)}

@@ -50,25 +50,13 @@ def test_a_sweep_becomes_a_run_for_each_trial_and_every_reader_sees_its_paramete
     assert readied["trial"]["parameters"] == {"a": 2, "train.lr": 0.2}
     provenance = json.loads((arena.output(wanted[3]) / "provenance.json").read_text())
     assert (provenance["sweep"], provenance["parameters"]) == ("grid", {"a": 2, "train.lr": 0.2})
+    assert "sweep:" in provenance["source"], "the text that was dropped"
     assert arena.results(wanted[3])["train"]["a"] == 2
     assert arena.results(wanted[3])["train"]["lr"] == 0.2
     seeds = {arena.results(run)["train"]["seed"] for run in wanted}
     assert len(seeds) == 4, "each trial has a seed of its own"
     found = {r.run: r.state.trial.parameters for r in history.entries(arena.workspace) if r.state}
     assert found[wanted[0]] == {"a": 1, "train.lr": 0.1}
-
-
-def test_each_trial_keeps_the_authors_file_for_itself(arena):
-    arena.drop("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
-    drop = arena.root / "ConfigSources" / "grid.yaml"
-    text = drop.read_text()
-    os.link(drop, arena.root / "template.yaml")
-    assert not arena.ready().refused
-    one, two = (arena.output(run) / "source.yaml" for run in runs(arena))
-    with (arena.root / "template.yaml").open("a") as file:
-        file.write("# edited later\n")
-    one.write_text("a task's own\n")
-    assert two.read_text() == text
 
 
 def test_the_same_parameters_are_not_queued_twice_and_more_values_join_the_others(arena):
