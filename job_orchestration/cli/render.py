@@ -189,7 +189,7 @@ def _facts(facts: Mapping[str, object]) -> Iterator[str]:
 
 
 def _is_short(value: object) -> bool:
-    return isinstance(value, (str, int, float))
+    return isinstance(value, int | float) or (isinstance(value, str) and "\n" not in value)
 
 
 def without_controls(pieces: Iterable[str]) -> Iterator[str]:

@@ -319,3 +319,4 @@ def test_the_text_that_was_dropped_is_kept_with_its_comments(
     shown = json.loads(cli("show", "a", "--json").stdout)
     assert shown["run"] == "a_x"
     assert shown["provenance"]["source"] == text
+    assert "why I try this" not in cli("show", "a").stdout, "people look into the file"
