@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 TOP = HERE.parent.parent
 KEPT = TOP / ".soak"
 REPORT = TOP / "docs" / "reliability.md"
+TOGETHER = {"F9"}
+"""Parts whose tests look at one play that takes long; the others' tests are run, and kept, one by one."""
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -65,7 +67,7 @@ def run(part: str, files: list[Path], *, again: bool) -> dict[str, object]:
     """Run those tests of a part that have not passed; returns what is to be kept of all of them."""
     begun = KEPT / f"{part}.begun"
     known: dict[str, Any] = {} if again or not begun.exists() else json.loads(begun.read_text())
-    names = tests_of(files)
+    names = [str(path.relative_to(TOP)) for path in files] if part in TOGETHER else tests_of(files)
     for name in names:
         if known.get(name, {}).get("passed"):
             print(f"{name}: passed before", flush=True)
