@@ -239,7 +239,7 @@ def results(stage: Stage, sets: Sequence[GeneSet]) -> None:
                 f"{found} of {len(geneset.held_out)}",
                 f"{chance:.1f}",
                 " ".join(headline["top_novel_genes"][:3]),
-                (headline["top_similar_terms"] or [""])[0][:30],
+                (headline["top_similar_terms"] or [""])[0][:36],
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
