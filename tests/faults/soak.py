@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 TOP = HERE.parent.parent
 KEPT = TOP / ".soak"
 REPORT = TOP / "docs" / "reliability.md"
+NOTHING_COLLECTED = 5
+"""pytest's exit code for that."""
 TOGETHER = {"F9"}
 """Parts whose tests look at one play that takes long; the others' tests are run, and kept, one by one."""
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -34,9 +36,15 @@ def parts() -> dict[str, list[Path]]:
 
 
 def tests_of(files: list[Path]) -> list[str]:
-    """The long tests in some files, as pytest calls them."""
+    """The long tests in some files, as pytest calls them; there may be none.
+
+    Raises:
+        SystemExit: when they cannot be collected: what was not played has not passed.
+    """
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "soak", *map(str, files)]
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    if done.returncode not in {0, NOTHING_COLLECTED}:
+        raise SystemExit(f"The long tests cannot be collected:\n{done.stdout}{done.stderr}")
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
@@ -114,6 +122,9 @@ def main() -> int:
         ended = KEPT / f"{part}.json"
         if ended.exists() and not again and json.loads(ended.read_text())["passed"]:
             print(f"{part}: passed before; make soak AGAIN=1 runs it again")
+            continue
+        if not tests_of(parts()[part]):
+            print(f"{part}: has no long form of its own")
             continue
         print(f"== {part}", flush=True)
         result = run(part, parts()[part], again=bool(os.environ.get("AGAIN")))
