@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.actions import selection
 from job_orchestration.actions.selection import EVERYTHING, Choice
 from job_orchestration.engine import residents
-from job_orchestration.files import history, journal, litter, opening, trash
+from job_orchestration.files import account, history, journal, litter, opening, trash
 from job_orchestration.files.code import CodeStore
 from job_orchestration.files.store import PARTIAL, RESUME
 from job_orchestration.model.errors import UsageError
@@ -52,6 +52,7 @@ class Kind(StrEnum):
     BYTECODE = "bytecode"
     ABANDONED = "abandoned"
     BEAT = "beat"
+    POOL = "pool"
     TRASH = "trash"
 
 
@@ -221,6 +222,7 @@ def _rubbish(workspace: Workspace) -> list[Item]:
         *([_item(workspace, Kind.BYTECODE, cache)] if cache else []),
         *(_item(workspace, Kind.ABANDONED, path) for path in litter.abandoned(workspace)),
         *(_item(workspace, Kind.BEAT, path) for path in litter.stale_beats(workspace)),
+        *(_item(workspace, Kind.POOL, path) for path in account.left_behind(workspace, litter.ABANDONED)),
     ]
 
 
@@ -303,6 +305,9 @@ def _let_go(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Toke
     """Take one thing out of its place, as one step, and then apart; returns why it stays, if it does."""
     if item.kind in {Kind.ABANDONED, Kind.BEAT}:
         litter.remove(item.path)
+        return None
+    if item.kind is Kind.POOL:
+        account.clear(item.path)
         return None
     with opening.only_one(workspace):
         if item.kind in {Kind.RUN, Kind.CHECKPOINTS}:

@@ -6,7 +6,6 @@ Runs that ask for nothing are not counted and not kept from anything.
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
@@ -61,7 +60,7 @@ class Room:
         self, workspace: Workspace, pool: str, given: Mapping[str, int], say: Callable[[str], None]
     ) -> None:
         self._capacity = capacity(given)
-        self._folder = folder_of(workspace, pool)
+        self._folder = account.folder_of(workspace, pool)
         self._account = account.Account(self._folder, self._capacity, devices(given))
         self._say = say
         self._left: set[Demand] = set()
@@ -112,8 +111,3 @@ def devices(given: Mapping[str, int]) -> list[str]:
             "Give --resources as many as there are",
         )
     return names[:wanted]
-
-
-def folder_of(workspace: Workspace, pool: str) -> str:
-    """Where the account of a pool is kept."""
-    return os.path.join(workspace.misc, "pools", f"{socket.gethostname()}.{pool}")

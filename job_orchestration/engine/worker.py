@@ -31,7 +31,7 @@ from job_orchestration.engine.orders import Orders, order_for
 from job_orchestration.engine.page import Verdict
 from job_orchestration.engine.pulse import Pulse
 from job_orchestration.engine.queue import Queue, Wake
-from job_orchestration.engine.room import NOTHING, Room
+from job_orchestration.engine.room import NOTHING, Room, Share
 from job_orchestration.files import durable, intake, probe, requests, store, token, trash, views
 from job_orchestration.files.code import CodeStore
 from job_orchestration.files.workspace import VARIABLE
@@ -177,13 +177,17 @@ class Worker:
         self._wake.clear()
 
     def _begin(self, found: Token, queue: Queue) -> None:
-        share = self._room.take(queue.demand(found))
-        if share is None:
-            queue.no_room(found)
-            return
-        with share:
-            self._share = share
-            self._try(found, queue)
+        share: Share | None = NOTHING
+        try:
+            share = self._room.take(queue.demand(found))
+            if share is None:
+                queue.no_room(found)
+                return
+            with share:
+                self._share = share
+                self._try(found, queue)
+        except OSError as error:
+            self._pause(error)
         if share is not NOTHING:
             queue.freed()
 
@@ -195,21 +199,17 @@ class Worker:
             self.say(f"{escaped(found.filename)}: {error}")
             intake.write_problems(Path(found.folder), found.filename, [error.problem(found.filename)])
             return
-        except OSError as error:
-            self._pause(error)
-            return
         if claim is None:
             queue.put_back(found)
             return
-        trouble: OSError | None = None
         self._claim = claim
         try:
             self._advance(claim)
         except ClaimLostError as error:
             self.say(str(error))
-        except OSError as error:
-            trouble = error
+        except OSError:
             self._put_off(claim)
+            raise
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one run, the others go on
             note(claim, traceback.format_exc())
             self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
@@ -218,8 +218,6 @@ class Worker:
             claim.release()
             if claim.state.status is Status.COMPLETE:
                 queue.completed(claim.run)
-        if trouble is not None:
-            self._pause(trouble)
 
     def _put_off(self, claim: Claim) -> None:
         """Hand back a run that the disk kept from going on, if the disk can still be told so.

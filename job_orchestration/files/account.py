@@ -11,21 +11,33 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
+import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.files import durable
+from job_orchestration.files import durable, locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from job_orchestration.files.workspace import Workspace
     from job_orchestration.rules.steering import Demand
 
 _MOST: Final = 1 << 16
 _DEVICES: Final = "devices"
 """The key of an entry under which the names of devices stand, beside the amounts."""
+
+
+def folder_of(workspace: Workspace, pool: str) -> str:
+    """Where the account of a pool is kept, that is one of this host's."""
+    return os.path.join(_accounts(workspace), f"{_ours()}{pool}")
+
+
+def _accounts(workspace: Workspace) -> str:
+    return os.path.join(workspace.misc, "pools")
 
 
 class Account:
@@ -50,7 +62,7 @@ class Account:
             devices; `None` when there is not enough left.
         """
         durable.make_folder(self._folder)
-        with self._alone():
+        with _alone(self._folder):
             taken, busy = self._taken()
             if any(taken[name] + much > self._capacity.get(name, 0) for name, much in demand):
                 return None
@@ -67,32 +79,73 @@ class Account:
                 raise
             return descriptor, devices
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
     def _taken(self) -> tuple[Counter[str], set[str]]:
-        """What is taken of each resource, and which devices; entries that nobody holds are cleared away."""
+        """What is taken of each resource, and which devices."""
         taken: Counter[str] = Counter()
         busy: set[str] = set()
-        for name in os.listdir(self._folder):
-            path = os.path.join(self._folder, name)
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                durable.unlink(path)
-            except BlockingIOError:
-                entry = json.loads(os.read(descriptor, _MOST))
-                busy.update(entry.pop(_DEVICES))
-                taken.update(entry)
-            finally:
-                os.close(descriptor)
+        for entry in _held(self._folder):
+            busy.update(entry.pop(_DEVICES))
+            taken.update(entry)
         return taken, busy
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: str) -> list[dict[str, Any]]:
+    """The entries that somebody holds; those that nobody holds are cleared away."""
+    found = []
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            durable.unlink(path)
+        except BlockingIOError:
+            found.append(json.loads(os.read(descriptor, _MOST)))
+        finally:
+            os.close(descriptor)
+    return found
+
+
+def left_behind(workspace: Workspace, seconds: float) -> list[str]:
+    """The folders of this host's pools that nobody has taken anything from for some time, nor has now.
+
+    Nothing is locked: the kernel is asked. An idle pool may be among them; it makes its folder anew.
+    """
+    held = locks.held_inodes(workspace.misc)
+    paths = [entry.path for entry in _entries(_accounts(workspace)) if entry.name.startswith(_ours())]
+    return [path for path in paths if held is not None and not _is_used(path, held, time.time() - seconds)]
+
+
+def _ours() -> str:
+    return f"{socket.gethostname()}."
+
+
+def _is_used(folder: str, held: frozenset[int], since: float) -> bool:
+    with suppress(OSError):
+        return os.stat(folder).st_mtime > since or any(e.inode() in held for e in _entries(folder))
+    return True
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+    return []
+
+
+def clear(folder: str) -> None:
+    """Take a pool's folder away, if nobody holds anything of it."""
+    with _alone(folder):
+        if not _held(folder):
+            os.rmdir(folder)
 
 
 def close(folder: str) -> None:

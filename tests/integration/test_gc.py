@@ -13,7 +13,7 @@ import pytest
 from job_orchestration.actions import gc
 from job_orchestration.actions.gc import Kind, Wanted
 from job_orchestration.actions.restore import Restored, restore, trashed
-from job_orchestration.files import beats, history, journal, litter, token, trash
+from job_orchestration.files import account, beats, history, journal, litter, token, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.files.beats import Beat
 from job_orchestration.model.errors import UsageError
@@ -209,6 +209,36 @@ def test_what_dead_processes_left_goes_when_it_is_old(workspace):
     gc.collect(workspace, Wanted())
     assert [p.name for p in made if p.exists()] == [".making-new", "lab.1.old.json", "lab.3.new.json"]
     claimed.release()
+
+
+def test_the_account_of_a_killed_pool_goes_when_nobody_holds_anything_of_it(workspace):
+    one = (("gpus", 1),)
+    free, held, fresh = (Path(account.folder_of(workspace, name)) for name in ("free", "held", "fresh"))
+    far = free.parent / "another.far"
+    descriptors = {}
+    for folder in (free, held, fresh, far):
+        taken = account.Account(str(folder), {"gpus": 1}, ["0"]).take(one)
+        assert taken is not None
+        descriptors[folder] = taken[0]
+    for folder in (free, fresh, far):
+        os.close(descriptors[folder])
+    for folder in (free, held, far):
+        os.utime(folder, (OLD, OLD))
+    assert [item.path for item in gc.look(workspace, Wanted())] == [str(free)]
+    gc.collect(workspace, Wanted())
+    assert sorted(free.parent.iterdir()) == sorted([held, fresh, far]), "nobody here sees another host's"
+    os.close(descriptors[held])
+
+
+def test_an_account_that_is_used_again_at_the_last_moment_stays(workspace):
+    folder = account.folder_of(workspace, "idle")
+    taken = account.Account(folder, {"gpus": 1}, ["0"]).take((("gpus", 1),))
+    assert taken is not None
+    account.clear(folder)
+    assert os.listdir(folder)
+    os.close(taken[0])
+    account.clear(folder)
+    assert not os.path.exists(folder)
 
 
 def test_the_trash_is_emptied_by_age_and_by_nothing_else(workspace):

@@ -104,7 +104,7 @@ def test_what_a_killed_worker_had_taken_is_free_for_whoever_goes_on_with_its_run
     os.kill(host, signal.SIGSTOP)
     first.kill()
     first.wait()
-    ours = account.Account(room.folder_of(arena.workspace, "shared"), {"gpus": 1}, ["0"])
+    ours = account.Account(account.folder_of(arena.workspace, "shared"), {"gpus": 1}, ["0"])
     assert ours.take((("gpus", 1),)) is None, "its task lives on, and has the device"
     os.kill(host, signal.SIGCONT)
     arena.note("waits")
@@ -179,3 +179,16 @@ def test_what_a_full_disk_kept_from_being_written_down_is_not_taken(tmp_path, mo
     assert taken is not None
     assert taken[1] == ["0"]
     os.close(taken[0])
+
+
+def test_a_worker_that_cannot_write_down_what_a_run_takes_waits_until_it_can(arena):
+    arena.drop("a", "Sees", resources={"gpus": 1})
+    arena.ready()
+    in_the_way = arena.root / "Misc" / "pools"
+    in_the_way.write_text("not a folder")
+    worker = arena.start("--until-idle", "--resources", "gpus=1")
+    assert worker.stdout is not None
+    assert any("cannot be written" in line for line in iter(worker.stdout.readline, ""))
+    in_the_way.unlink()
+    arena.ended(worker)
+    assert arena.results("a") == {"sees": "0"}
