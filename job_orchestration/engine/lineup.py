@@ -2,8 +2,9 @@
 
 Some stand beside the line for a while. A run that comes after others waits until they have completed; and
 when there is no room for what a run takes of this machine, all that take the same are passed over, and the
-others are not kept waiting, unless they are less urgent and would take of the same. Nothing here is a truth
-of its own: it is made again from every scan.
+others are not kept waiting, unless they would take of the same and are less urgent, or as urgent and later
+than one that has been passed over for long. Nothing here is a truth of its own: it is made again from every
+scan.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ LOOK_EVERY: Final = 0.2
 """Seconds between two looks at what others come after; a look that takes long is made more rarely."""
 ROOM_EVERY: Final = 0.5
 """Seconds after which room is looked for again that there was not."""
+PATIENCE: Final = 600.0
+"""Seconds for which later ones that are as urgent may take what somebody waits for."""
 
 _Place = tuple[int, int, int, str]
 """A token's place in the line, the smallest first: its urgency, its age, and what tells equals apart."""
@@ -54,6 +57,10 @@ class Lineup:
         self._completed: set[str] = set()
         self._no_room: dict[Demand, float] = {}
         """When room for as much is looked for again, by the monotonic clock."""
+        self._passed_over: dict[Demand, float] = {}
+        """Since when there has been no room for as much, by the same clock."""
+        self._tried: tuple[Demand, float] = ((), 0.0)
+        """What the one that came last out of the line takes, and since when there had been no room for it."""
 
     def __bool__(self) -> bool:
         """Whether anybody is in the line; who comes after others that have not completed is not."""
@@ -103,28 +110,37 @@ class Lineup:
         if self._blocked and now >= self._blocked_at:
             self._unblock()
         full = [asked for asked, line in self._lines.items() if line and self._no_room.get(asked, 0.0) > now]
-        lines = [
-            line
+        lines = {
+            asked: line
             for asked, line in self._lines.items()
-            if line and asked not in full and not any(self._keeps_back(first, asked) for first in full)
-        ]
+            if line and asked not in full and not any(self._keeps_back(first, asked, now) for first in full)
+        }
         if not lines:
             return None
-        _, mtime, _, filename = heapq.heappop(min(lines, key=lambda line: line[0]))
+        asked = min(lines, key=lambda asked: lines[asked][0])
+        _, mtime, _, filename = heapq.heappop(lines[asked])
+        self._tried = asked, self._passed_over.pop(asked, now)
         self._known.discard(filename)
         name = TokenName.parse(filename)
         assert name is not None
         return Token(self._workspace.to_run, filename, name, mtime)
 
-    def _keeps_back(self, first: Demand, other: Demand) -> bool:
-        """Whether more urgent runs wait for room that others would take away from them again and again."""
-        more_urgent = self._lines[first][0][0] < self._lines[other][0][0]
-        return more_urgent and not dict(first).keys().isdisjoint(dict(other))
+    def _keeps_back(self, first: Demand, other: Demand, now: float) -> bool:
+        """Whether somebody waits for room that others would take away again and again."""
+        if dict(first).keys().isdisjoint(dict(other)):
+            return False
+        theirs, its = self._lines[first][0], self._lines[other][0]
+        if theirs[0] == its[0]:
+            return theirs < its and now - self._passed_over.get(first, now) > PATIENCE
+        return theirs[0] < its[0]
 
     def no_room(self, found: Token) -> None:
         """Put a token back: there is no room for what it takes, nor for others that take as much."""
         asked = self.wants(found)
-        self._no_room[asked.resources] = time.monotonic() + ROOM_EVERY
+        now = time.monotonic()
+        self._no_room[asked.resources] = now + ROOM_EVERY
+        tried, since = self._tried
+        self._passed_over.setdefault(asked.resources, since if tried == asked.resources else now)
         if found.folder == self._workspace.to_run:
             self._push(found, asked)
 

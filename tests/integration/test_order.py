@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from job_orchestration.actions.check import Check
 from job_orchestration.actions.hold import release
@@ -12,6 +13,7 @@ from job_orchestration.actions.ready import ready_drops
 from job_orchestration.actions.retry import retry
 from job_orchestration.actions.selection import Choice
 from job_orchestration.actions.status import status
+from job_orchestration.engine import lineup
 from job_orchestration.engine.queue import Queue, Wake
 from job_orchestration.files import token, trash
 from tests.integration.arena import eventually
@@ -206,6 +208,34 @@ def test_a_queue_reads_each_token_once(arena, monkeypatch):
     assert sorted(tokens) == ["a.yaml", "b.yaml", "c.yaml"]
     assert [t and t.filename for t in found] == ["a.yaml", "c.yaml", None]
     assert isinstance(found[0], token.Token)
+
+
+def test_a_large_run_has_its_turn_among_small_ones(arena, monkeypatch):
+    for name, resources in (("big", {"gpus": 2}), ("b", {"gpus": 1}), ("c", {"gpus": 1}), ("d", {"cpus": 1})):
+        arena.queue(name, "Writes", resources=resources)
+    now = 0.0
+    monkeypatch.setattr(lineup, "time", SimpleNamespace(monotonic=lambda: now))
+    line = lineup.Lineup(arena.workspace, lambda _: True)
+    for found in token.scan(arena.workspace.to_run):
+        line.add(found)
+
+    def passing(large: str) -> str | None:
+        first = line.pop()
+        assert first is not None
+        assert first.filename == large
+        line.no_room(first)
+        second = line.pop()
+        return second and second.filename
+
+    assert passing("big.yaml") == "b.yaml"
+    now = lineup.PATIENCE / 2
+    assert passing("big.yaml") == "c.yaml"
+    line.add(next(t for t in token.scan(arena.workspace.to_run) if t.filename == "c.yaml"))
+    now = lineup.PATIENCE + 1
+    assert passing("big.yaml") == "d.yaml", "it takes nothing that the large one waits for"
+    assert line.pop() is None
+    line.freed()
+    assert [t and t.filename for t in (line.pop(), line.pop())] == ["big.yaml", "c.yaml"]
 
 
 SPACE = {"lr": {"uniform": [0, 1]}}
