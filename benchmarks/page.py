@@ -70,13 +70,18 @@ def rows_of_figures() -> list[Row]:
 
 
 def _figures() -> str:
-    said = {True: "reached", False: "**not reached**", None: ""}
     lines = [
-        (r.what, r.ours, r.yardstick, "" if r.ratio is None else f"{r.ratio:.2f}", r.wanted, said[r.reached])
+        (r.what, r.ours, r.yardstick, "" if r.ratio is None else f"{r.ratio:.2f}", r.wanted, _said(r))
         for r in rows_of_figures()
     ]
     head = ("what", "ours", "yardstick", "ratio", "wanted", "")
     return f"### The figures\n\n{table(head, lines)}"
+
+
+def _said(row: Row) -> str:
+    if row.reached is None:
+        return ""
+    return "reached" if row.reached else ": ".join(filter(None, ("**not reached**", row.why)))
 
 
 def _value(value: float | None, form: str) -> str:

@@ -26,9 +26,13 @@ class Row:
     """Ours by the yardstick; `None` when the figure is an absolute one."""
     reached: bool | None = None
     """`None` when it was not measured."""
+    why: str = ""
+    """What the rest is made of, for a figure that is not reached."""
 
 
-def ratio_row(what: str, ours: float, yardstick: float, unit: str, most: float, against: str) -> Row:
+def ratio_row(
+    what: str, ours: float, yardstick: float, unit: str, most: float, against: str, why: str = ""
+) -> Row:
     """A row whose figure is a largest ratio."""
     if yardstick <= 0:
         return Row(
@@ -42,12 +46,13 @@ def ratio_row(what: str, ours: float, yardstick: float, unit: str, most: float, 
         f"≤ {most:.3g} x",
         ratio,
         ratio <= most,
+        why,
     )
 
 
-def bound_row(what: str, ours: float, most: float, unit: str, yardstick: str = "") -> Row:
+def bound_row(what: str, ours: float, most: float, unit: str, yardstick: str = "", why: str = "") -> Row:
     """A row whose figure is a largest value."""
-    return Row(what, f"{ours:.3g} {unit}", yardstick, f"≤ {most:.3g} {unit}", None, ours <= most)
+    return Row(what, f"{ours:.3g} {unit}", yardstick, f"≤ {most:.3g} {unit}", None, ours <= most, why)
 
 
 Figure = Callable[[], list[Row]]

@@ -17,29 +17,42 @@ if TYPE_CHECKING:
     import psutil
 
 STEPS = 3
+PROFILE = "(a profile)"
 FIRST = 20
 """Runs before the measuring begins: imports are paid, and the code is warm."""
-EMPTY_FORKS = """
-import gc, json, os, resource, sys
+FORKS, PAGES = 500, 1000
+BARE_FORKS = """
+import gc, json, mmap, os, resource, sys
 {imports}
+shared = mmap.mmap(-1, {pages} * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+if hasattr(mmap, "MADV_NOHUGEPAGE"):
+    shared.madvise(mmap.MADV_NOHUGEPAGE)  # a heap of small objects has none either
+shared.write(b"x" * len(shared))
 gc.freeze()
-def fork():
+def write(pages):
+    for place in range(0, pages * mmap.PAGESIZE, mmap.PAGESIZE):
+        shared[place] = 0
+def fork(pages, of_parent):
     child = os.fork()
     if child == 0:
+        write(pages)
         os._exit(0)
     os.waitpid(child, 0)
-for _ in range(20):
-    fork()
+    write(of_parent)
 def spent(who):
     usage = resource.getrusage(who)
     return [usage.ru_utime + usage.ru_stime, usage.ru_minflt]
 whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-before = [spent(who) for who in whose]
-for _ in range({forks}):
-    fork()
-after = [spent(who) for who in whose]
-print(json.dumps([[b - a for a, b in zip(*pair)] for pair in zip(before, after)]))
+def cost(*pages):
+    fork(*pages)
+    before = [spent(who) for who in whose]
+    for _ in range({forks}):
+        fork(*pages)
+    after = [spent(who) for who in whose]
+    return [[(b - a) / {forks} for a, b in zip(*pair)] for pair in zip(before, after)]
+print(json.dumps([cost(0, 0), cost({pages}, 0), cost(0, {pages})]))
 """
+"""What a fork costs after which nobody does anything, and after which the child, or the parent, writes."""
 
 
 class Spent(NamedTuple):
@@ -73,7 +86,7 @@ def _shares(worker: psutil.Process) -> dict[str, Spent]:
 
 
 def _row(whose: str, cpu: float, faults: float, more: str = "") -> Row:
-    return Row(whose, f"{cpu * 1000:.2f} ms{more}, {faults:.0f} page faults", "", "(a profile)")
+    return Row(whose, f"{cpu * 1000:.2f} ms{more}, {faults:.0f} page faults", "", PROFILE)
 
 
 def profile() -> list[Row]:
@@ -94,16 +107,29 @@ def profile() -> list[Row]:
             eventually(lambda: here.count("Completed") == FIRST + runs)
             after = _shares(worker)
     rows = []
-    for whose, spent in after.items():
-        user, system, faults = spent.less(before[whose], runs)
+    of_a_run = {whose: spent.less(before[whose], runs) for whose, spent in after.items()}
+    for whose, (user, system, faults) in of_a_run.items():
         kinds = f" ({user * 1000:.2f} user, {system * 1000:.2f} system)"
         rows.append(_row(f"of a run of {STEPS} tasks: its {whose}", user + system, faults, kinds))
-    forks = 500
-    script = EMPTY_FORKS.format(imports=IMPORTS, forks=forks)
+    script = BARE_FORKS.format(imports=IMPORTS, forks=FORKS, pages=PAGES)
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    parent, child = json.loads(done.stdout)
-    for whose, (cpu, faults) in (("parent", parent), ("child", child)):
-        rows.append(_row(f"of a fork that does nothing: its {whose}", cpu / forks, faults / forks))
+    empty, by_child, by_parent = json.loads(done.stdout)
+    parts = {"an empty fork": empty[0][0] + empty[1][0]}
+    for whose, which, wrote, share in (("parent", 0, by_parent, "host"), ("child", 1, by_child, "child")):
+        (cpu, faults), (more, many) = empty[which], wrote[which]
+        rows.append(_row(f"of a fork that does nothing: its {whose}", cpu, faults))
+        each = (more - cpu) / (many - faults)
+        rows.append(
+            Row(f"of a page written to after a fork, by its {whose}", f"{each * 1e6:.1f} µs", "", PROFILE)
+        )
+        pages = of_a_run[share].faults - faults
+        parts[f"the {pages:.0f} pages more that its {share} writes to"] = pages * each
+    whole = sum(user + system for user, system, _ in of_a_run.values())
+    parts["everything else"] = whole - sum(parts.values())
+    made_of = ", ".join(f"{cpu * 1000:.2f} ms {what}" for what, cpu in parts.items())
+    rows.append(
+        Row(f"of a run of {STEPS} tasks: all its processes", f"{whole * 1000:.2f} ms", made_of, PROFILE)
+    )
     return rows
 
 
