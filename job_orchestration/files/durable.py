@@ -28,7 +28,7 @@ class Operation(NamedTuple):
     """One change that is about to be made."""
 
     name: str
-    """``create append fsync truncate rename link unlink mkdir fsync_folder``."""
+    """``create append fsync truncate rename link unlink mkdir fsync_folder sync_file_system``."""
     path: str
     data: bytes = b""
 
@@ -90,6 +90,24 @@ def sync_folder(path: str) -> None:
     _do(Operation("fsync_folder", path), call)
 
 
+def sync_file_system(descriptor: int, path: str) -> None:
+    """Make everything durable that is on a file system; see `files.together` for where that can be relied on.
+
+    Args:
+        descriptor: of one of its folders, opened before what is to be durable was written.
+        path: that folder.
+    """
+
+    def call() -> None:
+        import ctypes
+
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+
+    _do(Operation("sync_file_system", path), call)
+
+
 def rename(source: str, target: str) -> None:
     """Move a name within the workspace; the arbiter of who owns a run. Syncs nothing."""
     _do(Operation("rename", target), lambda: os.rename(source, target))
@@ -108,8 +126,14 @@ def unlink(path: str) -> None:
 # -- what they are put together to ------------------------------------------------------------------------
 
 
-def write_new(path: str, data: bytes, *, mode: int = 0o666) -> None:
+def write_new(path: str, data: bytes, *, mode: int = 0o666, synced: bool = True) -> None:
     """Write a new file and make its content durable; its folder is the caller's to sync.
+
+    Args:
+        path: its name.
+        data: its content.
+        mode: its permissions, less those that the umask takes.
+        synced: whether it is synced at once; otherwise that too is the caller's.
 
     Raises:
         FileExistsError: when the name is taken.
@@ -118,11 +142,21 @@ def write_new(path: str, data: bytes, *, mode: int = 0o666) -> None:
     descriptor = create(path, mode)
     try:
         append(descriptor, data, path)
-        sync(descriptor, path)
+        if synced:
+            sync(descriptor, path)
     except OSError:
         with suppress(OSError):
             os.unlink(path)
         raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: str) -> None:
+    """Make the content of a file durable that was written and closed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync(descriptor, path)
     finally:
         os.close(descriptor)
 
@@ -233,9 +267,5 @@ def sync_tree(path: str) -> None:
             full = os.path.join(folder, name)
             if os.path.islink(full) or not os.path.isfile(full):
                 continue
-            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                sync(descriptor, full)
-            finally:
-                os.close(descriptor)
+            sync_file(full)
         sync_folder(folder)

@@ -3,7 +3,8 @@
 Opening is many writes and must look like one. An *intent* in ``Misc/opening/`` names everything that is
 about to be made. Then the output folders are written, and the tokens beside the intent; when all of that is
 on the disk the tokens are linked into ConfigsToRun, which is the commit point of each run, and the sources
-are removed, each only if it is still the very file that was read. Last, the intent goes.
+are removed, each only if it is still the very file that was read. Last, the intent goes. What many openings
+write waits for the disk together.
 
 Whoever opens next finds the intent of one that died, and settles each run in it: a run that has a token, or
 that any worker ever claimed, was opened, and only its source remains to be removed; of any other the
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.files import durable, journal, token, views
+from job_orchestration.files.together import Together
 from job_orchestration.model.event import Entry
 from job_orchestration.model.run import Place
 from job_orchestration.rules import lifecycle
@@ -36,6 +38,8 @@ CONFIG: Final = "config.yaml"
 PROVENANCE: Final = "provenance.json"
 MADE: Final = (CONFIG, PROVENANCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
 """The files of a run's folder that opening makes; whatever else is there is somebody's and stays."""
+MANY: Final = 8
+"""Openings whose files are worth the wait for all that others have written to the file system as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,9 @@ def open_runs(workspace: Workspace, openings: Sequence[Opening]) -> list[str]:
     intent = os.path.join(workspace.opening, f"{openings[0].stem}.json")
     durable.write_new(intent, json.dumps([_intended(o) for o in openings]).encode())
     durable.sync_folder(workspace.opening)
-    parents = {folder for o in openings for folder in _make(workspace, o)}
-    for folder in sorted(parents, key=len, reverse=True):
-        durable.sync_folder(folder)
+    few = len(openings) < MANY
+    with Together(None) if few else Together.where_trusted(workspace.output) as writes:
+        writes.sync({folder for o in openings for folder in _make(workspace, o, writes)})
     targets = []
     for opening in openings:
         name = str(TokenName(opening.stem))
@@ -119,18 +123,18 @@ def _intended(opening: Opening) -> dict[str, object]:
     }
 
 
-def _make(workspace: Workspace, opening: Opening) -> list[str]:
+def _make(workspace: Workspace, opening: Opening, writes: Together) -> list[str]:
     """Write a run's folder and token; returns the folders that must be synced before the commit."""
     folder = workspace.run_folder(opening.run)
     durable.make_folder(os.path.dirname(folder))
     events = journal.folder_of(folder)
     os.makedirs(events)
-    durable.write_new(os.path.join(folder, CONFIG), opening.token)
-    durable.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
+    writes.write_new(os.path.join(folder, CONFIG), opening.token)
+    writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
     entry = Entry(1, journal.now(), opening.readied)
-    durable.write_new(journal.path_of(folder, 0), journal.encode(entry))
+    writes.write_new(journal.path_of(folder, 0), journal.encode(entry))
     views.write_status(folder, lifecycle.fold({0: [entry]}))
-    durable.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
+    writes.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
     return [events, folder, os.path.dirname(folder)]
 
 

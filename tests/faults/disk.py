@@ -140,6 +140,9 @@ class Disk:
     def begin(self, look: Look) -> None:
         """Take a workspace for safely on the disk."""
         self.see(look)
+        self._keep_all()
+
+    def _keep_all(self) -> None:
         self.folders = {node: dict(names) for node, names in self._seen.items()}
         self.files = dict(self._contents)
         self.changes.clear()
@@ -197,6 +200,8 @@ class Disk:
                 if id(change) in synced:
                     _apply(self.folders, change)
             self.changes = [c for c in self.changes if id(c) not in synced]
+        elif step.name == "sync_file_system":
+            self._keep_all()
 
     def _find(self, path: str) -> Node | None:
         node: Node | None = self._top

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from job_orchestration.files import opening
 from tests.conftest import ROOT, run_git
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Step(TaskBase):
 NO_SYNC = """
 import os
 os.fsync = os.fdatasync = lambda descriptor: None
+from job_orchestration.files import durable
+durable.sync_file_system = lambda descriptor, path: None
 """
 """A ``sitecustomize`` under which nothing that Python writes is synced."""
 
@@ -145,7 +148,7 @@ class Chain:
         """Have it worked at until something more was told; how much more is a matter of luck."""
         left = len(self.dropped) - len(self._told("completed"))
         if left < 12:
-            self.drop(4)
+            self.drop(self.random.choice((4, opening.MANY + 2)))
         for words in (["watch", "--json"], ["work"], ["work"]):
             self._start(*words)
         tellings = self._tellings() + self.random.randint(1, 14)

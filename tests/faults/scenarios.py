@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from job_orchestration.files import opening
 from job_orchestration.files import workspace as workspaces
 from tests.faults import injection, verdict
 from tests.faults.acts import TASKS
@@ -31,6 +32,8 @@ RUN = 'tasks: [{id: save, method: "fault_tasks:Save"}, {id: use, method: "fault_
 
 PINNED = "/Misc/[^o]"
 """Where commits are kept; ``opening`` is another's."""
+TOGETHER = tuple(f"r{number}" for number in range(opening.MANY))
+"""As many runs as are made durable by one call."""
 STORE = "/code.git"
 """A repository; how many files and folders it has is for git to say."""
 
@@ -78,6 +81,13 @@ def dropped(stage: Stage) -> None:
     fresh(stage)
     drop(stage, "a")
     (stage.workspace / "ConfigSources" / "a.yaml.problems.txt").write_text("mended since\n")
+
+
+def many_dropped(stage: Stage) -> None:
+    """As many configs as are opened together."""
+    fresh(stage)
+    for name in TOGETHER:
+        drop(stage, name)
 
 
 def _failing(stage: Stage) -> str:
@@ -236,6 +246,22 @@ SCENARIOS = (
         (("ready",),),
         {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 10, "link": 1, "unlink": 11},
         {"a": "Completed", "b": "Completed"},
+    ),
+    Scenario(
+        "opening many together",
+        many_dropped,
+        (("ready",),),
+        {
+            "append": 1 + 4 * len(TOGETHER),
+            "create": 1 + 4 * len(TOGETHER),
+            "fsync": 1,
+            "fsync_folder": 3,
+            "link": len(TOGETHER),
+            "sync_file_system": 1,
+            "unlink": 1 + 3 * len(TOGETHER),
+        },
+        dict.fromkeys(TOGETHER, "Completed"),
+        new="/Output$",
     ),
     Scenario(
         "pinning",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from job_orchestration.files import opening
+from job_orchestration.files.together import Together
 from tests.faults import disk, scenarios, verdict
 from tests.faults.acts import Stage
 from tests.faults.figures import figure
@@ -177,6 +179,22 @@ def test_what_was_once_lost_is_not_lost_again(
     assert judged(recovery, story, {}) == []
 
 
+@pytest.fixture
+def together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """Two runs that are made durable by one call."""
+    monkeypatch.setattr(opening, "MANY", 2)
+    monkeypatch.setattr(Together, "where_trusted", Together)  # what this disk keeps is played, not real
+    return Story("two opened together", two_dropped, ((("ready",), None),), ("a", "b"))
+
+
+def test_no_power_cut_loses_or_doubles_what_was_written_together(together: Story, folder: Path) -> None:
+    assert findings(cut(folder, together, 36), together.name) == []
+
+
+def test_what_was_written_together_and_never_synced_is_found_out(together: Story, folder: Path) -> None:
+    assert any(found for _, found in cut(folder, together, 200, frozenset({"sync_file_system"})))
+
+
 @pytest.mark.parametrize(
     "forgets", [("fsync", "fsync_folder"), ("fsync",), ("fsync_folder",)], ids=" and ".join
 )
@@ -196,3 +214,11 @@ def test_a_disk_that_is_never_told_to_keep_anything_is_found_out(
 @every_story
 def test_no_power_cut_of_many_loses_or_doubles_anything(story: Story, folder: Path) -> None:
     assert findings(cut(folder, story, 600, real_every=25), f"{story.name}, long") == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_no_power_cut_of_many_loses_or_doubles_what_was_written_together(
+    together: Story, folder: Path
+) -> None:
+    assert findings(cut(folder, together, 600, real_every=25), f"{together.name}, long") == []

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from job_orchestration.files import durable, journal, opening, trash
+from job_orchestration.files import durable, journal, opening, together, trash
 from job_orchestration.files import workspace as workspaces
 from job_orchestration.model.event import Completed, GaveUp
 from job_orchestration.rules import lifecycle
@@ -107,6 +109,73 @@ def test_an_opening_that_is_cut_anywhere_is_settled_and_each_drop_is_one_run(mak
         assert tokens(workspace) == {"to_run": ["a.yaml", "b.yaml"]}, f"cut {how} operation {at}"
         assert content(workspace) == content(whole), f"cut {how} operation {at}"
         assert ready(workspace) == [], "nothing is left to be settled"
+
+
+MANY = tuple("abcdefgh")
+
+
+@pytest.fixture
+def make_many(make, monkeypatch):
+    """Makes workspaces in which as many configs were dropped as are made durable together."""
+    monkeypatch.setattr(together, "is_trusted", lambda folder: True)
+
+    def workspace():
+        found = make()
+        for name in MANY:
+            Path(found.sources, f"{name}.yaml").write_text("dropped\n")
+        return found
+
+    return workspace
+
+
+def test_many_openings_wait_for_the_disk_together(make_many):
+    made = operations(make_many)
+    kinds = Counter(operation.split()[0] for operation in made)
+    assert (kinds["sync_file_system"], kinds["fsync"]) == (1, 1), "the intent is synced before all others"
+    at = made.index("sync_file_system Output")
+    assert made.index("fsync a.json") < made.index("create config.yaml")
+    assert max(i for i, o in enumerate(made) if o.startswith(("create", "append", "mkdir"))) < at
+    assert at < min(i for i, o in enumerate(made) if o.startswith("link"))
+
+
+@pytest.mark.parametrize("how", ["before", "after", "ENOSPC", "EIO"])
+def test_openings_whose_common_sync_is_cut_are_settled_and_each_drop_is_one_run(make_many, how):
+    at = operations(make_many).index("sync_file_system Output") + 1
+    workspace = make_many()
+    with failing(at, how), pytest.raises((Killed, OSError)):
+        ready(workspace)
+    assert tokens(workspace) == {"sources": [f"{name}.yaml" for name in MANY]}
+    ready(workspace)
+    assert tokens(workspace) == {"to_run": [f"{name}.yaml" for name in MANY]}
+
+
+def test_what_lies_on_another_disk_is_synced_there(make_many):
+    memory = Path("/dev/shm")
+    workspace = make_many()
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == Path(workspace.root).stat().st_dev:
+        pytest.skip("there is no other file system here")
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        Path(workspace.output, "runs").symlink_to(elsewhere)
+        made = operations_of(lambda: ready(workspace))
+    kinds = Counter(operation.split()[0] for operation in made)
+    assert (kinds["sync_file_system"], kinds["fsync"]) == (1, 1 + 3 * len(MANY)), "the tokens lie here"
+    assert made.index("fsync_folder journal") < made.index("link a.yaml")
+
+
+def test_few_openings_and_those_on_file_systems_that_are_not_known_are_synced_one_by_one(
+    make, make_many, monkeypatch
+):
+    assert not any(operation.startswith("sync_file_system") for operation in operations(make))
+    monkeypatch.setattr(together, "is_trusted", lambda folder: False)
+    assert operations(make_many).count("fsync config.yaml") == len(MANY)
+
+
+@pytest.mark.parametrize(
+    ("release", "tells"),
+    [("4.18.0-553.el8", False), ("5.7.19", False), ("5.8.0", True), ("6.18-cloud", True), ("?", False)],
+)
+def test_only_a_linux_that_tells_of_errors_is_trusted(release, tells):
+    assert together.tells_errors(release) is tells
 
 
 def test_a_settling_that_is_cut_anywhere_is_settled_by_the_next(make):
