@@ -90,7 +90,9 @@ def ready() -> list[Row]:
             first,
             5,
             "",
-            f"{later} look at the work tree; the others make the store, copy the commit and check it out",
+            f"{later} look at the work tree",
+            "4 are for what is made once in a workspace, or once for a commit: they make the store, copy the"
+            " commit, look for submodules in it and check it out",
         ),
         bound_row("git commands for all of them, the commit's snapshot being there", later, 5, ""),
     ]
