@@ -11,9 +11,10 @@ from benchmarks.figures import Row, figures, kept
 from benchmarks.figures.cost import BARE, FIRST, JOURNAL, LOOKED_UP, OURS, SYNCS, per_task
 from benchmarks.kept import Kept, today
 from benchmarks.peers import everybody
-from benchmarks.places import TOP
+from benchmarks.places import DISK, TOP
 from benchmarks.shape import STEPS, Peer
 from benchmarks.side_by_side import calls_per_task
+from job_orchestration.files import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +53,8 @@ def machine() -> str:
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
     cores = f"{os.cpu_count()} cores ({platform.machine()})"
     system = f"{platform.system()} {kernel}, Python {platform.python_version()}"
-    return f"{today()}: {cores}, {memory:.0f} GiB, {system}."
+    kind, _ = probe.mounted(probe.mounts(), probe.device_of(str(DISK if DISK.is_dir() else TOP)))
+    return f"{today()}: {cores}, {memory:.0f} GiB, {system}. The disk is {kind or 'of a kind not known'}."
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ CACHE = Path(os.environ.get("BENCH_CACHE") or TOP / ".bench").absolute()
 """Environments and what was measured; may be deleted at any time."""
 DATA = Path(os.environ.get("GENEPLEXUS_DATA") or TOP.parent / "shared" / "geneplexus_data").absolute()
 MEMORY = Path("/dev/shm")
+DISK = Path(os.environ.get("BENCH_DISK") or CACHE / "space").absolute()
 
 PLACES = ("tmpfs", "disk")
 
@@ -27,7 +28,7 @@ def space(where: str) -> Iterator[Path]:
 
     Its path is short, because the sockets of some tools lie in it.
     """
-    parent = MEMORY if where == "tmpfs" and MEMORY.is_dir() else CACHE / "space"
+    parent = MEMORY if where == "tmpfs" and MEMORY.is_dir() else DISK
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="b", dir=parent))
     try:
