@@ -133,9 +133,9 @@ def _of_the_disk(kept: Kept, size: int, floor: float) -> str:
     sync = (floor - bare) / (size * SYNCED)
     forking = kept.median(FORK, "wall", "disk", size) or 0.0
     return (
-        f"a sync of this disk takes {sync * 1000:.2f} ms, so most of ours is CPU, as above; a process for each"
-        f" run alone makes the loop {forking / floor:.1f} times as long; on a slower disk the numbers of syncs"
-        " decide, which are below"
+        f"a sync of this disk takes {sync * 1000:.2f} ms, so most of ours is CPU, as above; a process for"
+        f" each run alone makes the loop {forking / floor:.1f} times as long; on a slower disk the numbers of"
+        " syncs decide, which are below"
     )
 
 
