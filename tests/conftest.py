@@ -253,4 +253,5 @@ def arena(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked of the disk is counted and failed, and not waited for."""
     monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
+    monkeypatch.setattr(durable, "_syncfs", lambda descriptor: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)

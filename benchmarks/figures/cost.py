@@ -13,13 +13,12 @@ BARE, JOURNAL, FORK = "bare loop", "loop + journal", "loop + journal + fork"
 SYNCS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs", "sync")
 OF_A_RUN = (
     "the rows `of a run of 3 tasks` are its profile: an empty fork, the first touch of memory that a fork"
-    " shares (CPython counts references in the objects), and the Python of a worker, a host and a child, of"
-    " which no function takes more than a few per cent; a task more in the same run takes but what the row"
-    " of 1,000 tasks says"
+    " shares (CPython counts references in the objects), and the Python of a worker, a host and a child; a"
+    " task more in the same run takes but what the row of 1,000 tasks says"
 )
 AS_ABOVE = {
-    "task": "it starts a bare Python for each task, and that is all; ours is as above, and `ready`",
-    "run": "it starts a bare Python for each run, and that is all; ours is as above, and `ready`",
+    "task": "it does less (see the side-by-side table); ours is as above, and `ready`",
+    "run": "it does less (see the side-by-side table); ours is as above, and `ready`",
     "no": "it has no process for a run and syncs nothing; ours is as above, and `ready`",
 }
 SYNCED = 4
@@ -128,14 +127,15 @@ def on_the_disk() -> list[Row]:
 
 
 def _of_the_disk(kept: Kept, size: int, floor: float) -> str:
-    """How much of it the disk can be."""
-    bare = kept.median(BARE, "wall", "disk", size) or 0.0
+    """How much of it is the disk."""
+    bare, forking = (kept.median(name, "wall", "disk", size) for name in (BARE, FORK))
+    cpu = kept.median(OURS, "cpu", "disk", size)
+    if bare is None or forking is None or cpu is None:
+        return ""
     sync = (floor - bare) / (size * SYNCED)
-    forking = kept.median(FORK, "wall", "disk", size) or 0.0
     return (
-        f"a sync of this disk takes {sync * 1000:.2f} ms, so most of ours is CPU, as above; a process for"
-        f" each run alone makes the loop {forking / floor:.1f} times as long; on a slower disk the numbers of"
-        " syncs decide, which are below"
+        f"{cpu:.1f} s of ours are CPU, as above; a sync of this disk takes but {sync * 1000:.2f} ms, and a"
+        f" process for each run alone makes the loop {forking / floor:.1f} times as long"
     )
 
 

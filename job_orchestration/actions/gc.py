@@ -307,8 +307,7 @@ def _let_go(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Toke
         litter.remove(item.path)
         return None
     if item.kind is Kind.POOL:
-        account.clear(item.path)
-        return None
+        return None if account.clear(item.path) else Problem(item.name, "It is in use", "Look again")
     with opening.only_one(workspace):
         if item.kind in {Kind.RUN, Kind.CHECKPOINTS}:
             state = lifecycle.fold(journal.read(workspace.run_folder(item.name)))

@@ -178,7 +178,7 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
 
 def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:
     openings = [_opening(candidate, taken) for candidate in candidates]
-    targets = opening.open_runs(workspace, openings)
+    targets = opening.open_runs(workspace, openings, may_wait=True)
     upkeep.note(workspace, "ready", Place.TO_RUN, targets)
     for candidate, target in zip(candidates, targets, strict=True):
         queued = Queued(

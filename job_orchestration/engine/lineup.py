@@ -1,10 +1,9 @@
 """The line of tokens that may be claimed: the most urgent first, then the oldest.
 
 Some stand beside the line for a while. A run that comes after others waits until they have completed; and
-when there is no room for what a run takes of this machine, all that take the same are passed over, and the
-others are not kept waiting, unless they would take of the same and are less urgent, or as urgent and later
-than one that has been passed over for long. Nothing here is a truth of its own: it is made again from every
-scan.
+when there is no room for what a run takes of this machine, it is passed over for a moment, and with it
+all that come later and would take of what there is too little of: a large run has its turn among small ones.
+Nothing here is a truth of its own: it is made again from every scan.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from job_orchestration.files.token import Token
 from job_orchestration.rules.naming import TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.rules.steering import Demand, Wants
@@ -28,8 +27,8 @@ LOOK_EVERY: Final = 0.2
 """Seconds between two looks at what others come after; a look that takes long is made more rarely."""
 ROOM_EVERY: Final = 0.5
 """Seconds after which room is looked for again that there was not."""
-PATIENCE: Final = 600.0
-"""Seconds for which later ones that are as urgent may take what somebody waits for."""
+RESUMES_FIRST: Final = 2.0
+"""Seconds for which nobody takes what an interrupted run found too little of; it looks again every second."""
 
 _Place = tuple[int, int, int, str]
 """A token's place in the line, the smallest first: its urgency, its age, and what tells equals apart."""
@@ -55,12 +54,10 @@ class Lineup:
         """Runs that have not completed, and the names of the tokens that come after them."""
         self._blocked_at = 0.0
         self._completed: set[str] = set()
-        self._no_room: dict[Demand, float] = {}
-        """When room for as much is looked for again, by the monotonic clock."""
-        self._passed_over: dict[Demand, float] = {}
-        """Since when there has been no room for as much, by the same clock."""
-        self._tried: tuple[Demand, float] = ((), 0.0)
-        """What the one that came last out of the line takes, and since when there had been no room for it."""
+        self._no_room: dict[Demand, tuple[float, frozenset[str]]] = {}
+        """When room for as much is looked for again, by the monotonic clock, and what was lacking."""
+        self._resuming: dict[Demand, tuple[float, frozenset[str]]] = {}
+        """The same for interrupted runs: they are not in this line, and come before all that are."""
 
     def __bool__(self) -> bool:
         """Whether anybody is in the line; who comes after others that have not completed is not."""
@@ -109,40 +106,43 @@ class Lineup:
         now = time.monotonic()
         if self._blocked and now >= self._blocked_at:
             self._unblock()
-        full = [asked for asked, line in self._lines.items() if line and self._no_room.get(asked, 0.0) > now]
-        lines = {
-            asked: line
-            for asked, line in self._lines.items()
-            if line and asked not in full and not any(self._keeps_back(first, asked, now) for first in full)
+        full = {
+            asked: lacking
+            for asked, (until, lacking) in self._no_room.items()
+            if until > now and self._lines.get(asked)
         }
+        first = [lacking for until, lacking in self._resuming.values() if until > now]
+        lines = [
+            line
+            for asked, line in self._lines.items()
+            if line and asked not in full and not self._is_kept_back(asked, first, full)
+        ]
         if not lines:
             return None
-        asked = min(lines, key=lambda asked: lines[asked][0])
-        _, mtime, _, filename = heapq.heappop(lines[asked])
-        self._tried = asked, self._passed_over.pop(asked, now)
+        _, mtime, _, filename = heapq.heappop(min(lines, key=lambda line: line[0]))
         self._known.discard(filename)
         name = TokenName.parse(filename)
         assert name is not None
         return Token(self._workspace.to_run, filename, name, mtime)
 
-    def _keeps_back(self, first: Demand, other: Demand, now: float) -> bool:
-        """Whether somebody waits for room that others would take away again and again."""
-        if dict(first).keys().isdisjoint(dict(other)):
-            return False
-        theirs, its = self._lines[first][0], self._lines[other][0]
-        if theirs[0] == its[0]:
-            return theirs < its and now - self._passed_over.get(first, now) > PATIENCE
-        return theirs[0] < its[0]
+    def _is_kept_back(
+        self, asked: Demand, first: Iterable[frozenset[str]], full: Mapping[Demand, frozenset[str]]
+    ) -> bool:
+        """Whether somebody who comes earlier waits for room that this one would take away again and again."""
+        takes = dict(asked).keys()
+        place = self._lines[asked][0]
+        earlier = (lacking for other, lacking in full.items() if self._lines[other][0] < place)
+        return any(takes & lacking for lacking in (*first, *earlier))
 
-    def no_room(self, found: Token) -> None:
-        """Put a token back: there is no room for what it takes, nor for others that take as much."""
+    def no_room(self, found: Token, lacking: frozenset[str]) -> None:
+        """Put a token back: there is too little of some of what it takes."""
         asked = self.wants(found)
         now = time.monotonic()
-        self._no_room[asked.resources] = now + ROOM_EVERY
-        tried, since = self._tried
-        self._passed_over.setdefault(asked.resources, since if tried == asked.resources else now)
         if found.folder == self._workspace.to_run:
+            self._no_room[asked.resources] = now + ROOM_EVERY, lacking
             self._push(found, asked)
+        else:
+            self._resuming[asked.resources] = now + RESUMES_FIRST, lacking
 
     def freed(self) -> None:
         """What a run of this worker took is free again."""
@@ -156,7 +156,7 @@ class Lineup:
 
     def look_again_in(self) -> float | None:
         """Seconds after which somebody may be let into the line, or through; `None` when nobody waits so."""
-        dues = [due for asked, due in self._no_room.items() if self._lines.get(asked)]
+        dues = [due for asked, (due, _) in self._no_room.items() if self._lines.get(asked)]
         if self._blocked:
             dues.append(self._blocked_at)
         return max(min(dues) - time.monotonic(), 0.0) if dues else None

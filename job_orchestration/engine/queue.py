@@ -149,6 +149,7 @@ class Queue:
         self._wake = wake
         self._streak = 0
         self._taken_at = 0.0
+        self._taken_before = 0.0
         self._events: FolderEvents | None = None
         self._watch()
 
@@ -182,7 +183,7 @@ class Queue:
             found = self._line.pop()
         if found is not None:
             self._streak += 1
-            self._taken_at = now
+            self._taken_before, self._taken_at = self._taken_at, now
             if self._streak == BUSY_AFTER:
                 self.close()
         return found
@@ -191,9 +192,15 @@ class Queue:
         """What the run of a token takes of the machine that it runs on."""
         return self._line.wants(found).resources
 
-    def no_room(self, found: Token) -> None:
-        """Put a token back for which there is no room now."""
-        self._line.no_room(found)
+    def no_room(self, found: Token, lacking: frozenset[str]) -> None:
+        """Put a token back for which there is no room now.
+
+        Args:
+            found: the token.
+            lacking: what there is too little of.
+        """
+        self._line.no_room(found, lacking)
+        self._taken_at = self._taken_before
 
     def freed(self) -> None:
         """What a run of this worker took is free again."""

@@ -64,6 +64,7 @@ class Room:
         self._account = account.Account(self._folder, self._capacity, devices(given))
         self._say = say
         self._left: set[Demand] = set()
+        self._in_trouble = False
 
     def could(self, demand: Demand) -> bool:
         """Whether there would ever be enough; when not it is said, once."""
@@ -77,13 +78,25 @@ class Room:
             )
         return not lacking
 
-    def take(self, demand: Demand) -> Share | None:
-        """What a run asks for, or `None` when there is not enough of it at the moment."""
+    def take(self, demand: Demand) -> Share | frozenset[str]:
+        """What a run asks for, or the names of what there is too little of at the moment.
+
+        What cannot be written down is not given out: then there is too little of everything.
+        """
         if not demand:
             return NOTHING
-        taken = self._account.take(demand)
-        if taken is None:
-            return None
+        try:
+            taken = self._account.take(demand)
+        except OSError as error:
+            if not self._in_trouble:
+                self._say(
+                    f"What runs take cannot be noted in {self._folder} ({error.strerror}): they wait for that"
+                )
+            self._in_trouble = True
+            return frozenset(name for name, _ in demand)
+        self._in_trouble = False
+        if isinstance(taken, frozenset):
+            return taken
         descriptor, names = taken
         return Share((descriptor,), {VISIBLE: ",".join(names)} if names else {})
 

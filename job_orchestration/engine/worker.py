@@ -31,7 +31,7 @@ from job_orchestration.engine.orders import Orders, order_for
 from job_orchestration.engine.page import Verdict
 from job_orchestration.engine.pulse import Pulse
 from job_orchestration.engine.queue import Queue, Wake
-from job_orchestration.engine.room import NOTHING, Room, Share
+from job_orchestration.engine.room import NOTHING, Room
 from job_orchestration.files import durable, intake, probe, requests, store, token, trash, views
 from job_orchestration.files.code import CodeStore
 from job_orchestration.files.workspace import VARIABLE
@@ -177,12 +177,11 @@ class Worker:
         self._wake.clear()
 
     def _begin(self, found: Token, queue: Queue) -> None:
-        share: Share | None = NOTHING
+        share = self._room.take(queue.demand(found))
+        if isinstance(share, frozenset):
+            queue.no_room(found, share)
+            return
         try:
-            share = self._room.take(queue.demand(found))
-            if share is None:
-                queue.no_room(found)
-                return
             with share:
                 self._share = share
                 self._try(found, queue)

@@ -54,18 +54,18 @@ class Account:
         self._capacity = capacity
         self._devices = devices
 
-    def take(self, demand: Demand) -> tuple[int, list[str]] | None:
+    def take(self, demand: Demand) -> tuple[int, list[str]] | frozenset[str]:
         """Take what a run needs, all of it or nothing.
 
         Returns:
             A descriptor, which keeps it taken for as long as anybody has it open, and the names of the
-            devices; `None` when there is not enough left.
+            devices; or, when there is not enough left, of what there is too little.
         """
-        durable.make_folder(self._folder)
         with _alone(self._folder):
             taken, busy = self._taken()
-            if any(taken[name] + much > self._capacity.get(name, 0) for name, much in demand):
-                return None
+            lacking = frozenset(n for n, much in demand if taken[n] + much > self._capacity.get(n, 0))
+            if lacking:
+                return lacking
             free = [device for device in self._devices if device not in busy]
             devices = free[: dict(demand).get("gpus", 0)]
             paths = (os.path.join(self._folder, str(number)) for number in count())
@@ -91,12 +91,26 @@ class Account:
 
 @contextmanager
 def _alone(folder: str) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    """Keep all others from an account; its folder is made when it is not there."""
+    while True:
+        durable.make_folder(folder)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # it was cleared away at this moment
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_folder(folder, descriptor):  # or it was, while this waited
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_folder(path: str, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    return False
 
 
 def _held(folder: str) -> list[dict[str, Any]]:
@@ -141,11 +155,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     return []
 
 
-def clear(folder: str) -> None:
-    """Take a pool's folder away, if nobody holds anything of it."""
+def clear(folder: str) -> bool:
+    """Take a pool's folder away, if nobody holds anything of it; returns whether it went."""
     with _alone(folder):
-        if not _held(folder):
-            os.rmdir(folder)
+        if _held(folder):
+            return False
+        os.rmdir(folder)
+        return True
 
 
 def close(folder: str) -> None:

@@ -97,15 +97,15 @@ def sync_file_system(descriptor: int, path: str) -> None:
         descriptor: of one of its folders, opened before what is to be durable was written.
         path: that folder.
     """
+    _do(Operation("sync_file_system", path), lambda: _syncfs(descriptor))
 
-    def call() -> None:
-        import ctypes
 
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
+def _syncfs(descriptor: int) -> None:
+    import ctypes
 
-    _do(Operation("sync_file_system", path), call)
+    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def rename(source: str, target: str) -> None:

@@ -73,8 +73,13 @@ def only_one(workspace: Workspace, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def open_runs(workspace: Workspace, openings: Sequence[Opening]) -> list[str]:
+def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bool = False) -> list[str]:
     """Open some runs; called under `only_one`.
+
+    Args:
+        workspace: where.
+        openings: the runs.
+        may_wait: whether many may wait for what others have written to the disk; a worker has more to do.
 
     Returns:
         The paths of their tokens at the moment of the commit.
@@ -87,8 +92,8 @@ def open_runs(workspace: Workspace, openings: Sequence[Opening]) -> list[str]:
     intent = os.path.join(workspace.opening, f"{openings[0].stem}.json")
     durable.write_new(intent, json.dumps([_intended(o) for o in openings]).encode())
     durable.sync_folder(workspace.opening)
-    few = len(openings) < MANY
-    with Together(None) if few else Together.where_trusted(workspace.output) as writes:
+    together = may_wait and len(openings) >= MANY
+    with Together.where_trusted(workspace.output) if together else Together(None) as writes:
         writes.sync({folder for o in openings for folder in _make(workspace, o, writes)})
     targets = []
     for opening in openings:

@@ -3,11 +3,12 @@
 A file that is synced by itself waits for the disk by itself. Where it is known to be as safe, many new files
 share one wait: they are written, and then the kernel is told to sync their file system (syncfs(2)).
 
-As safe means: a local file system of which this is known, and a Linux that tells of errors. Before Linux 5.8
-`syncfs` kept silent when data could not be written; later ones tell everybody who had a descriptor of that
-file system open at the time, so it is opened before the first write. Network file systems get an `fsync` for
-each file, because only that asks their server. What others have written is waited for, too, so where there
-are few files each is synced by itself everywhere.
+As safe means: a local file system of which this is known, and a Linux that tells of errors. Before Linux 5.17
+`syncfs` kept silent about some of them. Those of data are told to everybody who had a descriptor of that file
+system open at the time, so it is opened before the first write. An ext4 without a journal is not among those
+file systems: it writes its folders after it has emptied the disk's cache. On others, as in FUSE, only an
+`fsync` asks whoever keeps the files. What others have written is waited for, too, so where there are few
+files each is synced by itself everywhere.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from job_orchestration.files import durable, probe
@@ -22,9 +24,9 @@ from job_orchestration.files import durable, probe
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TRUSTED: Final = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})
-_TELLS_ERRORS: Final = (5, 8)
-"""The first Linux whose `syncfs` tells that data could not be written."""
+_TRUSTED: Final = frozenset({"ext4", "xfs", "tmpfs"})
+_TELLS_ERRORS: Final = (5, 17)
+"""The first Linux whose `syncfs` tells of everything that could not be written."""
 
 
 class Together:
@@ -80,11 +82,20 @@ def is_trusted(folder: str) -> bool:
     """Whether syncing a folder's file system is as good as syncing each of its files."""
     if platform.system() != "Linux" or not tells_errors(platform.release()):
         return False
-    kind, _ = probe.mounted(probe.mounts(), probe.device_of(folder))
-    return kind in _TRUSTED
+    device = probe.device_of(folder)
+    kind, _ = probe.mounted(probe.mounts(), device)
+    return kind in _TRUSTED and (kind != "ext4" or has_journal(device))
+
+
+def has_journal(device: str) -> bool:
+    """Whether the ext4 on a device, ``MAJOR:MINOR``, has a journal; the kernel lists all of them."""
+    with suppress(OSError):
+        name = os.path.basename(os.readlink(f"/sys/dev/block/{device}"))
+        return any(journal.rpartition("-")[0] == name for journal in os.listdir("/proc/fs/jbd2"))
+    return False
 
 
 def tells_errors(release: str) -> bool:
-    """Whether the `syncfs` of a Linux of this release tells of data that could not be written."""
+    """Whether the `syncfs` of a Linux of this release tells of everything that could not be written."""
     numbers = re.match(r"(\d+)\.(\d+)", release)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _TELLS_ERRORS

@@ -68,7 +68,7 @@ NO_SYNC = """
 import os
 os.fsync = os.fdatasync = lambda descriptor: None
 from job_orchestration.files import durable
-durable.sync_file_system = lambda descriptor, path: None
+durable._syncfs = lambda descriptor: None
 """
 """A ``sitecustomize`` under which nothing that Python writes is synced."""
 

@@ -202,3 +202,9 @@ def test_a_view_that_was_made_a_link_is_replaced_and_its_target_left_alone(tmp_p
     (tmp_path / "status.yaml").symlink_to(target)
     durable.overwrite_view(str(tmp_path / "status.yaml"), b"status: READY\n")
     assert (target.read_text(), (tmp_path / "status.yaml").read_bytes()) == ("keep", b"status: READY\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has such a call")
+def test_a_file_system_that_cannot_be_synced_is_an_error():
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        durable.sync_file_system(-1, "nowhere")

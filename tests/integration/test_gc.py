@@ -218,7 +218,7 @@ def test_the_account_of_a_killed_pool_goes_when_nobody_holds_anything_of_it(work
     descriptors = {}
     for folder in (free, held, fresh, far):
         taken = account.Account(str(folder), {"gpus": 1}, ["0"]).take(one)
-        assert taken is not None
+        assert isinstance(taken, tuple)
         descriptors[folder] = taken[0]
     for folder in (free, fresh, far):
         os.close(descriptors[folder])
@@ -233,11 +233,11 @@ def test_the_account_of_a_killed_pool_goes_when_nobody_holds_anything_of_it(work
 def test_an_account_that_is_used_again_at_the_last_moment_stays(workspace):
     folder = account.folder_of(workspace, "idle")
     taken = account.Account(folder, {"gpus": 1}, ["0"]).take((("gpus", 1),))
-    assert taken is not None
-    account.clear(folder)
+    assert isinstance(taken, tuple)
+    assert not account.clear(folder)
     assert os.listdir(folder)
     os.close(taken[0])
-    account.clear(folder)
+    assert account.clear(folder)
     assert not os.path.exists(folder)
 
 

@@ -210,32 +210,66 @@ def test_a_queue_reads_each_token_once(arena, monkeypatch):
     assert isinstance(found[0], token.Token)
 
 
-def test_a_large_run_has_its_turn_among_small_ones(arena, monkeypatch):
-    for name, resources in (("big", {"gpus": 2}), ("b", {"gpus": 1}), ("c", {"gpus": 1}), ("d", {"cpus": 1})):
-        arena.queue(name, "Writes", resources=resources)
-    now = 0.0
-    monkeypatch.setattr(lineup, "time", SimpleNamespace(monotonic=lambda: now))
+def line_of(arena, monkeypatch, *configs: tuple[str, dict[str, object]]) -> tuple[lineup.Lineup, list[float]]:
+    """Configs that were queued in this order, in a line; and the time, which stands still."""
+    for name, more in configs:
+        arena.queue(name, "Writes", **more)
+    now = [100.0]
+    monkeypatch.setattr(lineup, "time", SimpleNamespace(monotonic=lambda: now[0]))
     line = lineup.Lineup(arena.workspace, lambda _: True)
     for found in token.scan(arena.workspace.to_run):
         line.add(found)
+    return line, now
 
-    def passing(large: str) -> str | None:
-        first = line.pop()
-        assert first is not None
-        assert first.filename == large
-        line.no_room(first)
-        second = line.pop()
-        return second and second.filename
 
-    assert passing("big.yaml") == "b.yaml"
-    now = lineup.PATIENCE / 2
-    assert passing("big.yaml") == "c.yaml"
-    line.add(next(t for t in token.scan(arena.workspace.to_run) if t.filename == "c.yaml"))
-    now = lineup.PATIENCE + 1
-    assert passing("big.yaml") == "d.yaml", "it takes nothing that the large one waits for"
-    assert line.pop() is None
+def come(line: lineup.Lineup) -> list[str]:
+    """Who may come now, one after the other."""
+    return [found.name.stem for found in iter(line.pop, None)]
+
+
+def test_a_large_run_has_its_turn_among_small_ones(arena, monkeypatch):
+    gpus = frozenset({"gpus"})
+    line, now = line_of(
+        arena,
+        monkeypatch,
+        ("older", {"resources": {"gpus": 1}}),
+        ("large", {"resources": {"gpus": 2, "cpus": 1}}),
+        ("small", {"resources": {"gpus": 1}}),
+        ("urgent", {"resources": {"gpus": 1, "cpus": 2}, "priority": 1}),
+        ("other", {"resources": {"cpus": 1}}),
+    )
+    tokens = {found.name.stem: found for found in token.scan(arena.workspace.to_run)}
+    assert [line.pop(), line.pop(), line.pop()] == [tokens[name] for name in ("urgent", "older", "large")]
+    line.no_room(tokens["large"], gpus)
+    line.add(tokens["older"])  # handed back, it is as old as it was
+    assert come(line) == ["older", "other"], "the small one would go before the large one for ever"
+    now[0] += lineup.ROOM_EVERY / 2
     line.freed()
-    assert [t and t.filename for t in (line.pop(), line.pop())] == ["big.yaml", "c.yaml"]
+    assert come(line) == ["large", "small"]
+
+
+def test_an_interrupted_run_for_which_there_is_no_room_comes_before_all_that_take_the_same(
+    arena, monkeypatch
+):
+    line, now = line_of(
+        arena,
+        monkeypatch,
+        ("urgent", {"resources": {"gpus": 1}, "priority": 9}),
+        ("other", {"resources": {"cpus": 1}}),
+        ("large", {"resources": {"gpus": 2}}),
+    )
+    large = next(t for t in token.scan(arena.workspace.to_run) if t.name.stem == "large")
+    running = Path(arena.workspace.running, "large~g000001~lab.1.abc.yaml")
+    os.rename(large.path, running)
+    (interrupted,) = token.scan(arena.workspace.running)
+    line.clear()
+    for found in token.scan(arena.workspace.to_run):
+        line.add(found)
+    line.no_room(interrupted, frozenset({"gpus"}))
+    line.freed()
+    assert come(line) == ["other"]
+    now[0] += lineup.RESUMES_FIRST + 0.1
+    assert come(line) == ["urgent"], "somebody has taken it, or it would have been passed over again"
 
 
 SPACE = {"lr": {"uniform": [0, 1]}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 
@@ -105,7 +106,7 @@ def test_what_a_killed_worker_had_taken_is_free_for_whoever_goes_on_with_its_run
     first.kill()
     first.wait()
     ours = account.Account(account.folder_of(arena.workspace, "shared"), {"gpus": 1}, ["0"])
-    assert ours.take((("gpus", 1),)) is None, "its task lives on, and has the device"
+    assert ours.take((("gpus", 1),)) == {"gpus"}, "its task lives on, and has the device"
     os.kill(host, signal.SIGCONT)
     arena.note("waits")
     (arena.notes / "gate").touch()
@@ -118,19 +119,19 @@ def test_all_or_nothing_is_taken_and_a_descriptor_keeps_it(tmp_path):
     ours = account.Account(str(tmp_path / "pool"), {"gpus": 2, "cpus": 4}, ["x", "y"])
     theirs = account.Account(str(tmp_path / "pool"), {"gpus": 2, "cpus": 4}, ["x", "y"])
     first = ours.take((("cpus", 3), ("gpus", 1)))
-    assert first is not None
+    assert isinstance(first, tuple)
     assert first[1] == ["x"]
-    assert theirs.take((("cpus", 2), ("gpus", 1))) is None
+    assert theirs.take((("cpus", 2), ("gpus", 1))) == {"cpus"}
     second = theirs.take((("cpus", 1), ("gpus", 1)))
-    assert second is not None
+    assert isinstance(second, tuple)
     assert second[1] == ["y"]
-    assert ours.take((("gpus", 1),)) is None
+    assert ours.take((("gpus", 1),)) == {"gpus"}
     child = os.dup(first[0])  # as a host has it
     os.close(first[0])
-    assert ours.take((("gpus", 1),)) is None
+    assert ours.take((("gpus", 1),)) == {"gpus"}
     os.close(child)
     third = ours.take((("gpus", 1),))
-    assert third is not None
+    assert isinstance(third, tuple)
     assert third[1] == ["x"]
     for descriptor in (second[0], third[0]):
         os.close(descriptor)
@@ -176,19 +177,39 @@ def test_what_a_full_disk_kept_from_being_written_down_is_not_taken(tmp_path, mo
         with pytest.raises(OSError, match="full"):
             books.take((("gpus", 1),))
     taken = books.take((("gpus", 1),))
-    assert taken is not None
+    assert isinstance(taken, tuple)
     assert taken[1] == ["0"]
     os.close(taken[0])
 
 
-def test_a_worker_that_cannot_write_down_what_a_run_takes_waits_until_it_can(arena):
+def test_runs_wait_until_what_they_take_can_be_noted_and_others_do_not(arena):
     arena.drop("a", "Sees", resources={"gpus": 1})
+    arena.drop("b", "Sees")
     arena.ready()
     in_the_way = arena.root / "Misc" / "pools"
     in_the_way.write_text("not a folder")
     worker = arena.start("--until-idle", "--resources", "gpus=1")
     assert worker.stdout is not None
-    assert any("cannot be written" in line for line in iter(worker.stdout.readline, ""))
+    assert any("cannot be noted" in line for line in iter(worker.stdout.readline, ""))
+    eventually(lambda: arena.names("Completed") == ["b"])
     in_the_way.unlink()
-    arena.ended(worker)
+    assert "cannot be noted" not in arena.ended(worker), "it is said once"
     assert arena.results("a") == {"sees": "0"}
+
+
+def test_an_account_that_is_cleared_away_while_somebody_waits_for_it_is_made_anew(tmp_path, monkeypatch):
+    folder = tmp_path / "pool"
+    books = account.Account(str(folder), {"gpus": 1}, ["0"])
+    real, cleared = fcntl.flock, []
+
+    def clears_first(descriptor: int, how: int) -> None:
+        if not cleared:
+            cleared.append(folder.rmdir())
+        real(descriptor, how)
+
+    monkeypatch.setattr(account.fcntl, "flock", clears_first)
+    taken = books.take((("gpus", 1),))
+    assert isinstance(taken, tuple)
+    assert os.listdir(folder) == ["0"]
+    assert books.take((("gpus", 1),)) == {"gpus"}
+    os.close(taken[0])
