@@ -19,7 +19,6 @@ from job_orchestration.engine.searching import Searches
 from job_orchestration.files import intake, journal, opening, provenance, searches, token, trash, upkeep
 from job_orchestration.model.event import Readied
 from job_orchestration.model.provenance import Provenance
-from job_orchestration.model.run import Place
 from job_orchestration.rules import naming, steering, trials, writing
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class Queued:
     warnings: tuple[Problem, ...] = ()
     trial: Trial | None = None
     """Which one, for a run of a sweep."""
+    commit: str | None = None
+    """Of its code; none for a search, whose trials have it."""
 
 
 @dataclass(slots=True)
@@ -178,15 +179,16 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
 
 def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:
     openings = [_opening(candidate, taken) for candidate in candidates]
-    targets = opening.open_runs(workspace, openings, may_wait=True)
-    upkeep.note(workspace, "ready", Place.TO_RUN, targets)
-    for candidate, target in zip(candidates, targets, strict=True):
+    opened = opening.open_runs(workspace, openings, may_wait=True)
+    upkeep.note_opened(workspace, "ready", opened)
+    for candidate, one in zip(candidates, opened, strict=True):
         queued = Queued(
             candidate.drop.filename,
             candidate.run,
-            os.path.basename(target),
+            os.path.basename(one.path),
             tuple(candidate.problems),
             candidate.trial,
+            candidate.code.commit if candidate.code else None,
         )
         report.queued.append(queued)
 

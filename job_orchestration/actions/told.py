@@ -9,18 +9,15 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration.files import journal
 from job_orchestration.model.problem import Problem, Severity, escaped
-from job_orchestration.rules import lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from job_orchestration.actions.ready import Report
-    from job_orchestration.files.workspace import Workspace
 
 
-def report_as_json(workspace: Workspace, report: Report) -> dict[str, Any]:
+def report_as_json(report: Report) -> dict[str, Any]:
     """What ``ready --json`` shows."""
     return {
         "queued": [
@@ -28,7 +25,7 @@ def report_as_json(workspace: Workspace, report: Report) -> dict[str, Any]:
                 "file": q.file,
                 "run": q.run,
                 "token": q.token,
-                "commit": _commit(workspace, q.run),
+                "commit": q.commit,
                 "warnings": problems_as_json(q.warnings),
                 "parameters": q.trial and dict(q.trial.parameters),
             }
@@ -79,9 +76,3 @@ def lines_of_problems(problems: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Findings as a person reads them."""
     for problem in problems:
         yield str(Problem(**{**problem, "severity": Severity(problem["severity"])}))
-
-
-def _commit(workspace: Workspace, run: str) -> str | None:
-    entries, _ = journal.read_file(workspace.run_folder(run), 0)
-    code = lifecycle.fold({0: entries}).code
-    return code.commit if code else None

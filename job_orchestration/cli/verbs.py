@@ -109,7 +109,7 @@ def ready(arguments: Namespace) -> int:
     from job_orchestration.actions.ready import ready as make_ready
 
     workspace = _prepared(arguments)
-    report = told.report_as_json(workspace, make_ready(workspace))
+    report = told.report_as_json(make_ready(workspace))
     if arguments.json:
         _print_json(report)
     else:
@@ -172,7 +172,7 @@ def watch(arguments: Namespace) -> int:
     workspace = _prepared(arguments)
 
     def tell(report: Report) -> None:
-        data = told.report_as_json(workspace, report)
+        data = told.report_as_json(report)
         if arguments.json:
             _say(json.dumps(data))
         else:

@@ -125,7 +125,7 @@ class Attempt:
         self.page = page
         path = journal.path_of(self.folder, self.number)
         self._writer = journal.Writer(journal_file, path, order["written"])
-        state = lifecycle.fold(journal.read(self.folder))
+        state = lifecycle.fold(journal.read(self.folder, order["journal"]))
         self._folding = lifecycle.Folding(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._share: dict[str, str] = order.get("share", {})

@@ -51,6 +51,7 @@ def order_for(claim: Claim, settings: Settings, workspace: str, share: Share) ->
         "run": claim.run,
         "folder": claim.run_folder,
         "attempt": claim.attempt,
+        "journal": sorted({*claim.earlier, claim.attempt}),
         "token": claim.path,
         "written": claim.journal.written,
         "isolation": settings.isolation,

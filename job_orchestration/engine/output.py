@@ -50,12 +50,9 @@ class Output:
         self._dropped = 0
 
     def become_stdio(self) -> None:
-        """In the child: stdin is empty, stdout and stderr are the pipe."""
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
+        """In the child: stdout and stderr are the pipe; stdin is empty, as its host's is."""
         os.dup2(self.write_end, 1)
         os.dup2(self.write_end, 2)
-        os.close(nothing)
         os.close(self.write_end)
         os.close(self.descriptor)
         if self._log >= 0:

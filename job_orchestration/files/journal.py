@@ -27,6 +27,8 @@ from job_orchestration.model.sweep import Trial
 from job_orchestration.rules import lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from job_orchestration.model.task import Json
 
 Journal: TypeAlias = dict[int, list[Entry]]
@@ -208,9 +210,15 @@ def read_file(run_folder: str, attempt: int) -> tuple[list[Entry], bool]:
     return [entry for line in lines if line and (entry := decode(line)) is not None], torn
 
 
-def read(run_folder: str) -> Journal:
-    """The whole journal of a run, void events included; `rules.lifecycle.fold` leaves those out."""
-    return {n: read_file(run_folder, n)[0] for n in attempts(run_folder)}
+def read(run_folder: str, numbers: Iterable[int] | None = None) -> Journal:
+    """The whole journal of a run, void events included; `rules.lifecycle.fold` leaves those out.
+
+    Args:
+        run_folder: the run's output folder.
+        numbers: the attempts that there are, if that is known.
+    """
+    known = attempts(run_folder) if numbers is None else numbers
+    return {n: read_file(run_folder, n)[0] for n in known}
 
 
 def has_completed(run_folder: str) -> bool:

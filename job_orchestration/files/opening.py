@@ -18,12 +18,12 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from job_orchestration.files import durable, journal, token, views
 from job_orchestration.files.together import Together
 from job_orchestration.model.event import Entry
-from job_orchestration.model.run import Place
+from job_orchestration.model.run import Place, RunState
 from job_orchestration.rules import lifecycle
 from job_orchestration.rules.naming import TokenName
 
@@ -58,6 +58,15 @@ class Opening:
     """Whether the drop stays for now: it becomes several runs, and goes when the last of them is opened."""
 
 
+class Opened(NamedTuple):
+    """A run that was opened."""
+
+    path: str
+    """Of its token, at the moment of the commit."""
+    run: str
+    state: RunState
+
+
 @contextmanager
 def only_one(workspace: Workspace, *, wait: bool = True) -> Iterator[None]:
     """Wait until nobody else opens runs, and keep others waiting.
@@ -73,16 +82,13 @@ def only_one(workspace: Workspace, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bool = False) -> list[str]:
+def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bool = False) -> list[Opened]:
     """Open some runs; called under `only_one`.
 
     Args:
         workspace: where.
         openings: the runs.
         may_wait: whether many may wait for what others have written to the disk; a worker has more to do.
-
-    Returns:
-        The paths of their tokens at the moment of the commit.
 
     Raises:
         OSError: what the disk says; `recover` settles what was begun.
@@ -94,21 +100,22 @@ def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bo
     durable.sync_folder(workspace.opening)
     together = may_wait and len(openings) >= MANY
     with Together.where_trusted(workspace.output) if together else Together(None) as writes:
-        writes.sync({folder for o in openings for folder in _make(workspace, o, writes)})
-    targets = []
-    for opening in openings:
+        states = [_make(workspace, o, writes) for o in openings]
+        writes.sync({folder for o in openings for folder in _folders_of(workspace, o)})
+    opened = []
+    for opening, state in zip(openings, states, strict=True):
         name = str(TokenName(opening.stem))
         target = os.path.join(workspace.to_run, name)
         made = os.path.join(workspace.opening, name)
         durable.link(made, target)
         durable.unlink(made)
-        targets.append(target)
+        opened.append(Opened(target, opening.run, state))
     durable.sync_folder(workspace.to_run)
     whole = [opening.drop for opening in openings if not opening.keeps_source]
     if whole:
         remove_sources(workspace, whole)
     durable.unlink(intent)
-    return targets
+    return opened
 
 
 def remove_sources(workspace: Workspace, drops: Iterable[Drop]) -> None:
@@ -128,19 +135,27 @@ def _intended(opening: Opening) -> dict[str, object]:
     }
 
 
-def _make(workspace: Workspace, opening: Opening, writes: Together) -> list[str]:
-    """Write a run's folder and token; returns the folders that must be synced before the commit."""
+def _folders_of(workspace: Workspace, opening: Opening) -> tuple[str, ...]:
+    """The folders that get new names before the commit."""
+    folder = workspace.run_folder(opening.run)
+    return journal.folder_of(folder), folder, os.path.dirname(folder)
+
+
+def _make(workspace: Workspace, opening: Opening, writes: Together) -> RunState:
+    """Write a run's folder and token; what and whom they are in is to be synced before the commit."""
     folder = workspace.run_folder(opening.run)
     durable.make_folder(os.path.dirname(folder))
-    events = journal.folder_of(folder)
-    os.makedirs(events)
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+    os.mkdir(journal.folder_of(folder))
     writes.write_new(os.path.join(folder, CONFIG), opening.token)
     writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
     entry = Entry(1, journal.now(), opening.readied)
     writes.write_new(journal.path_of(folder, 0), journal.encode(entry))
-    views.write_status(folder, lifecycle.fold({0: [entry]}))
+    state = lifecycle.fold({0: [entry]})
+    views.write_status(folder, state, is_new=True)
     writes.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
-    return [events, folder, os.path.dirname(folder)]
+    return state
 
 
 def _remove_source(workspace: Workspace, filename: str, identity: Sequence[int]) -> None:

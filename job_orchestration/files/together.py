@@ -43,6 +43,8 @@ class Together:
         )
         self._device = -1 if folder is None else os.fstat(self._descriptor).st_dev
         self._files: list[str] = []
+        self._elsewhere: dict[str, bool] = {}
+        """Folders, and whether they lie on another file system: somebody linked or mounted them there."""
 
     @classmethod
     def where_trusted(cls, folder: str) -> Self:
@@ -65,17 +67,19 @@ class Together:
 
     def sync(self, folders: Iterable[str]) -> None:
         """Make all that was written durable, and the names in some folders, the deepest first."""
-        deepest_first = sorted(folders, key=len, reverse=True)
         if self._descriptor >= 0:
             durable.sync_file_system(self._descriptor, self._folder)
-        for path in filter(self._is_elsewhere, self._files):
-            durable.sync_file(path)
-        for folder in filter(self._is_elsewhere, deepest_first):
-            durable.sync_folder(folder)
+        for path in self._files:
+            if self._is_elsewhere(os.path.dirname(path)):
+                durable.sync_file(path)
+        for folder in sorted(set(folders), key=len, reverse=True):
+            if self._is_elsewhere(folder):
+                durable.sync_folder(folder)
 
-    def _is_elsewhere(self, path: str) -> bool:
-        """Whether a path lies on another file system: somebody linked a folder to there, or mounted it."""
-        return self._descriptor < 0 or os.stat(path).st_dev != self._device
+    def _is_elsewhere(self, folder: str) -> bool:
+        if folder not in self._elsewhere:
+            self._elsewhere[folder] = self._descriptor < 0 or os.stat(folder).st_dev != self._device
+        return self._elsewhere[folder]
 
 
 def is_trusted(folder: str) -> bool:

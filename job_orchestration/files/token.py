@@ -140,7 +140,7 @@ class Claim:
         self.run_folder = run_folder
         self.attempt = journal.attempt_of(writer.path)
         self.journal = writer
-        self._earlier = earlier
+        self.earlier = earlier
         self.state = lifecycle.fold({**earlier, self.attempt: [claimed]})
 
     @property
@@ -176,7 +176,7 @@ class Claim:
         return self._fold(self.journal.resume(self.run_folder, self.attempt))
 
     def _fold(self, own: list[Entry]) -> RunState:
-        self.state = lifecycle.fold({**self._earlier, self.attempt: own})
+        self.state = lifecycle.fold({**self.earlier, self.attempt: own})
         return self.state
 
     def move(self, folder: str, name: TokenName) -> str:
@@ -242,7 +242,7 @@ def claim(workspace: Workspace, token: Token, worker: str, host: str) -> Claim |
         attempt = journal.attempt_of(writer.path)
         target = os.path.join(workspace.running, str(TokenName(token.name.stem, attempt, worker)))
         _take(token.path, target, descriptor)
-        _refuse_copy(workspace, run, descriptor, others)
+        _refuse_copy(workspace, run, descriptor, others | {os.path.basename(target)})
         durable.sync_folder(workspace.running)
         durable.sync_folder(journal.folder_of(folder))
         for earlier in sorted(written.keys() - {0}):

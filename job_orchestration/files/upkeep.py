@@ -13,12 +13,14 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.files import digests, durable
+from job_orchestration.files import digests, durable, journal
 from job_orchestration.files.history import read_settled
+from job_orchestration.rules import summarizing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from job_orchestration.files.opening import Opened
     from job_orchestration.files.workspace import Workspace
     from job_orchestration.model.run import Place
 
@@ -50,10 +52,23 @@ class Upkeep:
         self._next = ended + max(SHARE * (ended - started), 1.0)
 
 
-def note(workspace: Workspace, name: str, place: Place, paths: Iterable[str]) -> None:
-    """Append the digests of some tokens that lie where nobody works on them."""
-    found = (_row(workspace, place, path) for path in paths)
+def note_opened(workspace: Workspace, name: str, runs: Iterable[Opened]) -> None:
+    """Append the digests of some runs that were opened just now, as far as nobody has claimed them yet."""
+    found = (_row_of_opened(workspace, run) for run in runs)
     digests.append(workspace, name, [row for row in found if row is not None])
+
+
+def _row_of_opened(workspace: Workspace, opened: Opened) -> str | None:
+    """The row of a run that is as it was opened: no attempt was there when its token had been looked at.
+
+    Whoever claims it makes the attempt's journal file first.
+    """
+    with suppress(OSError):
+        status = os.lstat(opened.path)
+        if not os.path.lexists(journal.path_of(workspace.run_folder(opened.run), 1)):
+            summary = summarizing.summary_of(opened.state)
+            return digests.row_of(status, os.path.basename(opened.path), opened.run, summary)
+    return None
 
 
 def is_due(workspace: Workspace) -> bool:

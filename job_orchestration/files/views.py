@@ -37,10 +37,17 @@ def status_yaml(state: RunState) -> bytes:
     ).encode()
 
 
-def write_status(run_folder: str, state: RunState) -> None:
-    """Bring ``status.yaml`` up to date; when that fails nobody is the worse for it."""
+def write_status(run_folder: str, state: RunState, *, is_new: bool = False) -> None:
+    """Bring ``status.yaml`` up to date; when that fails nobody is the worse for it.
+
+    Args:
+        run_folder: the run's output folder.
+        state: what it is to say.
+        is_new: whether there is none yet.
+    """
+    write = durable.write_view if is_new else durable.overwrite_view
     with suppress(OSError):
-        durable.overwrite_view(os.path.join(run_folder, "status.yaml"), status_yaml(state))
+        write(os.path.join(run_folder, "status.yaml"), status_yaml(state))
 
 
 def _current(state: RunState) -> str | None:

@@ -63,7 +63,8 @@ def from_digests(place: Workspace) -> set[str | None]:
 def all_rows(place: Workspace) -> None:
     for where in digests.SETTLED:
         folder = place.folders[where]
-        upkeep.note(place, "test", where, [os.path.join(folder, n) for n in os.listdir(folder)])
+        rows = [upkeep._row(place, where, os.path.join(folder, name)) for name in os.listdir(folder)]
+        digests.append(place, "test", [row for row in rows if row is not None])
 
 
 class Storm:
