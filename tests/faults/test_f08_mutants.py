@@ -28,6 +28,8 @@ ATTEMPTS = "tests/integration/test_attempts.py::"
 JOURNAL = "tests/integration/test_journal.py::"
 DURABLE = "tests/integration/test_durable.py::"
 STORE = "tests/integration/test_store.py::"
+OPENING = "tests/integration/test_opening.py::"
+RESOURCES = "tests/integration/test_resources.py::"
 RULES = "tests/unit/test_lifecycle.py::"
 OPERATIONS = "tests/faults/test_f04_operations.py::"
 SUPERVISION = "tests/faults/test_f13_supervision.py::"
@@ -139,9 +141,23 @@ MUTANTS = [
     Mutant(
         "a new file's name before its content",
         "files/durable.py",
-        "        append(descriptor, data, path)\n        sync(descriptor, path)\n",
-        "        append(descriptor, data, path)\n",
+        "        if synced:\n            sync(descriptor, path)\n",
+        "",
         (f"{DURABLE}test_content_reaches_the_disk_before_its_name_and_the_name_before_the_next_step",),
+    ),
+    Mutant(
+        "many openings before they are on the disk",
+        "files/together.py",
+        "            durable.sync_file_system(self._descriptor, self._folder)\n",
+        "            pass\n",
+        (f"{OPENING}test_many_openings_wait_for_the_disk_together",),
+    ),
+    Mutant(
+        "an account that somebody has cleared away",
+        "files/account.py",
+        "            if _is_folder(folder, descriptor):",
+        "            if True:",
+        (f"{RESOURCES}test_an_account_that_is_cleared_away_while_somebody_waits_for_it_is_made_anew",),
     ),
     Mutant(
         "what a task saved is not synced",
