@@ -92,11 +92,9 @@ def _value(value: float | None, form: str) -> str:
 
 def _peers() -> str:
     side, calls = Kept("peers"), Kept("calls")
-    size = next((n for n in (1000, 100, 10) if side.median(OURS, "cpu", "tmpfs", n) is not None), 10)
-    base = next((n for n in (100, 10) if side.median(BARE, "cpu", "tmpfs", n) is not None), 10)
     lines = []
     for peer in everybody().values():
-        at = size if side.median(peer.name, "cpu", "tmpfs", size) is not None else base
+        at = next((n for n in (1000, 100, 10) if side.median(peer.name, "cpu", "tmpfs", n) is not None), 10)
         cost = per_task(side, peer.name, "tmpfs", at)
         if cost is None:
             continue
