@@ -90,7 +90,7 @@ def of_calls() -> list[Row]:
                 60,
                 "",
                 _first(kept),
-                "told above by process; a third of them is stat, open and close",
+                "told above by process; more than half of them are stat, open and close",
             )
         )
     alone = calls_of_ours(kept, OURS)

@@ -142,7 +142,7 @@ def _folders_of(workspace: Workspace, opening: Opening) -> tuple[str, ...]:
 
 
 def _make(workspace: Workspace, opening: Opening, writes: Together) -> RunState:
-    """Write a run's folder and token; what and whom they are in is to be synced before the commit."""
+    """Write a run's folder and token; they, and their folders, are to be synced before the commit."""
     folder = workspace.run_folder(opening.run)
     durable.make_folder(os.path.dirname(folder))
     with suppress(FileExistsError):
