@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from benchmarks import page, side_by_side
+from benchmarks import documents, side_by_side
 from benchmarks.figures import figures, measured
 
 
@@ -35,7 +35,7 @@ def main() -> int:
         except (OSError, RuntimeError) as error:
             print(f"== {part}: could not be measured: {error}")
             failed.append(part)
-    print(page.write())
+    print(documents.write())
     return 1 if failed else 0
 
 

@@ -42,7 +42,7 @@ def programs_of(peer: Peer) -> Path:
 
 
 def fault_of(peer: Peer) -> str:
-    """Why a peer could not be installed; empty when it was, or when nobody has tried."""
+    """Return why a peer could not be installed; empty if it was installed or never tried."""
     said = _said_of(peer)
     return said.read_text() if said.exists() else ""
 

@@ -1,9 +1,9 @@
-"""A small program that runs commands and says what they and all their descendants cost.
+"""A small program that runs commands and prints what they and all their descendants cost.
 
-It is a subreaper: whoever outlives its parent (a daemon, a process in a session of its own) becomes a child
-of this one, is ended with the rest, and is waited for. So its processor time is counted. Nothing but the
+It is a subreaper: a process that outlives its parent (a daemon, a process in a session of its own) becomes
+its child, is ended with the rest and is waited for, so its processor time is counted. Nothing but the
 standard library is imported, and it runs as a process of its own, because a child's peak memory begins with
-that of whoever started it.
+that of its parent.
 
 Usage: ``python -I -S meter.py PLAN.json``. The plan: ``commands`` (lists of words that run side by side),
 ``cwd``, ``env``, ``limit`` (seconds), ``output`` (a file for what they print), ``input`` (text for their
@@ -74,7 +74,7 @@ def reap(codes: dict[int, int], *, block: bool = False) -> None:
 
 
 def end_all(codes: dict[int, int]) -> None:
-    """End whoever is left: politely, and after a while by force."""
+    """End all descendants: SIGTERM first, SIGKILL after a grace time."""
     deadline = time.monotonic() + GRACE
     asked: set[int] = set()
     while found := descendants():
@@ -104,16 +104,16 @@ def is_done(until: dict[str, Any]) -> bool:
 
 
 def start(plan: dict[str, Any]) -> list[int]:
-    """Start the commands; their standard input is a file, so that nobody waits for a writer."""
+    """Start the commands; their standard input is a file, so that no command waits for a writer."""
     output = os.open(plan["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     with open(f"{plan['output']}.in", "w+", encoding="utf-8") as file:
         file.write(plan.get("input") or "")
         file.flush()
-        actions: list[tuple[object, ...]] = [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)]
-        actions.append((os.POSIX_SPAWN_OPEN, 0, file.name, os.O_RDONLY, 0))
+        redirections: list[tuple[object, ...]] = [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)]
+        redirections.append((os.POSIX_SPAWN_OPEN, 0, file.name, os.O_RDONLY, 0))
         os.chdir(plan["cwd"])
         return [
-            os.posix_spawnp(words[0], words, plan["env"], file_actions=actions, setsigmask=())
+            os.posix_spawnp(words[0], words, plan["env"], file_actions=redirections, setsigmask=())
             for words in plan["commands"]
         ]
 

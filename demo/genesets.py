@@ -51,21 +51,25 @@ def of_terms(data: Path, lists: Path) -> list[GeneSet]:
         SystemExit: with a sentence, when the folder has no such data.
     """
     try:
-        terms = json.loads((data / "GSC__Human__GO__STRING.json").read_text())
+        go_terms = json.loads((data / "GSC__Human__GO__STRING.json").read_text())
         network = set((data / "NodeOrder__Human__STRING.txt").read_text().split())
     except OSError as error:
         message = f"{error.filename} cannot be read. Name a folder with GenePlexus's data in GENEPLEXUS_DATA."
         raise SystemExit(message) from None
     lists.mkdir()
-    return [_written(lists, term, terms[term]["Name"], genes) for term, genes in _distinct(terms, network)]
+    return [
+        _written(lists, term, go_terms[term]["Name"], genes) for term, genes in _distinct(go_terms, network)
+    ]
 
 
-def _distinct(terms: dict[str, dict[str, list[str]]], network: set[str]) -> Iterator[tuple[str, list[str]]]:
+def _distinct(
+    go_terms: dict[str, dict[str, list[str]]], network: set[str]
+) -> Iterator[tuple[str, list[str]]]:
     """The first terms of a fitting size that share few genes with each other."""
     taken: set[str] = set()
     found = 0
-    for term in terms["Term_Order"]:
-        genes = sorted(network.intersection(terms[term]["Genes"]))
+    for term in go_terms["Term_Order"]:
+        genes = sorted(network.intersection(go_terms[term]["Genes"]))
         if FEWEST <= len(genes) <= MOST and 5 * len(taken.intersection(genes)) <= len(genes):
             yield term, genes
             taken.update(genes)

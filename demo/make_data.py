@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-GENES, COLUMNS, TERMS = 1500, 48, 60
+GENES, COLUMNS, GO_TERMS = 1500, 48, 60
 FIRST_ENTREZ = 900_001
 OUTSIDE = 10
 """Genes with names that are not in the network."""
@@ -74,7 +74,7 @@ def draw(rng: np.random.Generator) -> Plan:
     """Draw features, modules and links."""
     features = rng.normal(size=(GENES, COLUMNS))
     modules = []
-    for _ in range(TERMS):
+    for _ in range(GO_TERMS):
         genes = sorted(rng.choice(GENES, size=int(rng.integers(24, 60)), replace=False).tolist())
         direction = rng.normal(size=COLUMNS)
         features[genes] += PULL * direction / np.linalg.norm(direction) * np.sqrt(COLUMNS) / 2
@@ -147,19 +147,19 @@ def write_names(folder: Path) -> None:
 def write_terms(folder: Path, plan: Plan) -> None:
     """The gene set collections GO and Combined, and the weights of each term's model."""
     kinds = ["GO"] * 40 + ["Monarch"] * 10 + ["Mondo"] * 10
-    terms: dict[str, Any] = {}
+    go_terms: dict[str, Any] = {}
     models: dict[str, Any] = {}
     for number, (genes, kind) in enumerate(zip(plan.modules, kinds, strict=True), 1):
         term = f"SYNTHETIC:{number:04d}"
         about = {"Name": f"synthetic module {number}", "Task": kind}
         members = [entrez(row) for row in genes]
-        terms[term] = {**about, "Genes": members}
+        go_terms[term] = {**about, "Genes": members}
         models[term] = {**about, "Weights": weights(plan.features, genes), "PosGenes": members}
-    for collection, chosen in {"GO": list(terms)[:40], "Combined": list(terms)}.items():
-        universe = sorted({gene for term in chosen for gene in terms[term]["Genes"]})
+    for collection, chosen in {"GO": list(go_terms)[:40], "Combined": list(go_terms)}.items():
+        universe = sorted({gene for term in chosen for gene in go_terms[term]["Genes"]})
         stem = f"Human__{collection}__STRING"
         order = {"Term_Order": chosen, "Universe": universe}
-        write_json(folder / f"GSC__{stem}.json", {**{one: terms[one] for one in chosen}, **order})
+        write_json(folder / f"GSC__{stem}.json", {**{one: go_terms[one] for one in chosen}, **order})
         write_json(
             folder / f"PreTrainedWeights__{stem}__SixSpeciesN2V.json", {one: models[one] for one in chosen}
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genesets import GeneSet, of_terms, planted
+from git import Actor, Repo
 from workers import Hunter, Killed, View, Workers, events, work_off
 
 if TYPE_CHECKING:
@@ -113,11 +114,15 @@ class Stage:
         """The folder of a run."""
         return self.workspace / "Output" / "demo" / name
 
-    def git(self, *words: str) -> None:
-        """Run git in the project, whatever its user has configured."""
-        who = ("-c", "user.name=Demo", "-c", "user.email=demo@example.org", "-c", "commit.gpgsign=false")
-        plain = ("-c", "core.hooksPath=/dev/null", "-c", "init.defaultBranch=main")
-        subprocess.run(["git", *who, *plain, *words], cwd=self.project, env=self.environment, check=True)
+    def commit(self, filename: str, message: str) -> None:
+        """Make the project a git repository with one commit of one file, whatever its user has configured."""
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            del os.environ[name]  # a hook that calls us names its own repository
+        repository = Repo.init(self.project, initial_branch="main")
+        repository.index.add([filename])
+        who = Actor("Demo", "demo@example.org")
+        repository.index.commit(message, author=who, committer=who, skip_hooks=True)
+        repository.close()
 
 
 def near(path: Path) -> Path:
@@ -147,9 +152,7 @@ def prepare(stage: Stage) -> tuple[Path, list[GeneSet]]:
         print("To use real data: make demo GENEPLEXUS_DATA=DIR")
     stage.project.mkdir()
     (stage.project / "Tasks.py").write_text(TASKS)
-    stage.git("init", "--quiet")
-    stage.git("add", "Tasks.py")
-    stage.git("commit", "--quiet", "--message=The tasks of the demo")
+    stage.commit("Tasks.py", "The tasks of the demo")
     print(f"Tasks.py is committed in {stage.project}; every run is pinned to that commit.")
     return data, sets
 
@@ -202,15 +205,15 @@ def _claims(stage: Stage, name: str) -> list[dict[str, Any]]:
 def tell_of_resume(stage: Stage, killed: Killed, workers: dict[int, int]) -> None:
     """Say, from the journal and the log of the run that was cut off, what was done again and what was not."""
     heading(f"What became of demo/{killed.run}, from its journal")
-    told = list(events(stage.output(killed.run)))
+    journal = list(events(stage.output(killed.run)))
     for attempt, worker in workers.items():
-        own = [event for event in told if event["attempt"] == attempt]
+        own = [event for event in journal if event["attempt"] == attempt]
         steps = [
             f"{e['task']} {e['event'][5:]}" for e in own if e["event"] in {"task_started", "task_finished"}
         ]
         end = "completed" if own[-1]["event"] == "completed" else "killed"
         print(f"  attempt {attempt}, worker {worker}: {', '.join([*steps, end])}")
-    finished = {e["task"]: e["attempt"] for e in told if e["event"] == "task_finished"}
+    finished = {e["task"]: e["attempt"] for e in journal if e["event"] == "task_finished"}
     kept = [task for task, attempt in finished.items() if attempt < max(workers)]
     print(f"  Kept from before the kill, and not run again: {', '.join(kept) or 'nothing'}")
     log = (stage.output(killed.run) / "log.log").read_text(errors="replace").splitlines()

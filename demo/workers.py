@@ -168,7 +168,7 @@ def work_off(
     workers: Workers, hunter: Hunter, view: View, look: Callable[[], dict[str, Any]], runs: list[str]
 ) -> Killed | None:
     """Show how two workers work until nothing is left; a third takes the place of one that was killed."""
-    told, deadline = None, time.monotonic() + LIMIT
+    last, deadline = None, time.monotonic() + LIMIT
     workers.start()
     workers.start()
     hunter.start()
@@ -178,12 +178,12 @@ def work_off(
                 message = f"The runs did not end within {LIMIT:.0f} s. Look into workers.log."
                 raise SystemExit(message)
             view.show(_lines(look(), workers, runs))
-            if hunter.killed is not told:
-                told = hunter.killed
-                assert told is not None
-                where = "in the middle of" if told.inside else "just after"
+            if hunter.killed is not last:
+                last = hunter.killed
+                assert last is not None
+                where = "in the middle of" if last.inside else "just after"
                 view.say(
-                    f"  ** kill -9: worker {told.worker} is dead, {where} RunGenePlexus of demo/{told.run}"
+                    f"  ** kill -9: worker {last.worker} is dead, {where} RunGenePlexus of demo/{last.run}"
                 )
                 view.say(f"  ** worker {workers.start()} is started in its place")
             time.sleep(_LOOK)

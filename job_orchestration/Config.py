@@ -8,19 +8,21 @@ anchors and tags of sets or dates, is read so. Nothing here decides what runs.
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from job_orchestration import Constants
+from job_orchestration.config import parameter_keys, validation, yaml_reader
 from job_orchestration.configBase import Dict2Class
-from job_orchestration.model.errors import WorkspaceError
-from job_orchestration.rules import naming, reading
+from job_orchestration.diagnostics import problems
+from job_orchestration.diagnostics.errors import WorkspaceError
+from job_orchestration.runs import journal, lifecycle
+from job_orchestration.workspace import clock, naming
 
 _REQUIRED = ("outputDir", "tasks", "githubRepository", "pathToTasks")
-_FORMER_NAMES = {"pathToTasks": "pathToModuleCode"}
+_OLD_NAME_OF = {new: old for old, new in validation.OLD_NAMES.items()}
 
 
 class MinimalTaskConfig(Dict2Class):
@@ -49,9 +51,12 @@ class Config:
 
     def __init__(self, configFilePath: str | os.PathLike[str]) -> None:
         path = os.path.abspath(configFilePath)
-        raw = self.raw_config = _read(path)
+        raw = self.raw_config = _with_changes(path, _read(path))
         self.githubRepository: str | None = raw.get("githubRepository")
-        self.pathToTasks: str | None = raw.get("pathToTasks", raw.get(_FORMER_NAMES["pathToTasks"]))
+        self.pathToTasks: str | None = next(
+            (raw[key] for key in ("pathToTasks", _OLD_NAME_OF["pathToTasks"]) if raw.get(key) is not None),
+            None,
+        )
         self.overwriteOutputFine: bool = raw.get("overwriteOutputFine", False)
         self.moduleName = _module_name(self.githubRepository)
         self.outputDir = _output_dir(path, raw)
@@ -65,7 +70,7 @@ class Config:
         found = [
             f"The '{key}' attribute is required but not present."
             for key in _REQUIRED
-            if key not in self.raw_config and _FORMER_NAMES.get(key) not in self.raw_config
+            if key not in self.raw_config and _OLD_NAME_OF.get(key) not in self.raw_config
         ]
         if self.outputDir is not None and self.outputDir.exists() and not self.overwriteOutputFine:
             found.append(f"The path {self.outputDir} already exists.")
@@ -77,9 +82,9 @@ class Config:
 def _read(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         data = file.read()
-    root, problems = reading.read(data, os.path.basename(path))
-    if root is not None and not problems:
-        found: Any = reading.plain(root)
+    root, problems = yaml_reader.read(data, os.path.basename(path))
+    if root is not None and not any(problem.is_error for problem in problems):
+        found: Any = yaml_reader.plain(root)
     else:
         try:
             found = yaml.safe_load(data)
@@ -89,6 +94,16 @@ def _read(path: str) -> dict[str, Any]:
         first = problems[0] if problems else f"{path}: it holds no keys with values."
         raise WorkspaceError(f"{path} is not a config: {first}", "Mend it, or take it away")
     return found
+
+
+def _with_changes(path: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """A run's config with the values that ``retry --set`` gave it since it was queued."""
+    if os.path.basename(path) != Constants.config_yaml or "tasks" not in raw:
+        return raw
+    changes = lifecycle.fold(journal.read(os.path.dirname(path))).changes
+    for change in changes:
+        raw = parameter_keys.values_with(raw, change.parameters)
+    return raw
 
 
 def _module_name(repository: object) -> str | None:
@@ -109,5 +124,5 @@ def _output_dir(path: str, raw: dict[str, Any]) -> Path | None:
     if os.path.isabs(template):
         return Path(template)
     stem = naming.stem_of(os.path.basename(path))
-    rendered = naming.render_output_dir(template, name=stem, now=datetime.now().astimezone(), commit=None)
-    return Path(output, template if isinstance(rendered, naming.Fault) else rendered)
+    rendered = naming.render_output_dir(template, name=stem, now=clock.local_now(), commit=None)
+    return Path(output, template if isinstance(rendered, problems.Fault) else rendered)

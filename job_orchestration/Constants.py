@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from job_orchestration.files import workspace
+from job_orchestration.workspace import layout
 
 BASE_FOLDER: str
 config_source_location: str
@@ -44,6 +44,6 @@ def __getattr__(name: str) -> str:
     """
     if name not in _ATTRIBUTES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = workspace.locate(os.environ.get(workspace.VARIABLE, ""))
+    found = layout.locate(os.environ.get(layout.VARIABLE, ""))
     path: str = getattr(found, _ATTRIBUTES[name])
     return path

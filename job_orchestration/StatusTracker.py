@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from job_orchestration.files import journal, views
-from job_orchestration.model.run import Status
-from job_orchestration.rules import lifecycle
+from job_orchestration.runs import journal, lifecycle, status_file
+from job_orchestration.runs.state import Status
 
 if TYPE_CHECKING:
     from job_orchestration.Config import Config
@@ -28,7 +27,7 @@ class StatusTracker:
     """How far the run of a config is, as of now.
 
     Args:
-        config: whose run it is; a run that nobody has readied is `Status.READY`, with nothing else known.
+        config: the config of the run; a run that was never queued is `Status.READY`, with nothing else known.
 
     Attributes:
         start_time: local time, without a zone, like the other times; ``None`` when not known.
@@ -58,7 +57,7 @@ def _values(run_folder: str) -> dict[str, Any]:
     path = os.path.join(run_folder, "status.yaml")
     try:
         if written.get(0):
-            data = views.status_yaml(lifecycle.fold(written))
+            data = status_file.status_yaml(lifecycle.fold(written))
         else:
             with open(path, "rb") as file:
                 data = file.read()

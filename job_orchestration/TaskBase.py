@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from job_orchestration.model.task import Json
+    from job_orchestration.config.config import Json
 
 
 class Store(Protocol):
@@ -81,12 +82,19 @@ class TaskBase(ABC):
     context: Context
     """Set before `run` is called; not there in the constructor and in `validate`."""
 
-    @abstractmethod
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Take the config: all its keys, overlaid by the task's own; ``outputDir`` is absolute."""
+    config: dict[str, Any]
+    """All keys of the config, overlaid by the task's own; ``outputDir`` is absolute."""
 
-    def validate(self) -> list[str]:
-        """Say what is wrong with the config, a sentence each; called before anything is queued."""
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Keep the config. A class that has more to prepare overrides this."""
+        self.config = config
+
+    def validate(self) -> Sequence[str | Warning]:
+        """Say what is wrong with the config, a sentence each; called before anything is queued.
+
+        A sentence that begins with a key of the config and a colon is shown at the line of that key. A
+        `UserWarning` in the list is shown as a warning, and the config is queued.
+        """
         return []
 
     @abstractmethod

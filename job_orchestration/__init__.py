@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration.model.errors import PermanentError, TemporaryError
-from job_orchestration.TaskBase import TaskBase
+from job_orchestration.diagnostics.errors import PermanentError, PrunedError, TemporaryError
+from job_orchestration.TaskBase import Context, Store, TaskBase
 
 if TYPE_CHECKING:
     from job_orchestration.api import Workspace
 
-__all__ = ["PermanentError", "TaskBase", "TemporaryError", "Workspace", "__version__"]
+__all__ = [
+    "Context",
+    "PermanentError",
+    "PrunedError",
+    "Store",
+    "TaskBase",
+    "TemporaryError",
+    "Workspace",
+    "__version__",
+]
 
 __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

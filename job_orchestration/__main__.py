@@ -7,4 +7,4 @@ import sys
 from job_orchestration.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(as_module=True))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration.actions import results, selection
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.model.errors import UsageError
-from job_orchestration.rules import filtering, formats
+from job_orchestration.commands import results, selection
+from job_orchestration.config import expressions
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.results import text_formats
+from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pandas as pd
 
-    from job_orchestration.rules.arranging import Table
+    from job_orchestration.results.tables import Table
 
 
 class Workspace:
@@ -29,8 +30,8 @@ class Workspace:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        named = os.environ.get(workspaces.VARIABLE, "") if path is None else os.fspath(path)
-        self._workspace = workspaces.locate(named)
+        named = os.environ.get(layout.VARIABLE, "") if path is None else os.fspath(path)
+        self._workspace = layout.locate(named)
 
     def __repr__(self) -> str:
         return f"Workspace({self._workspace.root!r})"
@@ -49,21 +50,21 @@ class Workspace:
         Raises:
             UsageError: when something is named that is not there, or pandas is not installed.
         """
-        from job_orchestration.files.columnar import data_frame
+        from job_orchestration.results.columnar import data_frame
 
         return data_frame(self._table(names, status, filter))
 
     def rows(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - the same
         """The same as a list of dicts, as ``results --json`` has them; it needs no pandas."""
-        return formats.json_rows(self._table(names, status, filter))
+        return text_formats.json_rows(self._table(names, status, filter))
 
     def _table(self, names: tuple[str, ...], status: str | Iterable[str], expression: str) -> Table:
         words = status if isinstance(status, str) else ",".join(status)
         try:
-            choice = selection.Choice(
+            choice = selection.Selection(
                 names,
                 selection.statuses_of(words) if words else frozenset(),
-                filtering.parse(expression) if expression else None,
+                expressions.parse(expression) if expression else None,
             )
         except ValueError as error:
             raise UsageError(str(error)) from None

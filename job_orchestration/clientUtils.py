@@ -11,12 +11,12 @@ import yaml
 
 from job_orchestration import Constants
 from job_orchestration.Config import Config
-from job_orchestration.files import journal
-from job_orchestration.model.errors import UsageError, WorkspaceError
-from job_orchestration.model.problem import escaped, quoted
-from job_orchestration.rules import lifecycle, naming
-from job_orchestration.rules.writing import to_yaml
+from job_orchestration.config.yaml_writer import to_yaml
+from job_orchestration.diagnostics.errors import UsageError, WorkspaceError
+from job_orchestration.diagnostics.problems import escaped, quoted
+from job_orchestration.runs import journal, lifecycle
 from job_orchestration.StatusTracker import StatusTracker
+from job_orchestration.workspace import naming
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -33,10 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 def saveConfigs(configs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Drop configs into ConfigSources, each as one whole file: whoever watches never sees half of one.
+    """Drop configs into ConfigSources, each as one whole file: a watcher never sees half of one.
 
     Args:
         configs: file name to document. A name without ``.yaml`` gets it; a file of that name is replaced.
+            NumPy's numbers and arrays, paths, dates, sets, tuples and dataclasses are written as their JSON.
 
     Raises:
         UsageError: when a name or a document cannot be a config's; nothing has been written then.
@@ -56,8 +57,17 @@ def saveConfigs(configs: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _document(filename: str, config: Mapping[str, Any]) -> bytes:
+    from job_orchestration.runs import kept_values
+
+    value, phrases = kept_values.kept(dict(config), "config", limit=None)
+    if phrases:
+        raise UsageError(
+            f"{filename} cannot be written as YAML: {escaped('; '.join(phrases))}",
+            "Give texts, numbers, booleans, None, lists, dicts, arrays, paths or dates",
+        )
+    assert isinstance(value, dict)
     try:
-        return to_yaml(config)
+        return to_yaml(value)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         reason = escaped(str(error.args[0] if error.args else error))
         todo = "A config is a dict of texts, numbers, booleans, None, lists and dicts"
@@ -65,7 +75,7 @@ def _document(filename: str, config: Mapping[str, Any]) -> bytes:
 
 
 def _drop(folder: str, filename: str, data: bytes) -> None:
-    """Write under a name that nobody takes for a config's, then rename."""
+    """Write under a name that is not a config's, then rename."""
     temporary = os.path.join(folder, f".{filename}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -130,12 +140,12 @@ def _run_folder(folder: str, output: str) -> str | None:
 def _is_wanted(
     path: str,
     run_folder: str | None,
-    wants_config: Callable[[Config], bool] | None,
-    wants_status: Callable[[StatusTracker], bool] | None,
+    config_filter: Callable[[Config], bool] | None,
+    status_filter: Callable[[StatusTracker], bool] | None,
 ) -> bool:
     if run_folder is not None and not _counts(path, run_folder):
         return False
-    if wants_config is None and wants_status is None:
+    if config_filter is None and status_filter is None:
         return True
     if run_folder is None:
         _leave_out(path, "no config.yaml lies beside it or above, and only some configs are wanted")
@@ -145,9 +155,9 @@ def _is_wanted(
     except (OSError, WorkspaceError) as error:
         _leave_out(path, str(error))
         return False
-    if wants_config is not None and not wants_config(config):
+    if config_filter is not None and not config_filter(config):
         return False
-    return wants_status is None or wants_status(StatusTracker(config))
+    return status_filter is None or status_filter(StatusTracker(config))
 
 
 def _counts(path: str, run_folder: str) -> bool:

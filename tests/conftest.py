@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -10,13 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
-from job_orchestration.files import durable
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.files.workspace import VARIABLE
-from job_orchestration.rules.writing import to_yaml
-from tests.integration.arena import Arena
+from job_orchestration.config.yaml_writer import to_yaml
+from job_orchestration.workspace import durable, layout
+from job_orchestration.workspace.layout import VARIABLE
+from tests.integration.harness import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 LIMIT = 120.0
 """Seconds after which a process of a test is killed: long enough for a machine that is busy elsewhere."""
+
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("random", derandomize=False, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+"""A red test means a fault: the same examples each time. `make soak` and `make test-latest` try new ones."""
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Else each program that a test starts compiles the package anew: half of the time of a short one."""
+
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        # `nohup` and `&` in a script ignore it, and programs of ours keep what they find: tests that send it
+        # would wait for ever. A test of that says so itself.
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 TASKS = """
     import time
@@ -48,7 +63,7 @@ TASKS = """
     class Fails(Base):
         def run(self):
             if not Path(self.config["mended"]).exists():
-                raise ValueError("as it was told to")
+                raise ValueError("as the test asked")
             return "mended"
 
 
@@ -109,7 +124,7 @@ def eventually() -> Callable[..., object]:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """A workspace with all its folders."""
-    return Path(workspaces.prepare(str(tmp_path / "workspace")).root)
+    return Path(layout.prepare(str(tmp_path / "workspace")).root)
 
 
 @pytest.fixture
@@ -224,13 +239,13 @@ def drop(workspace: Path, repository: Callable[..., Path]) -> Callable[..., Path
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def show_figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Shows a line among the figures at the end of the whole run, whichever process runs the test."""
     return lambda line: record_property("figure", line)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """Print the figures that tests have told."""
+    """Print the figures that tests have shown."""
     reports = [r for kind in ("passed", "failed") for r in terminalreporter.getreports(kind)]
     lines = [
         line for r in reports if r.when == "call" for name, line in r.user_properties if name == "figure"
@@ -242,9 +257,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 
 
 @pytest.fixture
-def arena(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
     """A workspace, a repository of the tasks that the module calls ``TASKS``, and workers."""
-    made = Arena(tmp_path, request.module.TASKS)
+    made = Sandbox(tmp_path, request.module.TASKS)
     yield made
     made.close()
 

@@ -48,7 +48,7 @@ class PlainContext:
     def __init__(self, output, task_id):
         self.output, self.run, self.task_id = Path(output), Path(output).name, task_id
         self.log = logging.getLogger(f"bench.{self.run}")
-        self.told = []
+        self.printed = []
         self.store = PlainStore(self.folder_of(task_id))
 
     @property
@@ -58,7 +58,7 @@ class PlainContext:
         return path
 
     def progress(self, done, total=None, **metrics):
-        self.told.append((done, total))
+        self.printed.append((done, total))
 
     def folder_of(self, task_id):
         return self.output / task_id
@@ -94,8 +94,17 @@ def run_task(config, task_id, context=PlainContext):
 
 
 def problems_of(config):
-    """What all tasks of a config find wrong with it."""
-    return [problem for entry in config["tasks"] for problem in task_of(config, entry["id"]).validate()]
+    """What all tasks of a config find wrong with it, without warnings."""
+    return [one for one in _all_said_of(config) if isinstance(one, str)]
+
+
+def warnings_of(config):
+    """What all tasks of a config warn of."""
+    return [str(one) for one in _all_said_of(config) if isinstance(one, Warning)]
+
+
+def _all_said_of(config):
+    return [found for entry in config["tasks"] for found in task_of(config, entry["id"]).validate()]
 
 
 def run_configs(configs):

@@ -35,9 +35,7 @@ def ratio_row(
 ) -> Row:
     """A row whose figure is a largest ratio."""
     if yardstick <= 0:
-        return Row(
-            what, f"{ours:.3g} {unit}", f"too little to be told from noise ({against})", f"≤ {most:.3g} x"
-        )
+        return Row(what, f"{ours:.3g} {unit}", f"too small to tell from noise ({against})", f"≤ {most:.3g} x")
     ratio = ours / yardstick
     return Row(
         what,

@@ -11,11 +11,11 @@ from benchmarks.side_by_side import calls_of_ours, calls_per_task
 OURS, FIRST = "job_orchestration", "first release (0.0.7)"
 BARE, JOURNAL, FORK = "bare loop", "loop + journal", "loop + journal + fork"
 SYNCS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs", "sync")
-OF_A_RUN = "what it is made of is told above: a process for each run, the memory that it shares, and Python"
+OF_A_RUN = "what it is made of is shown above: a process for each run, the memory that it shares, and Python"
 AS_ABOVE = {
-    "task": "it does less (see the side-by-side table); ours is as told above, and `ready`",
-    "run": "it does less (see the side-by-side table); ours is as told above, and `ready`",
-    "no": "it has no process for a run and syncs nothing; ours is as told above, and `ready`",
+    "task": "it does less (see the side-by-side table); ours is as shown above, and `ready`",
+    "run": "it does less (see the side-by-side table); ours is as shown above, and `ready`",
+    "no": "it has no process for a run and syncs nothing; ours is as shown above, and `ready`",
 }
 OF_STARTS = "nearly all of ours is the start of `ready`, of a worker and of their hosts"
 SYNCED = 4
@@ -90,7 +90,7 @@ def of_calls() -> list[Row]:
                 60,
                 "",
                 _first(kept),
-                "told above by process; more than half of them are stat, open and close",
+                "shown above by process; more than half of them are stat, open and close",
             )
         )
     alone = calls_of_ours(kept, OURS)
@@ -135,8 +135,8 @@ def _of_the_disk(kept: Kept, size: int, floor: float) -> str:
         return ""
     sync = (floor - bare) / (size * SYNCED)
     return (
-        f"{cpu:.1f} s of ours are CPU, as told above; a sync of this disk takes but {sync * 1000:.2f} ms, and"
-        f" a process for each run alone makes the loop {forking / floor:.1f} times as long"
+        f"{cpu:.1f} s of ours are CPU, as shown above; a sync of this disk takes but {sync * 1000:.2f} ms,"
+        f" and a process for each run alone makes the loop {forking / floor:.1f} times as long"
     )
 
 

@@ -20,11 +20,12 @@ file_loc: {data}
 genesetFile: {genes}
 net_type: STRING
 gsc_trn: GO
+figures: [png]
 gsc_res: GO
 tasks:
-  - {{id: load, method: "job_orchestration.geneplexus:LoadGeneset"}}
-  - {{id: run, method: "job_orchestration.geneplexus:RunGenePlexus"}}
-  - {{id: save, method: "job_orchestration.geneplexus:SaveResults"}}
+  - {{id: load, method: "job_orchestration.geneplexus.tasks:LoadGeneset"}}
+  - {{id: run, method: "job_orchestration.geneplexus.tasks:RunGenePlexus"}}
+  - {{id: save, method: "job_orchestration.geneplexus.tasks:SaveResults"}}
 """
 
 
@@ -50,12 +51,12 @@ def geneplexus() -> list[Row]:
 
 def _gene_sets(folder: Path, sets: int) -> list[Path]:
     """Genes of terms of the Gene Ontology, a file each."""
-    terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
-    fitting = [term for term in terms["Term_Order"] if 30 <= len(terms[term]["Genes"]) <= 120]
+    ontology = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
+    fitting = [term for term in ontology["Term_Order"] if 30 <= len(ontology[term]["Genes"]) <= 120]
     files = []
     for number, term in enumerate(random.Random(1).sample(fitting, sets)):
         files.append(folder / f"set{number}.txt")
-        files[-1].write_text("\n".join(terms[term]["Genes"]) + "\n")
+        files[-1].write_text("\n".join(ontology[term]["Genes"]) + "\n")
     return files
 
 

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 def latency() -> list[Row]:
     """From the moment that a file is renamed in to the first line of its task, with a live `up`."""
-    drops, found = size("DROPS", 50), []
+    count, found = size("DROPS", 50), []
     with stage() as here, here.started("up"):
-        for number in range(drops + 2):
+        for number in range(count + 2):
             dropped = here.drop(f"d{number}")
             eventually(partial(_ended, here, f"d{number}"))
             began = here.stamps()[f"d{number}"][0]
-            if number >= 2:  # the first ones make the snapshot and start the host
+            if number >= 2:  # the first ones make the snapshot and start the fork server
                 found.append((began - dropped) / 1e6)
             eventually(partial(_completed, here, number + 1))
             time.sleep(random.uniform(0.3, 1.5))
     found.sort()
     what = "drop → task starts, live `up`, file renamed in, snapshot warm"
     return [
-        bound_row(f"{what}: p50 of {drops}", found[len(found) // 2], 50, "ms"),
+        bound_row(f"{what}: p50 of {count}", found[len(found) // 2], 50, "ms"),
         bound_row(f"{what}: p95", found[int(len(found) * 0.95)], 200, "ms"),
     ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import Figure, Row, bound_row, ratio_row, size
 from benchmarks.figures.stage import Stage, stage
 from benchmarks.measuring import cost_of
-from job_orchestration.files import upkeep
+from job_orchestration.runs import cache_maintenance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ FLOOR_OF_READY = '''
 import os
 import sys
 import yaml
-from job_orchestration.actions import ready
-from job_orchestration.files import durable
+from job_orchestration.commands import ready
+from job_orchestration.workspace import durable
 
 source, target = sys.argv[1], sys.argv[2]
 queue = os.path.join(target, "queue")
@@ -129,7 +129,8 @@ def status() -> list[Row]:
         with stage() as here:
             _complete(here, runs)
             without = here.run("status")
-            for _ in range(1 + runs // upkeep.MOST_FOLDS):  # each folds so many of those that nobody noted
+            # each `ready` summarizes at most MOST_FOLDS runs that have no summary yet
+            for _ in range(1 + runs // cache_maintenance.MOST_FOLDS):
                 here.run("ready")
             after = median(here.run("status").wall for _ in range(ROUNDS))
         what = f"status with {runs:,} runs"

@@ -52,7 +52,7 @@ def cost(*pages):
     return [[(b - a) / {forks} for a, b in zip(*pair)] for pair in zip(before, after)]
 print(json.dumps([cost(0, 0), cost({pages}, 0), cost(0, {pages})]))
 """
-"""What a fork costs after which nobody does anything, and after which the child, or the parent, writes."""
+"""A program that prints what a fork costs: an idle one, one whose child writes, one whose parent writes."""
 
 
 class Spent(NamedTuple):
@@ -76,12 +76,12 @@ def _spent(pid: int, *, children: bool = False) -> Spent:
     return Spent(int(fields[user]) / tick, int(fields[system]) / tick, int(fields[faults]))
 
 
-def _shares(worker: psutil.Process) -> dict[str, Spent]:
-    (host,) = worker.children()
+def _spent_by_process(worker: psutil.Process) -> dict[str, Spent]:
+    (fork_server,) = worker.children()
     return {
         "worker": _spent(worker.pid),
-        "host": _spent(host.pid),
-        "child": _spent(host.pid, children=True),
+        "fork server": _spent(fork_server.pid),
+        "child": _spent(fork_server.pid, children=True),
     }
 
 
@@ -99,13 +99,13 @@ def profile() -> list[Row]:
         here.run("ready")
         with here.started("work") as worker:
             eventually(lambda: here.count("Completed") == FIRST)
-            before = _shares(worker)
+            before = _spent_by_process(worker)
             for number in range(runs):
                 here.drop(f"b{number}", steps=STEPS)
             here.settled()
             here.run("ready")
             eventually(lambda: here.count("Completed") == FIRST + runs)
-            after = _shares(worker)
+            after = _spent_by_process(worker)
     rows = []
     of_a_run = {whose: spent.less(before[whose], runs) for whose, spent in after.items()}
     for whose, (user, system, faults) in of_a_run.items():
@@ -115,15 +115,18 @@ def profile() -> list[Row]:
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     empty, by_child, by_parent = json.loads(done.stdout)
     parts = {"an empty fork": empty[0][0] + empty[1][0]}
-    for whose, which, wrote, share in (("parent", 0, by_parent, "host"), ("child", 1, by_child, "child")):
+    for whose, which, wrote, role in (
+        ("parent", 0, by_parent, "fork server"),
+        ("child", 1, by_child, "child"),
+    ):
         (cpu, faults), (more, many) = empty[which], wrote[which]
         rows.append(_row(f"of a fork that does nothing: its {whose}", cpu, faults))
         each = (more - cpu) / (many - faults)
         rows.append(
             Row(f"of a page written to after a fork, by its {whose}", f"{each * 1e6:.1f} µs", "", PROFILE)
         )
-        pages = of_a_run[share].faults - faults
-        parts[f"the {pages:.0f} pages more that its {share} writes to"] = pages * each
+        pages = of_a_run[role].faults - faults
+        parts[f"the {pages:.0f} pages more that its {role} writes to"] = pages * each
     whole = sum(user + system for user, system, _ in of_a_run.values())
     parts["everything else"] = whole - sum(parts.values())
     made_of = ", ".join(f"{cpu * 1000:.2f} ms {what}" for what, cpu in parts.items())

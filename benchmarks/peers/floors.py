@@ -34,7 +34,7 @@ JOURNAL = """
 """
 IMPORTS = """
 import yaml
-from job_orchestration.engine import attempt, host
+from job_orchestration.executor import fork_server, task_runner
 """
 FORK = """
     child = os.fork()
@@ -65,8 +65,8 @@ def floor(name: str, before: str, loop: str, *, lacks: str, process: str = "no",
         body = loop.format(steps=job.steps)
         text = LOOP.format(folder=str(job.folder), experiments=job.experiments, before=before, loop=body)
         script = str(job.write("floor.py", text))
-        shares = [[job.python, script, str(share), str(job.workers)] for share in range(job.workers)]
-        return [Phase("work", shares)]
+        commands = [[job.python, script, str(part), str(job.workers)] for part in range(job.workers)]
+        return [Phase("work", commands)]
 
     durable = name != "bare loop"
     return Peer(name, phases, process=process, durable=durable, lacks=lacks, ours=ours, floor=True)

@@ -68,7 +68,7 @@ def make_workspace(job: Job, tasks: str = TASKS) -> Path:
 
 
 def drop_all(job: Job, repository: Path) -> None:
-    """Drop all configs of a job, and wait until they count as settled, which is nobody's cost."""
+    """Drop all configs of a job, and wait until they count as settled; the wait is not measured."""
     steps = "".join(f'  - {{id: "{number}", method: Step}}\n' for number in range(1, job.steps + 1))
     sources = job.folder / "workspace" / "ConfigSources"
     for name in job.names:

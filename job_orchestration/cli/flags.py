@@ -1,6 +1,6 @@
-"""The arguments that actions take, each described once, with the reading of its value.
+"""Arguments of the commands, each defined once, with the parser of its value.
 
-What a value means is asked of the rules only when one is given, so that ``--help`` imports none of them.
+Parsers import their rules only if a value is given, so that ``--help`` imports none of them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from job_orchestration.rules.filtering import Filter
-    from job_orchestration.rules.keeping import Keep
+    from job_orchestration.config.config import Json
+    from job_orchestration.config.expressions import Filter
+    from job_orchestration.housekeeping.retention import Keep
 
 
 class Argument(NamedTuple):
-    """One argument of an action, as `argparse` wants it."""
+    """One argument of a command, in the form that `argparse` takes."""
 
     flags: tuple[str, ...]
     options: Mapping[str, Any]
@@ -32,7 +33,7 @@ def _positive(text: str) -> int:
 def _duration(text: str) -> float:
     import argparse
 
-    from job_orchestration.rules.settings import parse_duration
+    from job_orchestration.config.settings import parse_duration
 
     seconds = parse_duration(text)
     if not seconds:
@@ -47,7 +48,7 @@ def _words(text: str) -> tuple[str, ...]:
 def _statuses(text: str) -> frozenset[str]:
     import argparse
 
-    from job_orchestration.actions.selection import statuses_of
+    from job_orchestration.commands.selection import statuses_of
 
     try:
         return statuses_of(text)
@@ -58,7 +59,7 @@ def _statuses(text: str) -> frozenset[str]:
 def _filter(text: str) -> Filter:
     import argparse
 
-    from job_orchestration.rules.filtering import FilterError, parse
+    from job_orchestration.config.expressions import FilterError, parse
 
     try:
         return parse(text)
@@ -69,7 +70,7 @@ def _filter(text: str) -> Filter:
 def _keep(text: str) -> Keep:
     import argparse
 
-    from job_orchestration.rules.keeping import parse_keep
+    from job_orchestration.housekeeping.retention import parse_keep
 
     found = parse_keep(text)
     if found is None:
@@ -80,7 +81,7 @@ def _keep(text: str) -> Keep:
 def _resources(text: str) -> dict[str, int]:
     import argparse
 
-    from job_orchestration.rules.settings import parse_resources
+    from job_orchestration.config.settings import parse_resources
 
     parts = [part.partition("=") for part in text.split(",")]
     found = parse_resources({name: int(n) if n.isdecimal() else n for name, _, n in parts})
@@ -97,30 +98,61 @@ def _name(text: str) -> str:
     return text
 
 
+def _assignment(text: str) -> tuple[str, Json]:
+    import argparse
+
+    from job_orchestration.config import yaml_reader
+
+    key, equals, value = text.partition("=")
+    root, problems = yaml_reader.read(f"value: {value}".encode(), "--set")
+    found = yaml_reader.plain(root) if root is not None and not problems else None
+    if not key or not equals or not isinstance(found, dict) or found.keys() != {"value"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a key=value such as epochs=20 or train.lr=0.001")
+    return key.strip(), found["value"]
+
+
 JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
-RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config's name"})
-RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "all failed runs when none is named"})
+RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config name"})
+RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "default: all failed runs"})
 WHICH = Argument(
-    ("runs",), {"metavar": "RUN", "nargs": "*", "help": "output folders, configs' names, or globs"}
+    ("runs",), {"metavar": "RUN", "nargs": "*", "help": "output folders, config names, or globs"}
 )
 FROM = Argument(
-    ("--from",), {"metavar": "TASK", "dest": "task", "help": "this task and those behind it run again"}
+    ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}
 )
 FRESH = Argument(
-    ("--fresh",), {"action": "store_true", "help": "begin anew; the old output goes to Misc/trash"}
+    ("--fresh",),
+    {"action": "store_true", "help": "start from the beginning; the old output moves to Misc/trash"},
 )
-FILES = Argument(
-    ("files",), {"metavar": "FILE", "nargs": "*", "help": "all of ConfigSources when none is named"}
+COMMIT = Argument(
+    ("--commit",),
+    {
+        "metavar": "REV",
+        "help": "go on in this commit of the tasks' repository, such as HEAD; worktree: with uncommitted"
+        " changes, if the config says UNSAFE_ignoreDirtyCheck",
+    },
 )
+SET = Argument(
+    ("--set",),
+    {
+        "metavar": "KEY=VALUE",
+        "type": _assignment,
+        "action": "append",
+        "dest": "parameters",
+        "default": [],
+        "help": "go on with this value; TASK.KEY=VALUE for one task. Repeatable",
+    },
+)
+FILES = Argument(("files",), {"metavar": "FILE", "nargs": "*", "help": "default: all of ConfigSources"})
 WORKERS = Argument(
-    ("--workers",), {"metavar": "N", "type": _positive, "default": 1, "help": "how many workers (1)"}
+    ("--workers",), {"metavar": "N", "type": _positive, "default": 1, "help": "number of workers; default: 1"}
 )
 UNTIL_IDLE = Argument(
-    ("--until-idle",), {"action": "store_true", "help": "end when nothing waits and nothing runs"}
+    ("--until-idle",), {"action": "store_true", "help": "exit if no run is waiting or running"}
 )
 FOR = Argument(
     ("--for",),
-    {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "be gone after this time, such as 4h"},
+    {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "exit within this time, such as 4h"},
 )
 SELECT = (
     Argument(
@@ -130,7 +162,7 @@ SELECT = (
             "type": _statuses,
             "dest": "statuses",
             "default": frozenset(),
-            "help": "only those that any of these words fits, such as failed,interrupted or timeout",
+            "help": "only runs with one of these states or outcomes, such as failed,interrupted or timeout",
         },
     ),
     Argument(
@@ -138,69 +170,89 @@ SELECT = (
         {
             "metavar": "EXPRESSION",
             "type": _filter,
-            "help": "only those that it is true of, such as 'model == \"Conv\" and epochs > 3'",
+            "help": "only runs for which this is true, such as 'model == \"Conv\" and epochs > 3'",
         },
     ),
 )
-"""What narrows down the runs of a verb, besides their names; `cli.verbs` makes a `Choice` of it."""
+"""Select runs besides by name; `output.selected` makes a `Selection` of them."""
 SOME = Argument(
     ("runs",),
-    {"metavar": "RUN", "nargs": "*", "help": "names or globs such as '2026_*'; all when none is given"},
+    {"metavar": "RUN", "nargs": "*", "help": "names or globs such as '2026_*'; default: all"},
 )
 RESOURCES = Argument(
     ("--resources",),
-    {"metavar": "NAME=N,…", "type": _resources, "help": "what runs may take here, such as gpus=2,licence=4"},
+    {"metavar": "NAME=N,…", "type": _resources, "help": "resources for runs here, such as gpus=2,licence=4"},
 )
 POOL = Argument(
     ("--pool",),
-    {"metavar": "NAME", "type": _name, "help": "share them with the workers of this name on this machine"},
+    {
+        "metavar": "NAME",
+        "type": _name,
+        "help": "share the resources with workers of the same pool on this machine",
+    },
 )
-FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "go on until the run has ended"})
-ALL = Argument(("--all",), {"action": "store_true", "help": "show every run, however many there are"})
-WATCH = Argument(("--watch",), {"action": "store_true", "help": "look again and again until Ctrl-C"})
+FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "follow the log until the run ends"})
+ALL = Argument(("--all",), {"action": "store_true", "help": "show every run"})
+WATCH = Argument(("--watch",), {"action": "store_true", "help": "refresh until Ctrl-C"})
 
 ARRANGE = (
     Argument(
-        ("--best",), {"metavar": "FIGURE", "help": "the best run by a figure, the highest; with --top N more"}
+        ("--best",),
+        {"metavar": "FIGURE", "help": "the run with the highest value of this figure; --top N shows more"},
     ),
-    Argument(("--lowest",), {"action": "store_true", "help": "the lowest is the best"}),
+    Argument(("--lowest",), {"action": "store_true", "help": "take the lowest value as the best"}),
     Argument(("--top",), {"metavar": "N", "type": _positive, "help": "the first N rows"}),
-    Argument(("--sort",), {"metavar": "COLUMN", "help": "in the order of a column"}),
-    Argument(("--descending",), {"action": "store_true", "help": "in the opposite order"}),
+    Argument(("--sort",), {"metavar": "COLUMN", "help": "sort by this column"}),
+    Argument(("--descending",), {"action": "store_true", "help": "sort from high to low"}),
     Argument(
         ("--group-by",),
-        {"metavar": "COLUMNS", "type": _words, "default": (), "help": "mean, std, min and max of each group"},
+        {
+            "metavar": "COLUMNS",
+            "type": _words,
+            "default": (),
+            "help": "show mean, std, min and max of each group",
+        },
     ),
     Argument(
         ("--columns",),
-        {"metavar": "COLUMNS", "type": _words, "default": (), "help": "these only, in this order"},
+        {
+            "metavar": "COLUMNS",
+            "type": _words,
+            "default": (),
+            "help": "show only these columns, in this order",
+        },
     ),
 )
 FORMATS = (
     JSON,
-    Argument(("--ndjson",), {"action": "store_true", "help": "a JSON object a line"}),
-    Argument(("--csv",), {"action": "store_true", "help": "comma-separated values"}),
-    Argument(("--md",), {"action": "store_true", "help": "a table in Markdown"}),
+    Argument(("--ndjson",), {"action": "store_true", "help": "print one JSON object per line"}),
+    Argument(("--csv",), {"action": "store_true", "help": "print comma-separated values"}),
+    Argument(("--md",), {"action": "store_true", "help": "print a Markdown table"}),
     Argument(("--parquet",), {"metavar": "FILE", "help": "write a Parquet file (extra [parquet])"}),
     Argument(
         ("--to",),
-        {"metavar": "URL", "help": "into a database: sqlite:///results.db, or others (extra [database])"},
+        {"metavar": "URL", "help": "save to a database: sqlite:///results.db, or others (extra [database])"},
     ),
-    Argument(("--table",), {"metavar": "NAME", "default": "results", "help": "the table in it (results)"}),
+    Argument(
+        ("--table",),
+        {"metavar": "NAME", "default": "results", "help": "table in the database; default: results"},
+    ),
 )
-OF_DEFAULTS = Argument(("--workspace-file",), {"action": "store_true", "help": "that of workspace.yaml"})
+OF_DEFAULTS = Argument(
+    ("--workspace-file",), {"action": "store_true", "help": "print the schema of workspace.yaml"}
+)
 
 ONLY_RUNS = Argument(
     ("runs",),
     {
         "metavar": "RUN",
         "nargs": "*",
-        "help": "only these or such globs, completed or failed, as far as --keep lets them",
+        "help": "only these completed or failed runs (names or globs), except those that --keep protects",
     },
 )
 TRASHED = Argument(
     ("runs",),
-    {"metavar": "RUN", "nargs": "*", "help": "an output folder, a config's name, an entry's, or a glob"},
+    {"metavar": "RUN", "nargs": "*", "help": "an output folder, a config name, a trash entry, or a glob"},
 )
 KEEP = Argument(
     ("--keep",),
@@ -208,22 +260,23 @@ KEEP = Argument(
         "metavar": "WHICH",
         "type": _keep,
         "action": "append",
-        "help": "last:N, best:N:METRIC (the highest), lowest:N:METRIC; METRIC is task.key or key of what"
-        " a task returned. May be given several times; all other completed runs can go",
+        "help": "last:N, best:N:METRIC (the highest), lowest:N:METRIC; METRIC is task.key or key of a"
+        " task's result. Repeatable; all other completed runs can be deleted",
     },
 )
 OLDER_THAN = Argument(
     ("--older-than",),
-    {"metavar": "TIME", "type": _duration, "help": "only what ended longer ago than this, such as 30d"},
+    {"metavar": "TIME", "type": _duration, "help": "only runs that ended longer ago than this, such as 30d"},
 )
 EMPTY_TRASH = Argument(
-    ("--empty-trash",), {"action": "store_true", "help": "only, and for good: trash that is --older-than"}
+    ("--empty-trash",),
+    {"action": "store_true", "help": "delete only trash, for good, that is older than --older-than"},
 )
-YES = Argument(("--yes",), {"action": "store_true", "help": "do it"})
+YES = Argument(("--yes",), {"action": "store_true", "help": "delete instead of only listing"})
 CONFIG = Argument(
-    ("config",), {"metavar": "FILE", "nargs": "?", "help": "the config whose own notify is meant"}
+    ("config",), {"metavar": "FILE", "nargs": "?", "help": "show the recipients of this config"}
 )
 TEST = Argument(
-    ("--test",), {"action": "store_true", "help": "send everybody a message, and say how it went"}
+    ("--test",), {"action": "store_true", "help": "send each recipient a test message and show the result"}
 )
-DELIVER = Argument(("--deliver",), {"action": "store_true", "help": "deliver what waits, now"})
+DELIVER = Argument(("--deliver",), {"action": "store_true", "help": "deliver the outbox now"})

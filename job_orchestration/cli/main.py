@@ -1,8 +1,8 @@
-"""From the words of a command line to an exit code.
+"""Entry point: parse the command line, run one command, return its exit code.
 
-``job-orchestration VERB …``, ``python -m job_orchestration -action NAME …`` and ``--action NAME`` are the
-same, and every long option may be written with one dash, as the first Job Orchestration had it. Whatever
-goes wrong is one sentence of what and one of what to do on stderr; a traceback would be a fault of ours.
+``job-orchestration COMMAND …``, ``python -m job_orchestration -action NAME …`` and ``--action NAME`` are
+equivalent. Every long option also works with one dash, as in the first release. An error prints one
+sentence with the cause and one with the remedy on stderr; a traceback is a bug.
 """
 
 from __future__ import annotations
@@ -10,63 +10,69 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from job_orchestration.cli import table
-from job_orchestration.model.errors import OrchestrationError, UsageError
+from job_orchestration.cli import command_table
+from job_orchestration.cli.output import VARIABLE, ExitCode
+from job_orchestration.diagnostics.errors import OrchestrationError, UsageError
+from job_orchestration.processes import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from job_orchestration.cli.table import Action
+    from job_orchestration.cli.command_table import Command
 
 PROGRAM: Final = "job-orchestration"
-VARIABLE: Final = "JOB_ORCHESTRATION_WORKSPACE"
-INTERRUPTED: Final = 130
-_TROUBLE: Final = 4
-_ACTION: Final = "--action"
+_COMMAND_OPTION: Final = "--action"
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are ours."""
+    """An argument parser that raises `UsageError`."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", f"See what it takes with: {self.prog} --help")
+        raise UsageError(f"{self.prog}: {message}", f"Show its arguments with: {self.prog} --help")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, as_module: bool = False) -> int:
     """Run one command.
 
     Args:
-        argv: its words; those of this process when not given.
+        argv: Command-line arguments; default: those of this process.
+        as_module: whether this is ``python -m job_orchestration``. Without a command it then makes the
+            folders of the workspace in the environment, as in the first release; otherwise it prints help.
 
     Returns:
         The exit code.
     """
+    standard_streams.open_missing()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if os.name != "posix":
-        return _complain("job_orchestration needs Linux or macOS. On Windows, run it in WSL.", _TROUBLE)
+        return _complain(
+            "job_orchestration needs Linux or macOS. On Windows, run it in WSL.", ExitCode.WORKSPACE_ERROR
+        )
     code = 0
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(list(sys.argv[1:] if argv is None else argv), as_module=as_module)
         sys.stdout.flush()
     except OrchestrationError as error:
         return _complain(str(error), error.exit_code)
-    except BrokenPipeError:  # whoever read what we print has seen enough
+    except BrokenPipeError:  # the reader of stdout has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        return _complain(_in_words(error), _TROUBLE)
+        return _complain(_in_words(error), ExitCode.WORKSPACE_ERROR)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     return code
 
 
 def _complain(sentence: str, code: int) -> int:
-    from job_orchestration.model.problem import escaped
+    from job_orchestration.diagnostics.problems import escaped
 
-    print(escaped(sentence), file=sys.stderr)
+    with suppress(OSError):  # the terminal may be gone
+        print(escaped(sentence), file=sys.stderr)
     return code
 
 
@@ -74,12 +80,12 @@ def _in_words(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return (
         f"The workspace cannot be used: {where}{error.strerror or error}. "
-        "Look whether its disk is there, has space, and lets you write."
+        "Check that its disk is mounted, has space, and is writable."
     )
 
 
-def _run(words: list[str]) -> int:
-    words, name = _without_action(_with_two_dashes(words))
+def _run(words: list[str], *, as_module: bool) -> int:
+    words, name = _without_command_option(_with_two_dashes(words))
     workspace = None
     if name is None:
         given = _general().parse_args(words)
@@ -88,34 +94,51 @@ def _run(words: list[str]) -> int:
             return 0
         name, *words = given.rest or [""]
         workspace = given.workspace
-        if given.help and not name:
+        if name.lower() == "help":
+            name, words, given.help = words[0] if words else "", words[1:], True
+        makes_folders = as_module and bool(workspace or os.environ.get(VARIABLE))
+        if not name and (given.help or not makes_folders):
             print(_overview())
             return 0
         words += ["--help"] if given.help else []
-    action = table.ACTIONS[0] if name.lower() in {"", table.NOTHING} else table.find(name)
-    if action is None:
-        raise UsageError(f"There is no action {name}", _guess(name))
-    return _call(action, words, workspace)
+    command = (
+        command_table.COMMANDS[0] if name.lower() in {"", command_table.NOTHING} else command_table.find(name)
+    )
+    if command is None:
+        raise UsageError(f'Unknown command "{name}"', _guess(name))
+    return _call(command, words, workspace)
 
 
-def _call(action: Action, words: list[str], workspace: str | None) -> int:
-    arguments = _of(action).parse_intermixed_args(words)
+def _call(command: Command, words: list[str], workspace: str | None) -> int:
+    arguments = _of(command).parse_intermixed_args(words)
     own: str | None = getattr(arguments, "workspace", None)
-    arguments.workspace = own or workspace or os.environ.get(VARIABLE, "")
-    module, _, function = action.function.partition(":")
+    arguments.workspace = own or workspace or os.environ.get(VARIABLE, "") or _enclosing(command)
+    module, _, function = command.function.partition(":")
     import importlib
 
     code: int = getattr(importlib.import_module(module), function)(arguments)
     return code
 
 
+def _enclosing(command: Command) -> str:
+    """Return the workspace that the current folder lies in; empty if there is none."""
+    from job_orchestration.workspace import layout
+
+    return "" if command.name == "init" else layout.enclosing(os.getcwd())
+
+
 # -- the words --------------------------------------------------------------------------------------------
 
 
 def _long_options() -> set[str]:
-    flags = {flag for action in table.ACTIONS for argument in action.arguments for flag in argument.flags}
+    flags = {
+        flag
+        for command in command_table.COMMANDS
+        for argument in command.arguments
+        for flag in argument.flags
+    }
     return {flag for flag in flags if flag.startswith("--")} | {
-        _ACTION,
+        _COMMAND_OPTION,
         "--workspace",
         "--help",
         "--version",
@@ -123,24 +146,26 @@ def _long_options() -> set[str]:
 
 
 def _with_two_dashes(words: list[str]) -> list[str]:
-    """The words with every long option spelt as ours are; what follows ``--`` stays as it is."""
+    """Write known long options with two dashes; leave everything after ``--`` unchanged."""
     known = _long_options()
     end = words.index("--") if "--" in words else len(words)
     return [f"-{w}" if f"-{w.partition('=')[0]}" in known else w for w in words[:end]] + words[end:]
 
 
-def _without_action(words: list[str]) -> tuple[list[str], str | None]:
-    """The words without ``--action NAME``, and the name."""
+def _without_command_option(words: list[str]) -> tuple[list[str], str | None]:
+    """Split ``--action NAME`` from the words; return the other words and the name."""
     for at, word in enumerate(words):
         option, equals, value = word.partition("=")
         if word == "--":
             break
-        if option != _ACTION:
+        if option != _COMMAND_OPTION:
             continue
         if equals:
             return words[:at] + words[at + 1 :], value
         if at + 1 == len(words):
-            raise UsageError(f"{_ACTION} names no action", f"Choose from: {', '.join(table.names())}")
+            raise UsageError(
+                f"{_COMMAND_OPTION} names no command", f"Choose from: {', '.join(command_table.names())}"
+            )
         return words[:at] + words[at + 2 :], words[at + 1]
     return words, None
 
@@ -152,18 +177,23 @@ def _version() -> str:
 
 
 def _guess(name: str) -> str:
-    import difflib
+    from job_orchestration.diagnostics import suggestions
 
-    close = difflib.get_close_matches(name.lower(), {n.lower(): n for n in table.names()}, n=1)
-    found = table.find(close[0]) if close else None
-    return f"Perhaps {found.name} is meant" if found else f"See what there is with: {PROGRAM} --help"
+    if name.lower() in command_table.SYNONYMS:
+        return suggestions.did_you_mean([command_table.SYNONYMS[name.lower()]])
+    found = [
+        c for n in suggestions.nearest_names(name, command_table.names()) if (c := command_table.find(n))
+    ]
+    if not found:
+        return f"List commands with: {PROGRAM} --help"
+    return suggestions.did_you_mean([command.name for command in found])
 
 
 # -- the parsers ------------------------------------------------------------------------------------------
 
 
 def _general() -> argparse.ArgumentParser:
-    """What may stand before the verb, and everything else."""
+    """Parse the options before the command, and collect the rest."""
     parser = _Parser(prog=PROGRAM, add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
@@ -172,35 +202,35 @@ def _general() -> argparse.ArgumentParser:
     return parser
 
 
-def _of(action: Action) -> argparse.ArgumentParser:
-    also = f" In the first Job Orchestration: {', '.join(action.aliases)}." if action.aliases else ""
+def _of(command: Command) -> argparse.ArgumentParser:
+    also = f" Name in the first release: {', '.join(command.aliases)}." if command.aliases else ""
     parser = _Parser(
-        prog=f"{PROGRAM} {action.name}",
-        description=f"{action.summary[0].upper()}{action.summary[1:]}.{also}",
-        epilog=f"Example: {PROGRAM} {action.example}",
+        prog=f"{PROGRAM} {command.name}",
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.{also}",
+        epilog=f"Example: {PROGRAM} {command.example}",
         allow_abbrev=False,
     )
-    parser.add_argument("--workspace", metavar="DIR", help=f"the workspace; otherwise {VARIABLE} names it")
-    for argument in action.arguments:
+    parser.add_argument("--workspace", metavar="DIR", help=f"the workspace; default: ${VARIABLE}")
+    for argument in command.arguments:
         parser.add_argument(*argument.flags, **argument.options)
     return parser
 
 
 def _overview() -> str:
-    """The help of the program as a whole."""
-    width = max(len(action.name) for action in table.ACTIONS)
-    verbs = "\n".join(f"  {action.name:{width}}  {action.summary}" for action in table.ACTIONS)
+    """Return the help of the whole program."""
+    width = max(len(command.name) for command in command_table.COMMANDS)
+    commands = "\n".join(f"  {command.name:{width}}  {command.summary}" for command in command_table.COMMANDS)
     return f"""\
-usage: {PROGRAM} [--workspace DIR] VERB ...
+usage: {PROGRAM} [--workspace DIR] COMMAND ...
 
-Experiments from a folder of YAML files: checked, pinned to a commit, checkpointed after every task.
+Run experiments from a folder of YAML files: checked, pinned to a commit, checkpointed after every task.
 
-verbs:
-{verbs}
+commands:
+{commands}
 
-  --workspace DIR  the workspace; otherwise {VARIABLE} names it
-  --version        the version of this program
+  --workspace DIR  the workspace; default: ${VARIABLE}
+  --version        print the version
 
-`{PROGRAM} VERB --help` says what a verb takes. Without a verb the workspace is made or mended.
-Exit codes: 0 fine, 1 runs that this command ended have failed, 2 usage, 3 configs were refused,
-4 trouble with the workspace, 130 interrupted."""
+`{PROGRAM} COMMAND --help` lists the arguments of a command. Default command: init.
+Exit codes: 0 success, 1 runs of this command failed, 2 usage error, 3 configs or runs were
+refused, 4 workspace error, 130 interrupted."""

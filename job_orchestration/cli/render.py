@@ -1,4 +1,4 @@
-"""What is printed for people. Whatever a file name or a task may have put into it is escaped."""
+"""Text output of commands. Values from file names, configs and tasks are escaped."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from job_orchestration.cli import times
-from job_orchestration.model.problem import escaped
-from job_orchestration.model.run import Place
+from job_orchestration.cli import forecast_text
+from job_orchestration.diagnostics import durations
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.workspace.layout import ACTIVE_PLACES, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from job_orchestration.actions.live import Frame
-    from job_orchestration.actions.show import Shown
-    from job_orchestration.actions.status import Entry, Overview
+    from job_orchestration.commands.live_view import Frame
+    from job_orchestration.commands.show import Shown
+    from job_orchestration.commands.status import Overview, StatusEntry
+    from job_orchestration.config.config import Json
+    from job_orchestration.runs.state import Change
 
 HEADER: Final = (
     *("place", "run", "task", "worker", "elapsed", "progress", "left", "ends", "waits for", "note", "error"),
 )
 MOST_ROWS: Final = 200
-"""Rows of a table that a person may want to see without having asked for all."""
+"""Maximum number of table rows without ``--all``."""
 STYLES: Final = {
     Place.RUNNING: "green",
     Place.INTERRUPTED: "yellow",
@@ -30,58 +33,46 @@ STYLES: Final = {
     Place.COMPLETED: "dim",
 }
 _MOST_AHEAD: Final = 2
-"""Runs of those that one comes after that fit into a line."""
-_IN_PROGRESS: Final = frozenset({Place.TO_RUN, Place.RUNNING, Place.INTERRUPTED})
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+"""Maximum number of awaited runs in a line."""
+_MINUTE, _HOUR = 60, 3600
 _WIDEST: Final = 100
-"""Characters of an error that fit into a line."""
+"""Maximum length of an error in a table, in characters."""
 
 
 def words(place: str) -> str:
-    """A place as a person says it."""
+    """Return the name of a place with spaces."""
     return place.replace("_", " ")
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds in the two largest units that say something."""
-    if seconds is None:
-        return ""
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for unit, size, below, smaller in (("d", _DAY, "h", _HOUR), ("h", _HOUR, "m", _MINUTE)):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // smaller:02} {below}"
-    return f"{whole // _MINUTE} m {whole % _MINUTE:02} s"
-
-
-def cells(entry: Entry) -> tuple[str, ...]:
-    """One row of the table, in the order of `HEADER`."""
+def cells(entry: StatusEntry) -> tuple[str, ...]:
+    """Return one table row, in the order of `HEADER`."""
     error = (entry.error or "").partition("\n")[0]
     return (
         words(entry.place),
         escaped(entry.run or entry.config),
         task_of(entry),
         escaped(entry.held_by or ""),
-        duration(entry.elapsed_s),
+        "" if entry.elapsed_s is None else durations.text_of(entry.elapsed_s),
         "" if entry.progress is None else f"{entry.progress:.0%}",
-        times.left(entry.eta_s, entry.eta_p90_s) if entry.place in _IN_PROGRESS and entry.run else "",
-        times.until(entry.eta_at, entry.eta_p90_at),
+        forecast_text.left(entry.eta_s, entry.eta_p90_s)
+        if entry.place in ACTIVE_PLACES and entry.run
+        else "",
+        forecast_text.until(entry.eta_at, entry.eta_p90_at),
         _waits_for(entry),
         entry.note or "",
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
 
 
-def _waits_for(entry: Entry) -> str:
-    """Some of what a run comes after, for a sweep may be hundreds; what will not end by itself first."""
+def _waits_for(entry: StatusEntry) -> str:
+    """Name up to two of the awaited runs (a sweep may have hundreds); those that need a user come first."""
     some = sorted(entry.waits_for, key=lambda run: not run.endswith(")"))[:_MOST_AHEAD]
     more = len(entry.waits_for) - len(some)
     return escaped(", ".join(some)) + (f" and {more} more" if more else "")
 
 
-def task_of(entry: Entry) -> str:
-    """The task that is next, and which of how many it is."""
+def task_of(entry: StatusEntry) -> str:
+    """Return the current task, its number and the count."""
     if entry.task_count is None:
         return ""
     if entry.task_index is None:
@@ -90,12 +81,12 @@ def task_of(entry: Entry) -> str:
 
 
 def counts_line(counts: Mapping[Place, int]) -> str:
-    """How many there are of each, in one line."""
+    """Return the number of runs in each place, in one line."""
     return ", ".join(f"{n} {words(place)}" for place, n in counts.items())
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows as lines with aligned columns; a column that is empty below its header is left out."""
+    """Align rows in columns; omit columns that are empty below their header."""
     used = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
     widths = {i: max(len(row[i]) for row in rows) for i in used}
     for row in rows:
@@ -110,17 +101,19 @@ def overview(found: Overview, most: int = MOST_ROWS) -> Iterator[str]:
 
 
 def below(found: Overview, most: int) -> Iterator[str]:
-    """What stands below the table: how much more there is, how long it will take, and the counts."""
+    """Yield the lines below the table: omitted rows, time left and counts."""
     if len(found.runs) > most:
         yield f"… and {len(found.runs) - most} more; status --all shows them"
-    if sentence := times.forecast(found.forecast):
+    if sentence := forecast_text.summary(found.forecast):
         yield f"{sentence[0].upper()}{sentence[1:]}."
+    if found.hint:
+        yield f"{found.hint}."
     yield counts_line(found.counts)
 
 
-def former_report(found: Overview, workers: int) -> Iterator[str]:
-    """The lines of the first Job Orchestration's ``progressReport``."""
-    busy = [e for e in found.runs if e.place in _IN_PROGRESS]
+def first_release_report(found: Overview, workers: int) -> Iterator[str]:
+    """Yield the lines of the first release's ``progressReport``."""
+    busy = [e for e in found.runs if e.place in ACTIVE_PLACES]
     yield f"Number in progress {len(busy)}"
     for task, number in Counter(e.task if e.attempt else None for e in busy).items():
         yield f"{escaped(str(task))} {number}"
@@ -144,12 +137,13 @@ def shown(found: Shown) -> Iterator[str]:
         "attempt": entry.attempt,
         "worker": entry.held_by or entry.worker,
         "commit": entry.commit,
+        **_commit_facts(found),
         "readied": entry.readied_at,
         "started": entry.started_at,
         "ended": entry.ended_at,
-        "elapsed": duration(entry.elapsed_s),
-        "time left": "" if entry.eta_s is None else times.left(entry.eta_s, entry.eta_p90_s),
-        "ends": times.until(entry.eta_at, entry.eta_p90_at),
+        "elapsed": "" if entry.elapsed_s is None else durations.text_of(entry.elapsed_s),
+        "time left": "" if entry.eta_s is None else forecast_text.left(entry.eta_s, entry.eta_p90_s),
+        "ends": forecast_text.until(entry.eta_at, entry.eta_p90_at),
         "waits for": ", ".join(entry.waits_for),
         "note": entry.note,
         "outcome": entry.outcome,
@@ -158,27 +152,63 @@ def shown(found: Shown) -> Iterator[str]:
     }
     yield from _facts(facts)
     if found.tasks:
-        header = ("task", "method", "status", "tries", "took", "files", "error")
-        rows = [
-            (
-                t.id,
-                t.method,
-                str(t.status),
-                str(t.tries),
-                duration(t.duration_s),
-                str(len(t.outputs)),
-                t.error or "",
-            )
-            for t in found.tasks
-        ]
         yield ""
-        yield from table([header, *([escaped(cell) for cell in row] for row in rows)])
+        yield from table(_task_rows(found))
+    if found.changes:
+        yield ""
+        yield from table([("changed", "attempt", "commit", "set"), *map(_change, found.changes)])
+    yield from _values("parameters", {k: v for k, v in found.parameters.items() if not k.endswith(".method")})
+    yield from _values("results", {column: found.results[column] for column in found.headline})
     if found.provenance:
         yield ""
         yield from _facts({k: v for k, v in found.provenance.items() if _is_short(v)})
     if found.files:
         yield ""
         yield f"files: {'  '.join(escaped(name) for name in found.files)}"
+
+
+def _task_rows(found: Shown) -> list[tuple[str, ...]]:
+    """Return the table of a run's tasks; their commits are in it if they differ."""
+    several = len(set(found.commits.values())) > 1
+    rows = [
+        (
+            t.id,
+            t.method,
+            str(t.status),
+            str(t.tries),
+            "" if t.duration_s is None else durations.text_of(t.duration_s),
+            str(len(t.outputs)),
+            found.commits.get(t.id, "")[:12] if several else "",
+            t.error or "",
+        )
+        for t in found.tasks
+    ]
+    header = ("task", "method", "status", "tries", "took", "files", "commit", "error")
+    return [header, *(tuple(map(escaped, row)) for row in rows)]
+
+
+def _change(change: Change) -> tuple[str, ...]:
+    """Return a table row of a retry in other code or with other parameters."""
+    chosen = ", ".join(f"{key} = {value}" for key, value in change.parameters.items())
+    return change.at, str(change.attempt), (change.commit or "")[:12], escaped(chosen)
+
+
+def _values(title: str, values: Mapping[str, Json]) -> Iterator[str]:
+    """Yield a section of parameters or results."""
+    if not values:
+        return
+    from job_orchestration.results.text_formats import short
+
+    yield ""
+    yield f"{title}:"
+    yield from _facts({name: short(value) for name, value in values.items()})
+
+
+def _commit_facts(found: Shown) -> dict[str, str]:
+    """Author, date and subject of the commit, if they are known."""
+    if found.commit is None:
+        return {}
+    return {"author": found.commit.author, "authored": found.commit.date, "subject": found.commit.subject}
 
 
 def _facts(facts: Mapping[str, object]) -> Iterator[str]:
@@ -193,7 +223,7 @@ def _is_short(value: object) -> bool:
 
 
 def without_controls(pieces: Iterable[str]) -> Iterator[str]:
-    """Pieces of a log made safe for a terminal; line ends and tabs stay."""
+    """Escape control characters of a log for a terminal; keep line ends and tabs."""
     for piece in pieces:
         yield "".join(
             c if c in "\n\t" or c.isprintable() else escaped(c) for c in piece.replace("\r\n", "\n")
@@ -201,7 +231,7 @@ def without_controls(pieces: Iterable[str]) -> Iterator[str]:
 
 
 class PlainView:
-    """What ``up`` prints where nobody looks at a terminal: a line when something changed."""
+    """View of ``up`` without a terminal: prints a line for each change."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -213,12 +243,12 @@ class PlainView:
         pass
 
     def say(self, line: str) -> None:
-        """Print a line; nobody needs to listen."""
+        """Print a line; ignore errors."""
         with suppress(OSError):
             print(line, flush=True)
 
     def show(self, frame: Frame) -> None:
-        """Print how many runs are where, when that has changed."""
+        """Print the counts if they have changed."""
         line = counts_line(frame.overview.counts)
         if line != self._last:
             self.say(line)

@@ -6,27 +6,27 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.cli import render, verbs
-from job_orchestration.model.errors import UsageError
-from job_orchestration.model.problem import escaped
-from job_orchestration.rules import arranging, formats
+from job_orchestration.cli import output, render
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.results import tables, text_formats
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
-    from job_orchestration.rules.arranging import Table
+    from job_orchestration.results.tables import Table
 
 _FORMATS: Final = ("json", "ndjson", "csv", "md", "parquet", "to")
 _WIDEST: Final = 40
-"""Characters of a cell on a terminal."""
+"""Maximum width of a cell on a terminal, in characters."""
 _GAP: Final = 2
 
 
 def results(arguments: Namespace) -> int:
-    """Show, print or save the results of the runs that were asked for."""
-    from job_orchestration.actions.results import Arrangement
-    from job_orchestration.actions.results import results as gather
+    """Show, print or save the results of the selected runs."""
+    from job_orchestration.commands.results import Arrangement
+    from job_orchestration.commands.results import results as gather
 
     asked = [name for name in _FORMATS if getattr(arguments, name)]
     if len(asked) > 1:
@@ -40,7 +40,7 @@ def results(arguments: Namespace) -> int:
         top=arguments.top,
         columns=arguments.columns,
     )
-    found = gather(verbs.existing(arguments), verbs.chosen(arguments), arrangement)
+    found = gather(output.existing(arguments), output.selected(arguments), arrangement)
     for note in found.notes:
         print(note, file=sys.stderr)
     if not found.table.rows:
@@ -52,12 +52,12 @@ def results(arguments: Namespace) -> int:
 def _give(table: Table, form: str, arguments: Namespace) -> None:
     match form:
         case "parquet":
-            from job_orchestration.files.columnar import write_parquet
+            from job_orchestration.results.columnar import write_parquet
 
             write_parquet(arguments.parquet, table)
             print(f"{escaped(arguments.parquet)}: {len(table.rows)} rows", file=sys.stderr)
         case "to":
-            from job_orchestration.files.database import save
+            from job_orchestration.results.database import save
 
             if table.rows:
                 save(arguments.to, arguments.table, table)
@@ -72,21 +72,21 @@ def _give(table: Table, form: str, arguments: Namespace) -> None:
 def _lines(table: Table, form: str) -> Iterator[str]:
     match form:
         case "json":
-            yield json.dumps(formats.json_rows(table), indent=2)
+            yield json.dumps(text_formats.json_rows(table), indent=2)
         case "ndjson":
-            yield from map(json.dumps, formats.json_rows(table))
+            yield from map(json.dumps, text_formats.json_rows(table))
         case _ if not table.rows:
             return
         case "csv":
-            yield from formats.csv_lines(table)
+            yield from text_formats.csv_lines(table)
         case "md":
-            yield from formats.markdown_lines(table.shown, table.rows)
+            yield from text_formats.markdown_lines(table.shown, table.rows)
         case _:
             yield from render.table([table.shown, *_cells(table)])
 
 
 def _cells(table: Table) -> list[list[str]]:
-    return [[escaped(formats.short(row[column])) for column in table.shown] for row in table.rows]
+    return [[escaped(text_formats.short(row[column])) for column in table.shown] for row in table.rows]
 
 
 def show_on_terminal(table: Table) -> None:
@@ -108,7 +108,7 @@ def show_on_terminal(table: Table) -> None:
         left -= max(cell_len(column), *(cell_len(row[i]) for row in cells)) + (_GAP if i else 0)
         if left < 0 and i:
             break
-        numeric = any(arranging.number_in(row[column]) is not None for row in table.rows)
+        numeric = any(tables.number_in(row[column]) is not None for row in table.rows)
         grid.add_column(
             Text(escaped(column)), justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis"
         )

@@ -1,36 +1,30 @@
-"""The verbs that steer runs: `cancel`, `hold`, `release` and `retry`."""
+"""`cancel`, `hold`, `release` and `retry` on the command line."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from job_orchestration.actions import told
-from job_orchestration.actions.selection import EVERYTHING
-from job_orchestration.cli.verbs import chosen
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.model.errors import UsageError
-from job_orchestration.model.problem import escaped
+from job_orchestration.cli import output
+from job_orchestration.cli.output import ExitCode
+from job_orchestration.commands.selection import EVERYTHING
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.submission import reports
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from job_orchestration.actions.hold import Moved
-    from job_orchestration.actions.selection import Choice
-    from job_orchestration.files.workspace import Workspace
-    from job_orchestration.model.problem import Problem
-
-_REFUSED: Final = 3
+    from job_orchestration.commands.changes import Changes
+    from job_orchestration.commands.retry import RetryResult
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.diagnostics.problems import Problem
 
 
-def _workspace(arguments: Namespace) -> Workspace:
-    return workspaces.prepare(workspaces.locate(arguments.workspace).root)
-
-
-def _some(arguments: Namespace) -> Choice:
-    """The runs that the arguments ask for; to mean all of them one has to say so."""
-    choice = chosen(arguments)
+def _some(arguments: Namespace) -> Selection:
+    """Return the selected runs; refuse an empty selection, since all runs need an explicit '*'."""
+    choice = output.selected(arguments)
     if choice == EVERYTHING:
         raise UsageError(
             "No run is named", "Name some, or choose them by --status or --filter; '*' means all"
@@ -40,11 +34,11 @@ def _some(arguments: Namespace) -> Choice:
 
 def cancel(arguments: Namespace) -> int:
     """End runs now."""
-    from job_orchestration.actions.cancel import cancel as end
+    from job_orchestration.commands.cancel import cancel as end
 
-    ended = end(_workspace(arguments), _some(arguments))
+    ended = end(output.prepared(arguments), _some(arguments))
     if arguments.json:
-        problems = told.problems_as_json(ended.refused)
+        problems = reports.problems_as_json(ended.refused)
         found = {"runs": ended.runs, "asked": ended.asked, "refused": problems, "searches": ended.searches}
         print(json.dumps(found, indent=2))
     else:
@@ -52,51 +46,93 @@ def cancel(arguments: Namespace) -> int:
         lines += [f"{escaped(run)}: cancelled" for run in ended.runs]
         lines += [f"{escaped(run)}: asked to end; its worker has not answered yet" for run in ended.asked]
         print("\n".join([*lines, *map(str, ended.refused)]) or "No run that fits can be cancelled.")
-    return _REFUSED if ended.refused else 0
+    return ExitCode.REFUSED if ended.refused else 0
 
 
 def hold(arguments: Namespace) -> int:
-    """Keep runs from being claimed."""
-    from job_orchestration.actions.hold import hold as keep
+    """Hold waiting runs: workers do not claim them."""
+    from job_orchestration.commands.hold import hold as keep
 
-    return _moved(arguments, keep(_workspace(arguments), _some(arguments)), "held")
+    return _moved(arguments, keep(output.prepared(arguments), _some(arguments)), "held")
 
 
 def release(arguments: Namespace) -> int:
     """Let held runs be claimed again."""
-    from job_orchestration.actions.hold import release as let_go
+    from job_orchestration.commands.hold import release as let_go
 
-    return _moved(arguments, let_go(_workspace(arguments), _some(arguments)), "released; it waits")
+    return _moved(arguments, let_go(output.prepared(arguments), _some(arguments)), "released; it waits")
 
 
-def _moved(arguments: Namespace, moved: Moved, how: str) -> int:
+def _moved(arguments: Namespace, moved: Changes, how: str) -> int:
     return _shown(arguments, moved.runs, moved.refused, how)
 
 
 def _shown(arguments: Namespace, runs: Sequence[str], refused: Sequence[Problem], how: str) -> int:
     if arguments.json:
-        print(json.dumps({"runs": list(runs), "refused": told.problems_as_json(refused)}, indent=2))
+        print(json.dumps({"runs": list(runs), "refused": reports.problems_as_json(refused)}, indent=2))
     else:
         lines = [*(f"{escaped(run)}: {how}" for run in runs), *map(str, refused)]
         print("\n".join(lines) or f"No run that fits can be {how.partition(';')[0]}.")
-    return _REFUSED if refused else 0
+    return ExitCode.REFUSED if refused else 0
 
 
 def retry(arguments: Namespace) -> int:
-    """Have failed runs go on."""
-    from job_orchestration.actions.retry import retry as ask
+    """Queue failed runs again, from their checkpoint by default."""
+    return _retried(arguments, arguments.commit)
+
+
+def retry_today(arguments: Namespace) -> int:
+    """Queue failed runs again as the first release did: in the code of today, if that is committed."""
+    from job_orchestration.submission.continuation import TODAY
+
+    return _retried(arguments, TODAY if arguments.commit is None else arguments.commit)
+
+
+def _retried(arguments: Namespace, commit: str | None) -> int:
+    from job_orchestration.commands.retry import retry as ask
 
     if arguments.fresh and arguments.task:
         raise UsageError("--from and --fresh contradict each other", "Give one of them")
-    workspace = _workspace(arguments)
-    done = ask(workspace, chosen(arguments), task=arguments.task, fresh=arguments.fresh)
+    if commit == "" and arguments.commit is not None:
+        raise UsageError("--commit names no commit", "Name one, such as HEAD")
+    parameters = dict(arguments.parameters)
+    if len(parameters) < len(arguments.parameters):
+        raise UsageError("--set names a key twice", "Give each key once")
+    done = ask(
+        output.prepared(arguments),
+        output.selected(arguments),
+        task=arguments.task,
+        fresh=arguments.fresh,
+        commit=commit,
+        parameters=parameters,
+    )
     if not (done.runs or done.refused or arguments.json):
         which = "that fits " if arguments.statuses or arguments.filter or arguments.runs else ""
-        print(f"No run {which}has failed.")
+        print("\n".join([f"No run {which}has failed.", *done.notes]))
         return 0
+    if arguments.json:
+        _print_retried(done, with_details=commit is not None or bool(parameters))
+    else:
+        print("\n".join([*_ways(done, arguments), *map(str, done.refused)]))
+    for line in (*map(str, done.warnings), *done.notes):
+        output.complain(line)
+    return ExitCode.REFUSED if done.refused else 0
+
+
+def _ways(done: RetryResult, arguments: Namespace) -> Iterator[str]:
+    """Yield a line for each run that goes on."""
     how = "waits to go on from its checkpoint"
     if arguments.fresh:
         how = "waits to begin anew; its old output is in Misc/trash"
     elif arguments.task:
         how = f"waits to go on from task {escaped(arguments.task)}"
-    return _shown(arguments, done.runs, done.refused, how)
+    for run in done.runs:
+        code = f", in commit {done.commits[run][:12]}" if run in done.commits else ""
+        yield f"{escaped(run)}: {how}{code}"
+
+
+def _print_retried(done: RetryResult, *, with_details: bool) -> None:
+    found = {"runs": list(done.runs), "refused": reports.problems_as_json(done.refused)}
+    if with_details:
+        found |= {"commits": dict(done.commits), "warnings": reports.problems_as_json(done.warnings)}
+    print(json.dumps(found, indent=2))

@@ -1,31 +1,31 @@
-"""What `check` shows of a sweep: how many trials it has, and a table of them."""
+"""Show the sweep of a config in `check`: the number of trials, and a table of them."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.model.problem import escaped
-from job_orchestration.rules.trials import text_of
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.search.trials import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from job_orchestration.actions.examine import Examined
+    from job_orchestration.commands.check import Examined
 
 _MOST_ROWS: Final = 40
-"""Of a larger table only the beginning and the end are shown; ``--json`` has all of it."""
+"""Longest table shown whole; of a longer one the middle is left out. ``--json`` has all rows."""
 _END: Final = 5
 _WIDEST: Final = 24
 
 
 def as_json(examined: Examined) -> list[dict[str, Any]]:
-    """The trials of a sweep, as ``check --json`` shows them."""
+    """Return the trials of a sweep for ``check --json``."""
     return [{"parameters": dict(t.parameters), "run": t.run, "new": t.is_new} for t in examined.trials]
 
 
 def lines_of(examined: Examined) -> Iterator[str]:
-    """The count and the table; nothing for a config without a sweep."""
+    """Yield the count and the table; nothing if the config has no sweep."""
     trials = examined.trials
     if not trials:
         return

@@ -1,11 +1,12 @@
 """GenePlexus as three tasks: `LoadGeneset`, `RunGenePlexus`, `SaveResults`.
 
-A config names them as ``method: job_orchestration.geneplexus:RunGenePlexus``, or a ``Tasks.py`` imports them.
+A config names them as ``method: job_orchestration.geneplexus:RunGenePlexus``, or a ``Tasks.py``
+imports them.
 
-The package is a guest: of Job Orchestration it uses only what every task may use. Importing it imports
-GenePlexus, pandas, scikit-learn and matplotlib (two seconds), on purpose: a worker's warm host imports
-once, and the runs it forks share that. Hence the settings below come first. One run is one process, so
-numerical libraries get one thread each; threads started by an import would not survive a fork.
+The package uses only the public names that every task may use. It owns nothing on the disk but the files of
+its tasks. Open `tasks` first, then `settings` and `data`. Importing the package imports GenePlexus, pandas,
+scikit-learn and matplotlib (two seconds) on purpose: a fork server imports once for all its runs. The
+settings below come first: numerical libraries get one thread each, because threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # pandas imports Arrow if it can
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# GenePlexus's import makes a folder in the home directory, unless it is told of one that exists.
+# GenePlexus's import makes a folder in the home directory, unless the environment names an existing one.
 _homeless = "PYSTOW_HOME" not in os.environ
 os.environ.setdefault("PYSTOW_HOME", tempfile.gettempdir())
 try:
@@ -32,10 +33,6 @@ finally:
     if _homeless:
         del os.environ["PYSTOW_HOME"]
 
-from job_orchestration.geneplexus.tasks import (  # noqa: E402  the settings above must come before
-    LoadGeneset,
-    RunGenePlexus,
-    SaveResults,
-)
+from job_orchestration.geneplexus.tasks import LoadGeneset, RunGenePlexus, SaveResults  # noqa: E402
 
 __all__ = ["LoadGeneset", "RunGenePlexus", "SaveResults"]

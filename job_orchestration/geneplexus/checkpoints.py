@@ -1,4 +1,4 @@
-r"""A GenePlexus object on the disk: one file, a line of JSON about it and then its pickle.
+r"""Store a GenePlexus object in one file: a line of JSON about it, then its pickle.
 
 A pickle is bound to the versions of the libraries that wrote it, and a model to the parameters and data it
 was made with. So both stand in front as the *fingerprint*, in the same file, and the one rename that puts
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIBRARIES = ("geneplexus", "numpy", "pandas", "scikit-learn", "scipy", "networkx")
-"""What a model's figures and its pickle depend on."""
+"""Libraries that a model's figures and its pickle depend on."""
 
 
 class CheckpointError(Exception):
-    """The file is not one that may be used here; the message says why."""
+    """The file cannot be used here; the message says why."""
 
 
 def versions() -> dict[str, str]:
@@ -36,20 +36,20 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What a model depends on: versions, and the parameters with their digest."""
+    """The versions and parameters that a model depends on, with a digest of the parameters."""
     text = json.dumps(parameters, sort_keys=True, ensure_ascii=False)
     return {"versions": versions(), "parameters": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def pack(model: object, mark: dict[str, Any], record: dict[str, Any]) -> bytes:
-    """A model as the content of a file, with its fingerprint and what is told of how it was made."""
+    """Serialise a model with its fingerprint and the record of how it was made."""
     body = pickle.dumps(model, protocol=pickle.HIGHEST_PROTOCOL)
     head = {"fingerprint": mark, "record": record, "sha256": hashlib.sha256(body).hexdigest()}
     return json.dumps(head).encode() + b"\n" + body
 
 
 def unpack(data: bytes, mark: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The model in a file's content, and what is told of it.
+    """Return the model in a file's content, and its record.
 
     Raises:
         CheckpointError: it is damaged, or was made with other versions or parameters.
@@ -65,11 +65,11 @@ def unpack(data: bytes, mark: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         raise CheckpointError(f"it was made with {differing}")
     if not whole:
         raise CheckpointError("it is damaged")
-    return pickle.loads(body), head["record"]  # noqa: S301  our own run's file, its checksum and versions told
+    return pickle.loads(body), head["record"]  # noqa: S301  our own run's file; its checksum and versions are checked
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Put a file in place so that after a power cut there is the old one or the new one, whole."""
+    """Replace a file atomically: after a power cut the old or the new one is there, whole."""
     temporary = path.with_name(f"{path.name}.part")
     with temporary.open("wb") as file:
         file.write(data)

@@ -1,4 +1,4 @@
-"""The folder with GenePlexus's data: which files a run needs, whether they fit together, and their digest.
+"""Find the data files that a run needs, check that they fit together, and hash them.
 
 GenePlexus makes a folder that is not there, reads a file when a step needs it, and takes an empty network
 or a feature table that does not fit its gene list without complaint. So the folder is verified before
@@ -18,36 +18,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from job_orchestration.geneplexus.geneset import KINDS, Identifiers
-from job_orchestration.geneplexus.settings import effective
+from job_orchestration.geneplexus.settings import SPECIES, effective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from job_orchestration.geneplexus.settings import Choice
 
 VERSION_FILE = "DATA_VERSION.json"
-"""Where a data folder may say what it is; GenePlexus itself neither writes nor reads it."""
+"""A file that may describe a data folder; GenePlexus itself neither writes nor reads it."""
 
 
 _NAMED = 3
-"""How many examples a sentence gives."""
+"""Number of examples in a sentence."""
 
 
 class DataError(Exception):
-    """The data cannot be used; the message is a sentence of what and one of what to do."""
+    """The data cannot be used; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataDigest:
-    """What the data were: a sha256 of all the files that a choice needs, and of each."""
+    """The sha256 of all files that a choice needs, and of each."""
 
     sha256: str
     files: dict[str, str]
 
 
 def needed_files(choice: Choice) -> tuple[str, ...]:
-    """The names of all files that GenePlexus reads for a choice."""
+    """Names of all files that GenePlexus reads for a choice."""
     net, features, trained = choice.net_type, choice.features, choice.sp_trn
     names = [f"IDconversion__{trained}__{kind}-to-Entrez.json" for kind in KINDS]
     names.append(f"GSC__{trained}__{effective(trained, choice.gsc_trn)}__{net}.json")
@@ -67,7 +67,7 @@ def needed_files(choice: Choice) -> tuple[str, ...]:
 
 
 def look(folder: Path, choice: Choice) -> list[str]:
-    """What is wrong with the folder as far as a quick look tells, as sentences.
+    """Check names and sizes only, and return what is wrong as sentences.
 
     Every needed file is there and not empty, features and gene lists agree, networks have edges, and the
     tables of identifiers can be read.
@@ -82,20 +82,20 @@ def look(folder: Path, choice: Choice) -> list[str]:
 
 
 def verify(folder: Path, choice: Choice) -> list[str]:
-    """What is wrong with the contents of a folder that `look` found nothing wrong with, as sentences."""
+    """Check the contents of a folder that passed `look`, and return what is wrong as sentences."""
     stamps = tuple(_stamp(folder / name) for name in needed_files(choice))
     return list(_verified(folder, choice, stamps))
 
 
 def digest(folder: Path, choice: Choice) -> DataDigest:
-    """The sha256 of the files that a choice needs."""
+    """Hash the files that a choice needs."""
     files = {name: _sha256(*_stamp(folder / name)) for name in needed_files(choice)}
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(files.items()))
     return DataDigest(hashlib.sha256(lines.encode()).hexdigest(), files)
 
 
 def version(folder: Path) -> dict[str, Any]:
-    """What the folder says of itself; an empty mapping when it says nothing."""
+    """Read the folder's description of itself; an empty mapping if it has none."""
     try:
         said = json.loads((folder / VERSION_FILE).read_text("utf-8"))
     except (OSError, ValueError):
@@ -104,12 +104,12 @@ def version(folder: Path) -> dict[str, Any]:
 
 
 def network_genes(folder: Path, species: str, net_type: str) -> tuple[str, ...]:
-    """The Entrez ids of a network, in the order of the feature table's rows."""
+    """Read the Entrez ids of a network, in the order of the feature table's rows."""
     return _lines(*_stamp(folder / f"NodeOrder__{species}__{net_type}.txt"))
 
 
 def identifiers(folder: Path, choice: Choice) -> Identifiers:
-    """How the training species names its genes.
+    """Read how the training species names its genes.
 
     Raises:
         DataError: a table cannot be read.
@@ -120,6 +120,35 @@ def identifiers(folder: Path, choice: Choice) -> Identifiers:
         for kind in (*(f"{kind}-to-Entrez" for kind in KINDS), "Entrez-to-Symbol", "Entrez-to-Name")
     )
     return _identifiers(stamps, network_genes(folder, choice.sp_trn, choice.net_type))
+
+
+def species_elsewhere(folder: Path, species: str, names: Iterable[str]) -> dict[str, str]:
+    """The species that other tables in the folder know a name of; names that none knows are left out.
+
+    Args:
+        folder: the data.
+        species: the species whose tables are not asked.
+        names: tidied names.
+    """
+    left, found = set(names), {}
+    for other in SPECIES if left else ():
+        if other == species:
+            continue
+        for kind in KINDS:
+            path = folder / f"IDconversion__{other}__{kind}-to-Entrez.json"
+            if path.is_file():
+                known = left & _names_in(*_stamp(path))
+                found.update(dict.fromkeys(known, other))
+                left -= known
+    return found
+
+
+@lru_cache(maxsize=16)
+def _names_in(path: str, _size: int, _mtime: int) -> frozenset[str]:
+    try:
+        return frozenset(name.upper() for name in _json(path))
+    except DataError:
+        return frozenset()
 
 
 def _found_wrong(folder: Path, choice: Choice) -> Iterator[str]:
@@ -210,7 +239,7 @@ _Stamp = tuple[str, int, int]
 
 
 def _stamp(path: Path) -> _Stamp:
-    """What tells that a file is still the one that was read: path, size, time of change."""
+    """Identity of a file that was read: path, size, time of change."""
     status = path.stat()
     return str(path), status.st_size, status.st_mtime_ns
 
@@ -255,7 +284,7 @@ def _verified(folder: Path, choice: Choice, _stamps: tuple[_Stamp, ...]) -> tupl
     checks = [
         partial(_promised, folder, choice),
         *(partial(_features, folder, choice, species) for species in everywhere),
-        *(partial(_terms, folder, choice, *pair, compare=pair in choice.results) for pair in pairs),
+        *(partial(_term_problems, folder, choice, *pair, compare=pair in choice.results) for pair in pairs),
     ]
     problems: list[str] = []
     for check in checks:
@@ -277,7 +306,7 @@ def _promised(folder: Path, choice: Choice) -> Iterator[str]:
     for name, sha256 in digest(folder, choice).files.items():
         entry = promised.get(name)
         if isinstance(entry, dict) and entry.get("sha256", sha256) != sha256:
-            yield f"{name} is not the file that {VERSION_FILE} tells of. Fetch the data again."
+            yield f"{name} is not the file that {VERSION_FILE} describes. Fetch the data again."
 
 
 def _features(folder: Path, choice: Choice, species: str) -> Iterator[str]:
@@ -286,14 +315,16 @@ def _features(folder: Path, choice: Choice, species: str) -> Iterator[str]:
         yield f"{table} holds values that are no numbers. Fetch the data again."
 
 
-def _terms(folder: Path, choice: Choice, species: str, collection: str, *, compare: bool) -> Iterator[str]:
+def _term_problems(
+    folder: Path, choice: Choice, species: str, collection: str, *, compare: bool
+) -> Iterator[str]:
     weights_name, terms_name = _weights_and_terms(choice, species, collection)
-    terms = _json(str(folder / terms_name))
-    lost = [term for term in terms["Term_Order"] if term not in terms]
-    if lost or not terms["Term_Order"]:
+    gene_sets = _json(str(folder / terms_name))
+    lost = [term for term in gene_sets["Term_Order"] if term not in gene_sets]
+    if lost or not gene_sets["Term_Order"]:
         yield f"{terms_name} lacks the terms of its own Term_Order ({_few(lost)}). Fetch the data again."
-    strangers = set(terms["Universe"]).difference(network_genes(folder, species, choice.net_type))
-    if strangers or not terms["Universe"]:
+    strangers = set(gene_sets["Universe"]).difference(network_genes(folder, species, choice.net_type))
+    if strangers or not gene_sets["Universe"]:
         yield (
             f"{terms_name} has a Universe with genes that the network lacks ({_few(sorted(strangers))}). "
             f"Fetch the data again."
@@ -304,7 +335,7 @@ def _terms(folder: Path, choice: Choice, species: str, collection: str, *, compa
     table = f"Data__{species}__{choice.features}__{choice.net_type}.npy"
     columns = np.load(folder / table, mmap_mode="r", allow_pickle=False).shape[1]
     lacking = [
-        term for term in terms["Term_Order"] if len(weights.get(term, {}).get("Weights", ())) != columns
+        term for term in gene_sets["Term_Order"] if len(weights.get(term, {}).get("Weights", ())) != columns
     ]
     if lacking:
         yield (

@@ -1,21 +1,19 @@
-r"""A gene set: reading the list a person wrote, and finding its genes among the identifiers.
+"""Map the names of a gene list to Entrez ids.
 
-People paste gene lists out of papers, spreadsheets and databases. GenePlexus takes what it is given
-literally, and so loses ``" BBS2"``, ``"BBS4\r"``, ``"0583"``, ``"583.0"`` and ``"ENSG00000000419.14"``
-without a word. Here they are tidied first. It also marks a name that stands for several genes as "not in
-the network" while it trains on all of them; therefore genes are looked up here, by GenePlexus's own
-tables and in its own order, and every name's fate is told.
-
-Pure: text and tables come in, values go out.
+GenePlexus marks a name that stands for several genes as "not in the network" while it trains on all of them;
+therefore genes are looked up here, by GenePlexus's own tables and in its own order, and the fate of every
+name is reported. `gene_lists` reads the list.
+Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from job_orchestration.geneplexus import spreadsheet_dates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,79 +21,13 @@ if TYPE_CHECKING:
 KINDS = ("ENSG", "Symbol", "ENSP", "ENST")
 """Kinds of names, in the order in which GenePlexus looks them up: the first table with the name decides."""
 
-_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$", re.MULTILINE)
-_SEPARATOR = re.compile(r"[\s,;]+")
-_INVISIBLE = re.compile("[\ufeff\u200b\u200c\u200d\u2060]")
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
-_NUMBER = re.compile(r"0*([0-9]+?)(?:\.0*)?")
-_VERSIONED = re.compile(r"(ENS[A-Z]*[0-9]+)\.[0-9]+")
-
-
-class GenesetError(ValueError):
-    """What was given is no gene list; the message is a sentence of what and one of what to do."""
-
-
-def parse_genes(value: object) -> tuple[str, ...]:
-    """Read a gene list: tidied, in upper case, in its own order, each gene once.
-
-    Args:
-        value: a text, or a list of texts and whole numbers. Commas, semicolons, spaces, tabs and lines
-            separate; quotes around a name go, an apostrophe inside stays (``5'-NT``); ``#`` begins a comment.
-
-    Raises:
-        GenesetError: it is neither, or an entry of the list is not a name.
-    """
-    if isinstance(value, str):
-        entries = [value]
-    elif isinstance(value, (list, tuple)):
-        entries = [_entry(number, entry) for number, entry in enumerate(value, 1)]
-    else:
-        raise GenesetError(
-            f"A gene list is a text or a list of names, not {_kind(value)}. "
-            "Write the names in one text, or as a YAML list"
-        )
-    names = (_tidy(name) for entry in entries for name in _split(entry))
-    return tuple(dict.fromkeys(name for name in names if name))
+_FEW_NUMBERS = 10
+"""A list with fewer than one number in so many names is a list of symbols."""
 
 
 def digest(genes: Iterable[str]) -> str:
     """The sha256 of a gene list, one name a line, as hex."""
     return hashlib.sha256("".join(f"{gene}\n" for gene in genes).encode()).hexdigest()
-
-
-def _entry(number: int, entry: object) -> str:
-    if isinstance(entry, str):
-        return entry
-    if isinstance(entry, bool) or not isinstance(entry, (int, float)) or entry != entry // 1:
-        raise GenesetError(
-            f"Entry {number} of the gene list is {_kind(entry)}, not a gene. "
-            "Give symbols, Entrez numbers or Ensembl ids, in quotes where YAML reads something else"
-        )
-    return str(int(entry))
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return f"the number {value}"
-    return "a mapping" if isinstance(value, dict) else f"a {type(value).__name__}"
-
-
-def _split(text: str) -> list[str]:
-    lines = "\n".join(_INVISIBLE.sub("", text).splitlines())
-    return _SEPARATOR.split(_COMMENT.sub("", lines))
-
-
-def _tidy(name: str) -> str:
-    name = name.strip(_QUOTES).upper()
-    if number := _NUMBER.fullmatch(name):
-        return number[1]
-    if versioned := _VERSIONED.fullmatch(name):
-        return versioned[1]
-    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +37,9 @@ class Identifiers:
     known: frozenset[str]
     """Every Entrez id that the data know of."""
     entrez: Mapping[str, Sequence[str]]
-    """Name in upper case to Entrez ids."""
+    """Maps a name in upper case to Entrez ids."""
     names: Mapping[str, Sequence[str]]
-    """Entrez id to what the gene is called in full."""
+    """Maps an Entrez id to the gene's full name."""
 
     @classmethod
     def of_tables(
@@ -131,12 +63,14 @@ class Identifiers:
 
 @dataclass(frozen=True)
 class MappedGeneset:
-    """A gene list, and what became of each name of it."""
+    """A gene list, and the fate of each of its names."""
 
     rows: tuple[tuple[str, tuple[str, ...]], ...]
     """Each name with the Entrez ids it stands for."""
     network: frozenset[str]
     """The Entrez ids of the training network."""
+    dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names that are a spreadsheet's dates, with the symbols that they may have been."""
 
     @cached_property
     def positives(self) -> tuple[str, ...]:
@@ -160,7 +94,7 @@ class MappedGeneset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many names there were, and of each fate; ``positives`` counts genes."""
+        """Count the names, and those of each fate; ``positives`` counts genes."""
         return {
             "input": len(self.rows),
             "mapped": len(self.rows) - len(self.unmapped),
@@ -172,8 +106,23 @@ class MappedGeneset:
 
 
 def map_genes(genes: Iterable[str], identifiers: Identifiers, network: Iterable[str]) -> MappedGeneset:
-    """Find each gene of a tidied list among the identifiers and in the network."""
-    return MappedGeneset(tuple((gene, identifiers.find(gene)) for gene in genes), frozenset(network))
+    """Find each gene of a tidied list among the identifiers and in the network.
+
+    A name that a spreadsheet made a date of is no gene. The number of such a day may be an Entrez id, and is
+    one in a list that has other numbers.
+    """
+    names = tuple(genes)
+    serials = {gene for gene in names if spreadsheet_dates.is_serial(gene)}
+    others = [gene for gene in names if gene not in serials]
+    has_entrez = not others or _FEW_NUMBERS * sum(1 for gene in others if gene.isdigit()) >= len(others)
+    rows, dates = [], {}
+    for gene in names:
+        ids = identifiers.find(gene)
+        is_day = not has_entrez if gene in serials else not ids
+        if is_day and (symbols := spreadsheet_dates.symbols_of(gene)):
+            ids, dates[gene] = (), symbols
+        rows.append((gene, ids))
+    return MappedGeneset(tuple(rows), frozenset(network), dates)
 
 
 def conversion_table(mapped: MappedGeneset, identifiers: Identifiers, net_type: str) -> list[dict[str, str]]:

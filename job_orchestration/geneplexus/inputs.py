@@ -1,4 +1,4 @@
-"""What a config names that lies outside it: the data folder, gene lists in files, earlier tasks.
+"""Find what a config refers to: the data folder, gene lists in files, earlier tasks.
 
 Paths are absolute (or begin with ``~``). A relative one would mean one folder when the config is checked
 and another in the worker that runs it, so it is refused.
@@ -11,18 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration import PermanentError
-from job_orchestration.geneplexus.geneset import GenesetError, parse_genes
-from job_orchestration.geneplexus.settings import Reader
+from job_orchestration.geneplexus import gene_lists, gene_tables
+from job_orchestration.geneplexus.gene_names import GenesetError
+from job_orchestration.geneplexus.settings import Reader, entries, method_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
+
+    from job_orchestration.geneplexus.gene_lists import GeneList
 
 _LARGEST = 16 * 1024 * 1024
 """Bytes; every gene of every species is less."""
 
 
+COLUMN_KEYS = {"geneset": "geneColumn", "negatives": "negativesColumn"}
+SET_KEYS = {"geneset": "genesetName", "negatives": "negativesName"}
+"""The keys that say more about a list."""
+
+
 class InputError(PermanentError):
-    """Something that a config names cannot be used; the message says what and what to do."""
+    """Something that a config refers to cannot be used; the message says what is wrong and what to do."""
 
 
 def data_folder(config: Mapping[str, Any], environment: Mapping[str, str]) -> Path:
@@ -40,24 +48,51 @@ def data_folder(config: Mapping[str, Any], environment: Mapping[str, str]) -> Pa
     return _absolute("file_loc", value)
 
 
-def read_genes(config: Mapping[str, Any], key: str, file_key: str) -> tuple[str, ...]:
-    """The gene list under ``key``, or in the file under ``file_key``; empty when neither is given.
+def read_genes(
+    config: Mapping[str, Any],
+    key: str,
+    file_key: str,
+    find: Callable[[str], tuple[str, ...]] = gene_tables.knows_nothing,
+) -> GeneList | None:
+    """The gene list under ``key``, or in the file under ``file_key``; `None` when neither is given.
+
+    Args:
+        config: the task's config.
+        key: the key of a list in the config.
+        file_key: the key of a list in a file.
+        find: gives the Entrez ids of a tidied name.
 
     Raises:
-        InputError: both are given, the file cannot be read, or there are no genes in what is given.
+        InputError: both are given, the file cannot be read, it leaves open which genes are meant, or there
+            are no genes in what is given.
     """
     inline, file = Reader(config).get(key), config.get(file_key)
     if inline is None and file is None:
-        return ()
+        return None
     if inline is not None and file is not None:
         raise InputError(f"{key} and {file_key} are both given. Keep one of them.")
+    given = key if file is None else file_key
+    wanted = _wanted(config, key, is_gmt=str(file).lower().endswith((".gmt", ".gmt.txt")))
     try:
-        genes = parse_genes(inline if file is None else _text(file_key, file))
+        genes = gene_lists.read(inline if file is None else _text(file_key, file), find, wanted)
     except GenesetError as error:
-        raise InputError(f"{key}: {error}.") from error
-    if not genes:
-        raise InputError(f"{key if file is None else file_key} names no genes. Give at least one.")
+        raise InputError(f"{given}: {error}{'' if str(error).endswith('?') else '.'}") from error
+    if not genes.names:
+        raise InputError(f"{given} names no genes. Give at least one.")
     return genes
+
+
+def _wanted(config: Mapping[str, Any], key: str, *, is_gmt: bool) -> gene_lists.Wanted:
+    """Read the config's options for the form of a list."""
+    column_key, set_key = COLUMN_KEYS[key], SET_KEYS[key]
+    column, gene_set = config.get(column_key), config.get(set_key)
+    if column is not None and (isinstance(column, bool) or not isinstance(column, (str, int))):
+        raise InputError(f"{column_key} is {column!r}. Give the title of a column, or its number from 1.")
+    if gene_set is not None and (isinstance(gene_set, bool) or not isinstance(gene_set, (str, int))):
+        raise InputError(f"{set_key} is {gene_set!r}. Give the name of a gene set in the GMT file.")
+    return gene_lists.Wanted(
+        column, None if gene_set is None else str(gene_set), column_key, set_key, is_gmt=is_gmt
+    )
 
 
 def earlier_task(config: Mapping[str, Any], class_name: str, key: str) -> str:
@@ -87,29 +122,15 @@ def earlier_task(config: Mapping[str, Any], class_name: str, key: str) -> str:
     return str(ids[-1])
 
 
-def own_entry(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The task's own entry in ``tasks``, with what it says itself."""
-    return next((entry for entry in _entries(config) if entry.get("id") == config.get("id")), {})
-
-
 def later_entry(config: Mapping[str, Any], class_name: str) -> Mapping[str, Any]:
     """The first task after this one whose method is a class of that name; an empty mapping if none is."""
-    after = _entries(config)[len(_before(config)) + 1 :]
+    after = entries(config)[len(_before(config)) + 1 :]
     return next((entry for entry in after if method_name(entry) == class_name), {})
-
-
-def method_name(entry: Mapping[str, Any]) -> str:
-    """The class in a method: ``RunGenePlexus`` of ``job_orchestration.geneplexus:RunGenePlexus``."""
-    return str(entry.get("method", "")).replace(":", ".").rsplit(".", 1)[-1]
-
-
-def _entries(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return [entry for entry in config.get("tasks") or () if isinstance(entry, dict)]
 
 
 def _before(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     before: list[Mapping[str, Any]] = []
-    for entry in _entries(config):
+    for entry in entries(config):
         if entry.get("id") == config.get("id"):
             return before
         before.append(entry)

@@ -1,122 +1,249 @@
-"""The pictures of a run, as PNG. Colours are told apart also by colour-blind people."""
+"""Figures of a run for a paper: PNG of 300 dpi, SVG and PDF, in colours for colour-blind people too.
+
+Each title names the gene set, and each second line the species, the network and the collection of gene sets.
+Text stays text in SVG and PDF. The same run gives the same files.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-import networkx as nx
+import matplotlib as mpl
 import numpy as np
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.textpath import text_to_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
+    from matplotlib.axes import Axes
 
-_COLOURS = {"P": "#009E73", "U": "#0072B2", "N": "#D55E00"}
-_MEANINGS = {"P": "positive in training", "U": "unused in training", "N": "negative in training"}
-_TOP_GENES = 30
-_TOP_TERMS = 15
-_NETWORK = 50
+FORMATS: Final = ("png", "svg", "pdf")
+COLOURS: Final = {"P": "#009E73", "U": "#0072B2", "N": "#D55E00"}
+"""Of the classes; the same in all figures."""
+_MEANINGS: Final = {
+    "P": "Known: positive in training (P)",
+    "U": "Novel: not used in training (U)",
+    "N": "Novel: negative in training (N)",
+}
+_GREY, _WEAK_COLOUR = "0.45", "#F0E442"
+_TOP_GENES, _TOP_TERMS = 30, 15
+SIGNIFICANT: Final = 0.05
+"""The adjusted p-value below which a term counts as similar."""
+_SMALLEST: Final = 1e-300
+WEAK: Final = 1.0
+"""A median log2(auPRC/prior) below this, so less than twice as good as guessing, is weak."""
+_STYLE: Final = {"svg.fonttype": "none", "svg.hashsalt": "geneplexus", "pdf.fonttype": 42}
+_DPI: Final = 300
+_POINTS: Final = 72
+"""Points in an inch."""
+_QUICK: Final = {"compress_level": 4}
+"""For PNG: half the time of the default, and hardly larger."""
 
 
-def top_genes(path: Path, probabilities: pd.DataFrame) -> None:
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """The subject of a figure."""
+
+    gene_set: str
+    species: str
+    network: str
+    collection: str
+    positives: int
+    formats: tuple[str, ...] = FORMATS
+    """The formats to save it in."""
+
+
+def top_genes(path: Path, probabilities: pd.DataFrame, caption: Caption) -> None:
     """The genes with the highest probabilities, by the part that they had in the training."""
     top = probabilities.head(_TOP_GENES).iloc[::-1]
-    figure = Figure(figsize=(7, 0.5 + 0.22 * len(top) + 0.8), layout="constrained")
+    symbols = [short(one, 16) for one in top["Symbol"]]
+    figure = new_figure(5.5, 1.4 + 0.19 * len(top), left=width_of(symbols), below=2)
     axes = figure.subplots()
     classes = list(top["Class-Label"])
-    axes.barh(range(len(top)), top["Probability"], color=[_COLOURS[one] for one in classes])
-    axes.set_yticks(range(len(top)), [_short(one, 16) for one in top["Symbol"]], fontsize=7)
+    axes.barh(range(len(top)), top["Probability"], color=[COLOURS[one] for one in classes], height=0.75)
+    axes.set_yticks(range(len(top)), symbols, fontsize=7)
+    axes.set_ylim(-0.7, len(top) - 0.3)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("probability")
-    axes.set_title(f"Top {len(top)} genes")
-    axes.legend(handles=_legend(classes), fontsize=7, loc="lower right")
-    _save(figure, path)
+    axes.set_xlabel("predicted probability of belonging to the gene set", fontsize=8)
+    _without_frame(axes)
+    put_title(figure, f"Top {len(top)} genes", caption)
+    figure.legend(handles=legend_of(classes), fontsize=7, loc="lower center", ncols=2, frameon=False)
+    save(figure, path, caption.formats)
 
 
-def network(path: Path, graph: dict[str, Any]) -> None:
-    """The network of the top genes: colour is the part in the training, size the probability."""
-    nodes = {node["id"]: node for node in graph["nodes"][:_NETWORK]}
-    drawn = nx.Graph()
-    drawn.add_nodes_from(nodes)
-    for link in graph["links"]:
-        if link["source"] in nodes and link["target"] in nodes:
-            drawn.add_edge(link["source"], link["target"], weight=float(link["weight"] or 0.0))
-    places = nx.spring_layout(drawn, seed=0, k=2 / math.sqrt(max(len(nodes), 1)))
-    figure = Figure(figsize=(8, 8))
-    axes = figure.add_axes((0.02, 0.02, 0.96, 0.92))
-    weights = [weight for _, _, weight in drawn.edges(data="weight")]
-    heaviest = max(weights, default=1.0) or 1.0
-    lines = [(places[one], places[other]) for one, other in drawn.edges]
-    widths = [0.3 + 1.5 * weight / heaviest for weight in weights]
-    axes.add_collection(LineCollection(lines, colors="0.6", linewidths=widths, zorder=1))
-    xy = np.array([places[one] for one in nodes]).reshape(-1, 2)
-    sizes = [40 + 160 * float(node["Probability"] or 0.0) for node in nodes.values()]
-    classes = [node["Class"] for node in nodes.values()]
-    axes.scatter(xy[:, 0], xy[:, 1], s=sizes, c=[_COLOURS[one] for one in classes], zorder=2)
-    for (x, y), node in zip(xy, nodes.values(), strict=True):
-        axes.annotate(_short(node["Symbol"], 12), (x, y), fontsize=6, ha="center", va="bottom", zorder=3)
-    isolated = sum(1 for one in drawn if not drawn.degree(one))
-    axes.set_title(
-        f"Network of the top {len(nodes)} genes ({drawn.number_of_edges()} edges, {isolated} isolated)"
-    )
-    axes.legend(handles=_legend(classes), fontsize=7)
-    axes.set_axis_off()
-    _save(figure, path)
-
-
-def cross_validation(path: Path, scores: Sequence[float | None]) -> None:
-    """The score of each fold; 0 is what guessing gets."""
-    figure = Figure(figsize=(4.5, 3.5), layout="constrained")
+def cross_validation(path: Path, scores: Sequence[float | None], caption: Caption) -> None:
+    """The score of each fold, beside that of guessing."""
+    figure = new_figure(4.5, 3.6, left=0.35, below=2)
     axes = figure.subplots()
     if any(isinstance(score, (int, float)) for score in scores):
-        heights = [math.nan if score is None else float(score) for score in scores]
-        axes.bar(range(1, len(heights) + 1), heights, color=_COLOURS["U"], width=0.6)
-        axes.axhline(float(np.nanmedian(heights)), color="0.3", linestyle="--", linewidth=1, label="median")
-        axes.axhline(0, color="black", linewidth=1, label="guessing")
-        axes.set_xticks(range(1, len(heights) + 1))
-        axes.legend(fontsize=7)
+        _draw_scores(axes, [math.nan if score is None else float(score) for score in scores])
+        figure.legend(fontsize=7, loc="lower center", ncols=2, frameon=False)
     else:
         axes.text(0.5, 0.5, "not cross-validated", ha="center", va="center", transform=axes.transAxes)
         axes.set_xticks([])
-    axes.set_xlabel("fold")
-    axes.set_ylabel("log2(auPRC / prior)")
-    axes.set_title("Cross-validation")
-    _save(figure, path)
+        axes.set_yticks([])
+    axes.set_xlabel("fold", fontsize=8)
+    axes.set_ylabel("log2(auPRC / prior)", fontsize=8)
+    put_title(figure, "Cross-validation", caption)
+    save(figure, path, caption.formats)
 
 
-def similar_terms(path: Path, similarities: pd.DataFrame) -> None:
-    """The known terms whose models are most like this one, for each kind of term."""
+def _draw_scores(axes: Axes, heights: list[float]) -> None:
+    folds = range(1, len(heights) + 1)
+    median = float(np.nanmedian(heights))
+    low, high = min(-0.6, np.nanmin(heights) - 0.3), max(1.5, np.nanmax(heights) * 1.12)
+    axes.axhspan(
+        low, WEAK, color=_WEAK_COLOUR, alpha=0.25, linewidth=0, zorder=0, label=f"weak (below {WEAK:g})"
+    )
+    axes.bar(folds, heights, color=COLOURS["U"], width=0.6, zorder=2)
+    axes.axhline(0, color=COLOURS["N"], linewidth=1.5, zorder=3, label="guessing (0)")
+    better = f"median {median:.2f}: auPRC is {2**median:.1f} times the prior"
+    axes.axhline(median, color="black", linestyle="--", linewidth=1, zorder=3, label=better)
+    axes.set_xticks(folds)
+    axes.set_ylim(low, high)
+    _without_frame(axes)
+
+
+def similar_terms(path: Path, similarities: pd.DataFrame, caption: Caption) -> None:
+    """The known terms whose models are most like this one: a bar is as long as its p-value is small."""
     kinds = list(dict.fromkeys(similarities["Task"])) or [""]
-    figure = Figure(figsize=(8, 3.5 * len(kinds)), layout="constrained")
-    for axes, kind in zip(figure.subplots(len(kinds), squeeze=False)[:, 0], kinds, strict=True):
-        top = similarities[similarities["Task"] == kind].head(_TOP_TERMS).iloc[::-1]
-        axes.barh(range(len(top)), top["Similarity"], color=_COLOURS["P"])
-        labels = [f"{_short(row['Name'], 48)} ({_short(row['ID'], 24)})" for row in top.to_dict("records")]
-        axes.set_yticks(range(len(top)), labels, fontsize=7)
-        axes.set_xlabel("cosine similarity of the models' weights")
-        axes.set_title(kind)
-    _save(figure, path)
+    tops = [similarities[similarities["Task"] == kind].head(_TOP_TERMS).iloc[::-1] for kind in kinds]
+    labels = [label for top in tops for label in _labels_of(top)]
+    ratios = [0.1 + 0.19 * max(len(top), 1) for top in tops]
+    figure = new_figure(7, 1.2 + sum(ratios) + 0.3 * (len(tops) - 1), left=width_of(labels), below=1)
+    figure.subplots_adjust(hspace=0.3 * len(tops) / sum(ratios))
+    panels: list[Axes] = list(
+        figure.subplots(len(kinds), squeeze=False, sharex=True, gridspec_kw={"height_ratios": ratios})[:, 0]
+    )
+    longest = 2.0
+    for axes, kind, top in zip(panels, kinds, tops, strict=True):
+        lengths = [significance(p) for p in top["P-adjusted"]]
+        longest = max([longest, *lengths])
+        draw_terms(axes, top, lengths)
+        axes.text(0.99, 0.02, short(kind, 40), transform=axes.transAxes, ha="right", fontsize=8)
+    panels[-1].set_xlim(0, 1.25 * longest)
+    panels[-1].set_xlabel("\u2212log10(adjusted p-value); numbers: cosine similarity", fontsize=8)
+    put_title(figure, "Similar terms", caption)
+    handles = [
+        Patch(
+            facecolor=COLOURS["U"], edgecolor=COLOURS["U"], label=f"significant (adjusted p < {SIGNIFICANT})"
+        ),
+        Patch(facecolor="white", edgecolor=_GREY, label="not significant"),
+        Line2D([], [], color="black", linestyle="--", linewidth=1, label=f"adjusted p = {SIGNIFICANT}"),
+    ]
+    figure.legend(handles=handles, fontsize=7, loc="outside lower center", ncols=3, frameon=False)
+    save(figure, path, caption.formats)
 
 
-def _legend(classes: Sequence[str]) -> list[Line2D]:
+def significance(p_adjusted: Any) -> float:
+    """The length of a bar: how many decimal places the adjusted p-value has; 0 if there is none."""
+    p = float(p_adjusted)
+    return 0.0 if math.isnan(p) else max(0.0, -math.log10(max(p, _SMALLEST)))
+
+
+def draw_terms(axes: Axes, top: pd.DataFrame, lengths: list[float]) -> None:
+    """Draw a bar of a given length for each term; one that is not significant is empty and grey."""
+    rows = top.to_dict("records")
+    places = range(len(rows))
+    significant = [length > significance(SIGNIFICANT) for length in lengths]
+    _without_frame(axes)
+    axes.barh(
+        places,
+        lengths,
+        height=0.7,
+        color=[COLOURS["U"] if one else "white" for one in significant],
+        edgecolor=[COLOURS["U"] if one else _GREY for one in significant],
+    )
+    for tick, one in zip(axes.set_yticks(places, _labels_of(top)), significant, strict=True):
+        tick.label1.set_fontsize(7)
+        tick.label1.set_color("black" if one else _GREY)
+    for place, row, length, one in zip(places, rows, lengths, significant, strict=True):
+        axes.annotate(
+            f"{float(row['Similarity']):.2f}",
+            (max(length, 0.0 if one else significance(SIGNIFICANT)), place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6,
+            color=_GREY,
+        )
+    axes.set_ylim(-0.7, max(len(rows), 1) - 0.3)
+    axes.axvline(significance(SIGNIFICANT), color="black", linestyle="--", linewidth=1)
+
+
+# -- what all figures share --
+
+
+def new_figure(width: float, height: float, *, left: float = 0.1, below: int = 0) -> Figure:
+    """A figure of a size in inches.
+
+    Args:
+        width: of the whole.
+        height: of the whole.
+        left: the width of the labels to the left of the axes.
+        below: the number of lines of the legend below them.
+    """
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=(left + 0.2) / width,
+        right=1 - 0.15 / width,
+        top=1 - 0.55 / height,
+        bottom=(0.5 + 0.17 * below) / height,
+    )
+    return figure
+
+
+def width_of(labels: Sequence[str], size: float = 7) -> float:
+    """The width in inches of the widest of some labels."""
+    font = FontProperties(size=size)
+    widths = [text_to_path.get_text_width_height_descent(label, font, ismath=False)[0] for label in labels]
+    return float(max(widths, default=0.0)) / _POINTS
+
+
+def _labels_of(top: pd.DataFrame) -> list[str]:
+    return [f"{short(row['Name'], 46)} ({short(row['ID'], 24)})" for row in top.to_dict("records")]
+
+
+def put_title(figure: Figure, what: str, caption: Caption, note: str = "") -> None:
+    """Write the title: what the figure shows of which gene set, and below it of which data."""
+    more = f"; {note}" if note else ""
+    second = f"{caption.species}, {caption.network} network, {caption.collection} gene sets"
+    title = f"{what}: {short(caption.gene_set, 48)}\n{second}, {caption.positives} positives{more}"
+    figure.suptitle(title, y=1 - 0.08 / figure.get_figheight(), va="top", fontsize=8.5, linespacing=1.5)
+
+
+def legend_of(classes: Sequence[str]) -> list[Line2D]:
+    """A legend of the classes that occur."""
     return [
         Line2D([], [], linestyle="", marker="o", color=colour, label=_MEANINGS[one])
-        for one, colour in _COLOURS.items()
+        for one, colour in COLOURS.items()
         if one in classes
     ]
 
 
-def _short(text: object, length: int) -> str:
-    # Names come from data files; a dollar sign would begin a formula.
-    plain = str(text).replace("$", r"\$")
-    return plain if len(plain) <= length else f"{plain[: length - 1]}…"
+def short(text: object, length: int) -> str:
+    """A text of at most so many letters; a dollar sign would begin a formula."""
+    plain = str(text)
+    return (plain if len(plain) <= length else f"{plain[: length - 1]}…").replace("$", r"\$")
 
 
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, format="png", dpi=120)
+def save(figure: Figure, path: Path, formats: Sequence[str]) -> None:
+    """Save a figure in some formats, beside ``path``."""
+    with mpl.rc_context(_STYLE):
+        for kind in formats:
+            no_date = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+            options: dict[str, Any] = {"pil_kwargs": _QUICK} if kind == "png" else {}
+            figure.savefig(path.with_suffix(f".{kind}"), format=kind, dpi=_DPI, metadata=no_date, **options)
+
+
+def _without_frame(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=7)

@@ -1,4 +1,4 @@
-"""What a run leaves for people and programs: tables, the graph, records, and a sentence for the paper.
+"""Write the results of a run: tables, the network, records, and the methods text for a paper.
 
 Everything is strict JSON (no NaN) or tab-separated text. With one species of results the tables lie in the
 task's folder itself; with several, in a folder for each, ``Human-Combined`` and so on.
@@ -18,9 +18,9 @@ import pandas as pd
 import threadpoolctl
 import yaml
 
-from job_orchestration.geneplexus import checkpoints, plots
-from job_orchestration.geneplexus.guest import MODEL
-from job_orchestration.geneplexus.steps import peak_memory_mb
+from job_orchestration.geneplexus import checkpoints, network_plot, plots
+from job_orchestration.geneplexus.adapter import MODEL
+from job_orchestration.geneplexus.stages import peak_memory_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,24 @@ def cross_validation(model: Any) -> dict[str, Any]:
     numbers = [score for score in scores if isinstance(score, (int, float))]
     made = bool(numbers) and numbers == scores
     return {"cv": scores, "cv_median": float(np.median(numbers)) if made else None}
+
+
+def weakness(scores: dict[str, Any]) -> tuple[str | None, str]:
+    """Return a warning about a weak cross-validation.
+
+    Returns:
+        A note for a table, and a sentence; `None` and an empty text if the figures are good.
+    """
+    median = scores["cv_median"]
+    if median is None:
+        return "not cross-validated", ""
+    if median >= plots.WEAK:
+        return None, ""
+    if median <= 0:
+        note = "no better than guessing"
+        return f"weak: {note}", f"The cross-validation is {note}: take the ranking of the genes as a guess."
+    note = f"auPRC is only {2**median:.1f} times that of guessing"
+    return f"weak: {note}", f"The cross-validation is weak: {note}. Take the ranking of the genes with care."
 
 
 def class_counts(model: Any) -> dict[str, int]:
@@ -90,7 +108,7 @@ def graph(edges: pd.DataFrame, probabilities: pd.DataFrame, count: int) -> dict[
 
 
 class Report:
-    """All that is written about one run.
+    """The files that are written about one run.
 
     Args:
         model: the GenePlexus object with all its results.
@@ -98,11 +116,20 @@ class Report:
         genes: what `LoadGeneset` saved.
         run: the run's name.
         output_dir: the run's folder, where ``results.yaml`` goes.
+        formats: the formats of the figures.
     """
 
     def __init__(
-        self, model: Any, record: dict[str, Any], genes: dict[str, Any], *, run: str, output_dir: str
+        self,
+        model: Any,
+        record: dict[str, Any],
+        genes: dict[str, Any],
+        *,
+        run: str,
+        output_dir: str,
+        formats: tuple[str, ...] = plots.FORMATS,
     ) -> None:
+        self.formats = formats
         self.model, self.record, self.genes = model, record, genes
         self.run, self.output_dir = run, output_dir
         self.info = model.model_info[MODEL]
@@ -118,11 +145,14 @@ class Report:
             The headline figures.
         """
         for pair, result in self.results.items():
-            self._write_result(path, self._prefix(pair), result)
+            self._write_result(path, pair, result)
         _table(path("df_convert_out.tsv"), pd.DataFrame(self.genes["table"]))
         if self.genes["negatives_table"]:
             _table(path("df_convert_out_negatives.tsv"), pd.DataFrame(self.genes["negatives_table"]))
-        plots.cross_validation(path("cross_validation.png"), cross_validation(self.model)["cv"])
+        scores = cross_validation(self.model)["cv"]
+        caption = self._caption(*next(iter(self.results)).split("-", 1))
+        if self.formats:
+            plots.cross_validation(path("cross_validation.png"), scores, caption)
         _json(path("neutral_genes.json"), self.info.neutral_gene_info)
         path("methods.txt").write_text(self.methods(), "utf-8")
         _json(path("run.json"), self.run_record())
@@ -136,18 +166,23 @@ class Report:
     def headline(self) -> dict[str, Any]:
         """The figures for a table of many runs, of the first species of results."""
         result = next(iter(self.results.values()))
-        probabilities = result.df_probs
+        probabilities, similar = result.df_probs, result.df_sim.to_dict("records")
         novel = probabilities[probabilities["Known/Novel"] == "Novel"].head(_TOP)
+        scores, classes = cross_validation(self.model), class_counts(self.model)
         figures = {
-            "genes_given": self.genes["counts"]["input"],
-            **class_counts(self.model),
-            **cross_validation(self.model),
+            "gene_set": self.genes["title"],
+            "positives": classes["positives"],
+            "cv_median": scores["cv_median"],
+            "cv_note": weakness(scores)[0],
             "top_novel_genes": list(novel["Symbol"]),
+            "top_term": similar[0]["Name"] if similar else None,
+            "top_term_p_adjusted": similar[0]["P-adjusted"] if similar else None,
+            "genes_given": self.genes["counts"]["input"],
+            **classes,
+            **scores,
             "top_novel_entrez": list(novel["Entrez"]),
             "top_novel_probability": round(float(novel["Probability"].iloc[0]), 6) if len(novel) else None,
-            "top_similar_terms": [
-                f"{row['ID']} {row['Name']}" for row in result.df_sim.head(5).to_dict("records")
-            ],
+            "top_similar_terms": [f"{row['ID']} {row['Name']}" for row in similar[:5]],
             "edges": len(result.df_edge),
             "results": list(self.results),
             "synthetic_data": self._synthetic(),
@@ -181,7 +216,7 @@ class Report:
         )
 
     def run_record(self) -> dict[str, Any]:
-        """Everything that the figures depend on, and what they cost."""
+        """Return everything that the figures depend on, and their cost."""
         seconds = {"load": self.genes["seconds"], **self.record["seconds"]}
         threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         record = {
@@ -208,7 +243,7 @@ class Report:
         return dict(strict(record))
 
     def methods(self) -> str:
-        """What was done, in sentences for a paper, and where the data came from as far as they say."""
+        """Return the methods text: what was done, and the source of the data if it is known."""
         done, counts, classes = self.record["parameters"], self.genes["counts"], class_counts(self.model)
         scores = cross_validation(self.model)
         validated = (
@@ -225,7 +260,17 @@ class Report:
             f"scikit-learn {checkpoints.versions()['scikit-learn']}, random_state {done['random_state']}). "
             f"{validated}"
         )
-        return "\n\n".join([sentences, self._provenance(), "\n".join(_CITATIONS)]) + "\n"
+        paragraphs = [sentences, weakness(scores)[1], self._unmapped(), self._provenance()]
+        return "\n\n".join([*filter(None, paragraphs), "\n".join(_CITATIONS)]) + "\n"
+
+    def _unmapped(self) -> str:
+        """The names that no gene was trained on for."""
+        parts = [
+            f"{what}: {', '.join(self.genes[key])}."
+            for key, what in (("unmapped", "Names not found"), ("not_in_network", "Names not in the network"))
+            if self.genes[key]
+        ]
+        return " ".join(parts)
 
     def _provenance(self) -> str:
         said, digest = self.genes["data"]["version"], self.genes["data"]["sha256"]
@@ -242,10 +287,16 @@ class Report:
     def _synthetic(self) -> bool:
         return bool(self.genes["data"]["version"].get("source") == "synthetic")
 
+    def _caption(self, species: str, collection: str) -> plots.Caption:
+        network = self.record["parameters"]["net_type"]
+        positives = class_counts(self.model)["positives"]
+        return plots.Caption(self.genes["title"], species, network, collection, positives, self.formats)
+
     def _prefix(self, pair: str) -> str:
         return f"{pair}/" if len(self.results) > 1 else ""
 
-    def _write_result(self, path: Callable[[str], Path], prefix: str, result: Any) -> None:
+    def _write_result(self, path: Callable[[str], Path], pair: str, result: Any) -> None:
+        prefix, caption = self._prefix(pair), self._caption(*pair.split("-", 1))
         for name in TABLES:
             _table(path(f"{prefix}{name}.tsv"), getattr(result, name))
         for name in ("isolated_genes", "isolated_genes_sym"):
@@ -254,9 +305,11 @@ class Report:
             )
         network = graph(result.df_edge, result.df_probs, self.record["parameters"]["num_nodes"])
         _json(path(f"{prefix}graph.json"), network)
-        plots.top_genes(path(f"{prefix}top_genes.png"), result.df_probs)
-        plots.network(path(f"{prefix}network.png"), network)
-        plots.similar_terms(path(f"{prefix}similar_terms.png"), result.df_sim)
+        if not self.formats:
+            return
+        plots.top_genes(path(f"{prefix}top_genes.png"), result.df_probs, caption)
+        network_plot.network(path(f"{prefix}network.png"), network, caption)
+        plots.similar_terms(path(f"{prefix}similar_terms.png"), result.df_sim, caption)
 
 
 def _table(path: Path, table: pd.DataFrame) -> None:
@@ -270,7 +323,7 @@ def _json(path: Path, value: Any) -> None:
 def _readied_at(output_dir: str) -> str | None:
     try:
         with open(os.path.join(output_dir, "provenance.json"), encoding="utf-8") as file:
-            told = json.load(file)
-        return str(told["readied_at"])
+            provenance = json.load(file)
+        return str(provenance["readied_at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

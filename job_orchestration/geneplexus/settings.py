@@ -1,4 +1,4 @@
-"""What a config asks of GenePlexus: names and numbers, checked all at once, with sentences.
+"""Read and check the GenePlexus settings of a config; all problems are reported at once.
 
 GenePlexus itself answers a wrong name with a warning and looks for a file of that name later, at the
 step that needs it; a wrong number ends in a traceback from the depth of a library. So everything is
@@ -7,9 +7,10 @@ checked before a run is queued, and what comes out is one frozen value. Pure: no
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ _GONE = {
     "Adjacency": "SixSpeciesN2V",
     "Influence": "SixSpeciesN2V",
 }
-_REFUSED = {
+REFUSED = {
     "auto_download": "Runs never download. Fetch the data once, and name the folder in file_loc",
     "do_clustering": "These tasks train one model on all genes. Give each cluster a config of its own",
     "clust_method": "These tasks train one model on all genes. Give each cluster a config of its own",
@@ -90,7 +91,7 @@ class Training:
     num_nodes: int = 50
 
     def too_few(self, positives: int) -> list[str]:
-        """Why so many positive genes do not do, as sentences; none when they do."""
+        """Return why a number of positive genes is too small, as sentences; none if it is not."""
         problems = []
         if positives < self.min_num_pos:
             problems.append(
@@ -112,7 +113,7 @@ def effective(species: str, collection: str) -> str:
 
 
 def not_offered(species: str, collection: str, net_type: str) -> str:
-    """Why GenePlexus has no data for this combination; nothing when it has."""
+    """Return why GenePlexus has no data for this combination; empty if it has."""
     if species == "Zebrafish" and net_type == "BioGRID":
         return "GenePlexus has no BioGRID network for Zebrafish. Use STRING or IMP."
     if species == "Fly" and collection == "Monarch":
@@ -124,19 +125,34 @@ def not_offered(species: str, collection: str, net_type: str) -> str:
     return ""
 
 
+def entries(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries of ``tasks``, in order."""
+    return [entry for entry in config.get("tasks") or () if isinstance(entry, dict)]
+
+
+def own_entry(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The task's own entry in ``tasks``, with what it says itself; an empty mapping if there is none."""
+    return next((entry for entry in entries(config) if entry.get("id") == config.get("id")), {})
+
+
+def method_name(entry: Mapping[str, Any]) -> str:
+    """The class in a method: ``RunGenePlexus`` of ``job_orchestration.geneplexus.tasks:RunGenePlexus``."""
+    return str(entry.get("method", "")).replace(":", ".").rsplit(".", 1)[-1]
+
+
 class Reader:
-    """Takes values out of a config and gathers what is wrong with them."""
+    """Read values of a config and collect their problems."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
+        self._own = own_entry(config)
         self.problems: list[str] = []
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of a key or of one of its older names."""
-        for name in (key, *ALIASES.get(key, ())):
-            if name in self.config:
-                return self.config[name]
-        return default
+        """The value of a key or of one of its older names; any of them in the task's own entry wins."""
+        names = (key, *ALIASES.get(key, ()))
+        found = (values[name] for values in (self._own, self.config) for name in names if name in values)
+        return next(found, default)
 
     def name(self, key: str, value: Any, legal: Sequence[str]) -> str:
         """A value that must be one of a few names."""
@@ -168,6 +184,15 @@ class Reader:
         self.problems.append(f"{key} is {value!r}. Write true or false.")
         return default
 
+    def figures(self, legal: Sequence[str]) -> tuple[str, ...]:
+        """The formats of the figures: all of them by default, none for an empty list."""
+        value = self.get("figures", list(legal))
+        many = [value] if isinstance(value, str) else value
+        if isinstance(many, list) and all(one in legal for one in many):
+            return tuple(dict.fromkeys(many))
+        self.problems.append(f"figures is {value!r}. Give a list of formats from {', '.join(legal)}, or [].")
+        return tuple(legal)
+
     def results(self, net_type: str) -> tuple[tuple[str, str], ...]:
         """The species of the results with their collections; of ``All``, those that GenePlexus has."""
         species = self.get("sp_res", "Human")
@@ -195,7 +220,7 @@ class Reader:
 
 
 def read_choice(config: Mapping[str, Any]) -> tuple[Choice, list[str]]:
-    """The choice that a config makes, and what is wrong with it; of use only when nothing is."""
+    """Read the choice of a config and its problems; the choice is valid only if there are none."""
     reader = Reader(config)
     net_type = reader.name("net_type", reader.get("net_type", "STRING"), NETWORKS)
     features = reader.name("features", reader.get("features", FEATURES[0]), FEATURES)
@@ -209,7 +234,7 @@ def read_choice(config: Mapping[str, Any]) -> tuple[Choice, list[str]]:
 
 
 def read_training(config: Mapping[str, Any], logreg: Mapping[str, Any]) -> tuple[Training, list[str]]:
-    """How a config wants the model trained, and what is wrong with that.
+    """Read the training settings of a config, and their problems.
 
     Args:
         config: the task's config.
@@ -239,7 +264,7 @@ def read_training(config: Mapping[str, Any], logreg: Mapping[str, Any]) -> tuple
         num_nodes=reader.whole("num_nodes", 50, 1),
     )
     reader.problems += [
-        f"{key} is not for these tasks. {todo}." for key, todo in _REFUSED.items() if config.get(key)
+        f"{key} is not for these tasks. {todo}." for key, todo in REFUSED.items() if config.get(key)
     ]
     return training, reader.problems
 
@@ -264,6 +289,5 @@ def _logreg(reader: Reader, logreg: Mapping[str, Any], seed: int | None) -> dict
 
 
 def _closest(word: str, legal: Sequence[str]) -> str:
-    lower = {one.lower(): one for one in legal}
-    close = difflib.get_close_matches(word.lower(), lower, 1)
-    return f" Did you mean {lower[close[0]]}?" if close else ""
+    near = nearest_names(word, legal)
+    return f" {did_you_mean(near)}" if near else ""

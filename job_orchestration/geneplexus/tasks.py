@@ -2,7 +2,7 @@
 
 `LoadGeneset` saves ``geneset.json``: the genes, what became of them, and which data they were looked up
 in. `RunGenePlexus` saves the trained model with its results, ``geneplexus.pkl``. `SaveResults` turns both
-into tables, plots and records. A problem that all three would see is told by the first of them.
+into tables, plots and records. A problem that all three would see is reported by the first.
 """
 
 from __future__ import annotations
@@ -12,53 +12,83 @@ import io
 import json
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration import PermanentError, TaskBase, TemporaryError
-from job_orchestration.geneplexus import checkpoints, data, guest, inputs, reports, steps
+from job_orchestration.diagnostics.problems import named
+from job_orchestration.geneplexus import (
+    adapter,
+    checkpoints,
+    data,
+    fates,
+    gene_tables,
+    inputs,
+    known_keys,
+    plots,
+    reports,
+    stages,
+)
+from job_orchestration.geneplexus.gene_names import Dropped
 from job_orchestration.geneplexus.geneset import conversion_table, map_genes
 from job_orchestration.geneplexus.geneset import digest as genes_digest
-from job_orchestration.geneplexus.settings import DATA_KEYS, Choice, read_choice, read_training
+from job_orchestration.geneplexus.settings import (
+    DATA_KEYS,
+    Choice,
+    Reader,
+    own_entry,
+    read_choice,
+    read_training,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
+    from job_orchestration.geneplexus.gene_lists import Find, GeneList
     from job_orchestration.geneplexus.geneset import Identifiers, MappedGeneset
 
 GENESET_FILE = "geneset.json"
 MODEL_FILE = "geneplexus.pkl"
+DROPPED_FILE = "dropped.tsv"
 _SHOWN = 20
 """How many names a checkpoint repeats; all of them are in the files."""
+_LISTS = (("geneset", "genesetFile"), ("negatives", "negativesFile"))
 
 
 class LoadGeneset(TaskBase):
     """Reads the gene set, verifies the data, and finds the genes in the network.
 
-    Config: ``geneset`` (a text or list) or ``genesetFile``; ``negatives`` or ``negativesFile``;
-    ``file_loc``; ``net_type features sp_trn sp_res gsc_trn gsc_res``.
+    Config: ``geneset`` (a text or list) or ``genesetFile``, with ``geneColumn`` for a table and
+    ``genesetName`` for a GMT file; ``negatives`` or ``negativesFile``, with ``negativesColumn`` and
+    ``negativesName``; ``file_loc``; ``net_type features sp_trn sp_res gsc_trn gsc_res``.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
-    def validate(self) -> list[str]:
+    def validate(self) -> list[str | Warning]:
         """All that is wrong with the choice of data, the folder of the data, and the genes."""
         problems = _data_problems(self.config)
-        genes: tuple[str, ...] = ()
-        try:
-            genes = self._genes()
-        except inputs.InputError as error:
-            problems.append(str(error))
-        try:
-            inputs.read_genes(self.config, "negatives", "negativesFile")
-        except inputs.InputError as error:
-            problems.append(str(error))
-        if genes and not problems:
-            problems += self._too_few(self._map(genes)[0])
-        return problems
+        find = gene_tables.knows_nothing if problems else self._identifiers().find
+        warnings = _key_warnings(self.config, "LoadGeneset")
+        for key, file_key in _LISTS:
+            try:
+                genes = self._read(key, file_key, find)
+            except inputs.InputError as error:
+                problems.append(str(error))
+                continue
+            if genes is None or find is gene_tables.knows_nothing:
+                continue
+            mapped = self._map(genes)
+            if key == "geneset":
+                problems += self._too_few(mapped)
+            warnings += [
+                f"{key if key in self.config else file_key}: {sentence}"
+                for sentence in fates.sentences(genes, self._dropped(genes, mapped), self._choice())
+            ]
+        return [*problems, *map(UserWarning, warnings)]
 
     def run(self) -> dict[str, Any]:
         """Look up the genes.
@@ -67,35 +97,35 @@ class LoadGeneset(TaskBase):
             How many names were given, and of each fate; the first names of the unlucky ones.
         """
         began = time.perf_counter()
-        log, store = self.context.log, self.context.store
+        store = self.context.store
         folder = inputs.data_folder(self.config, os.environ)
         if not folder.is_dir():
             # It was there when the config was checked: a file server may be away for a while.
             raise TemporaryError(f"file_loc {folder} is not there now. Bring it back.")
         _refuse(self.validate())
-        choice = read_choice(self.config)[0]
+        choice = self._choice()
         _refuse(data.verify(folder, choice))
-        genes = self._genes()
-        mapped, identifiers = self._map(genes)
-        against, _ = self._map(inputs.read_genes(self.config, "negatives", "negativesFile"))
+        identifiers = self._identifiers()
+        genes, negatives = (self._read(*keys, identifiers.find) for keys in _LISTS)
+        assert genes is not None, "the check above has refused it"
+        mapped, against = self._map(genes), self._map(negatives)
         table = conversion_table(mapped, identifiers, choice.net_type)
-        entrez, negatives = _entrez(mapped), _entrez(against)
         digest = data.digest(folder, choice)
-        found = {
-            "unmapped": list(mapped.unmapped),
-            "ambiguous": {name: list(ids) for name, ids in mapped.ambiguous.items()},
-            "not_in_network": list(mapped.not_in_network),
-        }
+        found = _unlucky(mapped)
+        dropped = self._dropped(genes, mapped)
         saved: dict[str, Any] = {
-            "genes": list(genes),
-            "sha256": genes_digest(genes),
+            "genes": list(genes.genes),
+            "title": genes.title or _title(self.config),
+            "source": genes.source,
+            "sha256": genes_digest(genes.genes),
             "counts": mapped.counts,
             **found,
-            "entrez": entrez,
-            "negatives": negatives,
+            "dropped": fates.counts(dropped),
+            "entrez": _entrez(mapped),
+            "negatives": _entrez(against),
             "negatives_counts": against.counts,
             "negatives_table": conversion_table(against, identifiers, choice.net_type),
-            "unnamed": sorted({*entrez, *negatives}.difference(identifiers.names)),
+            "unnamed": sorted({*_entrez(mapped), *_entrez(against)}.difference(identifiers.names)),
             "table": table,
             "choice": choice.as_json(),
             "data": {"folder": str(folder), **asdict(digest), "version": _origin(data.version(folder))},
@@ -103,30 +133,59 @@ class LoadGeneset(TaskBase):
         }
         store.save_json(GENESET_FILE, saved)
         store.save_text("df_convert_out.tsv", _tsv(table))
+        store.save_text(DROPPED_FILE, _listed(dropped))
+        if negatives is not None:
+            store.save_text(f"negatives_{DROPPED_FILE}", _listed(self._dropped(negatives, against)))
+        self._log(genes, mapped, dropped)
+        return {
+            **mapped.counts,
+            "dropped": len(dropped),
+            "genes_from": genes.source,
+            **{f"{name}_genes": list(some)[:_SHOWN] for name, some in found.items() if some},
+            "geneset_sha256": saved["sha256"],
+            "data_sha256": digest.sha256,
+        }
+
+    def _log(self, genes: GeneList, mapped: MappedGeneset, dropped: list[Dropped]) -> None:
+        log = self.context.log
+        log.info("%d names are read from %s", len(genes.names), genes.source)
         log.info("%s", ", ".join(f"{name.replace('_', ' ')}: {n}" for name, n in mapped.counts.items()))
         for name, ids in mapped.ambiguous.items():
             log.warning("%s stands for several genes, and all are trained on: %s", name, ", ".join(ids))
-        shown = {f"{name}_genes": list(some)[:_SHOWN] for name, some in found.items() if some}
-        return {**mapped.counts, **shown, "geneset_sha256": saved["sha256"], "data_sha256": digest.sha256}
+        for reason, count in fates.counts(dropped).items():
+            names = [one.name for one in dropped if one.reason == reason]
+            log.info("left out, %s: %d (%s); see %s", reason, count, named(names, _SHOWN), DROPPED_FILE)
+        for sentence in fates.sentences(genes, dropped, self._choice()):
+            log.warning("%s", sentence)
 
-    def _genes(self) -> tuple[str, ...]:
-        genes = inputs.read_genes(self.config, "geneset", "genesetFile")
-        if not genes:
+    def _read(self, key: str, file_key: str, find: Find) -> GeneList | None:
+        genes = inputs.read_genes(self.config, key, file_key, find)
+        if genes is None and key == "geneset":
             raise inputs.InputError(
                 "There is no gene set. Give the genes in geneset, or a file in genesetFile."
             )
         return genes
 
-    def _map(self, genes: Iterable[str]) -> tuple[MappedGeneset, Identifiers]:
-        choice, folder = read_choice(self.config)[0], inputs.data_folder(self.config, os.environ)
-        identifiers = data.identifiers(folder, choice)
+    def _choice(self) -> Choice:
+        return read_choice(self.config)[0]
+
+    def _identifiers(self) -> Identifiers:
+        return data.identifiers(inputs.data_folder(self.config, os.environ), self._choice())
+
+    def _map(self, genes: GeneList | None) -> MappedGeneset:
+        choice, folder = self._choice(), inputs.data_folder(self.config, os.environ)
         network = data.network_genes(folder, choice.sp_trn, choice.net_type)
-        return map_genes(genes, identifiers, network), identifiers
+        return map_genes(genes.genes if genes else (), self._identifiers(), network)
+
+    def _dropped(self, genes: GeneList, mapped: MappedGeneset) -> list[Dropped]:
+        choice, folder = self._choice(), inputs.data_folder(self.config, os.environ)
+        elsewhere = data.species_elsewhere(folder, choice.sp_trn, mapped.unmapped)
+        return fates.dropped(genes, mapped, choice, elsewhere)
 
     def _too_few(self, mapped: MappedGeneset) -> list[str]:
         # What RunGenePlexus will ask for may stand in its own entry.
         training, wrong = read_training(
-            {**self.config, **inputs.later_entry(self.config, "RunGenePlexus")}, guest.logreg()
+            {**self.config, **inputs.later_entry(self.config, "RunGenePlexus")}, adapter.logreg()
         )
         if wrong:
             return []
@@ -144,17 +203,18 @@ class RunGenePlexus(TaskBase):
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
-    def validate(self) -> list[str]:
+    def validate(self) -> list[str | Warning]:
         """All that is wrong with the parameters of the training."""
-        problems, told_before = [], False
+        problems, checked_before = [], False
         try:
             inputs.earlier_task(self.config, "LoadGeneset", "genesetTask")
-            told_before = not DATA_KEYS.intersection(inputs.own_entry(self.config))
+            checked_before = not DATA_KEYS.intersection(own_entry(self.config))
         except inputs.InputError as error:
             problems.append(str(error))
-        if not told_before:
+        if not checked_before:
             problems += _data_problems(self.config)
-        return problems + read_training(self.config, guest.logreg())[1]
+        problems += read_training(self.config, adapter.logreg())[1]
+        return [*problems, *map(UserWarning, _key_warnings(self.config, "RunGenePlexus"))]
 
     def run(self) -> dict[str, Any]:
         """Take the four steps, going on from the last one that has a checkpoint.
@@ -166,7 +226,7 @@ class RunGenePlexus(TaskBase):
         loaded = inputs.earlier_task(self.config, "LoadGeneset", "genesetTask")
         genes = json.loads((self.context.folder_of(loaded) / GENESET_FILE).read_text("utf-8"))
         choice, folder = read_choice(self.config)[0], inputs.data_folder(self.config, os.environ)
-        training = read_training(self.config, guest.logreg())[0]
+        training = read_training(self.config, adapter.logreg())[0]
         _refuse(training.too_few(genes["counts"]["positives"]))
         _refuse(_changed(choice, folder, genes))
         parameters = {
@@ -177,8 +237,8 @@ class RunGenePlexus(TaskBase):
         }
         mark = checkpoints.fingerprint(parameters)
         try:
-            model, record = steps.take_steps(
-                partial(guest.new_model, folder, choice, genes),
+            model, record = stages.take_steps(
+                partial(adapter.new_model, folder, choice, genes),
                 training,
                 mark,
                 folder=self.context.resume_dir,
@@ -189,9 +249,12 @@ class RunGenePlexus(TaskBase):
             raise PermanentError(str(error)) from error
         record |= {"parameters": parameters, "geneset_task": loaded}
         self.context.store.save_bytes(MODEL_FILE, checkpoints.pack(model, mark, record))
+        scores = reports.cross_validation(model)
+        if sentence := reports.weakness(scores)[1]:
+            self.context.log.warning("%s", sentence)
         figures = reports.strict(
             {
-                **reports.cross_validation(model),
+                **scores,
                 **reports.class_counts(model),
                 "seconds": record["seconds"],
                 "fingerprint": mark["parameters"],
@@ -203,19 +266,22 @@ class RunGenePlexus(TaskBase):
 class SaveResults(TaskBase):
     """Writes the tables, the graph, the records and the plots.
 
-    Config: ``resultsTask`` where several tasks run GenePlexus.
+    Config: ``figures``, a list of formats; ``resultsTask`` where several tasks run GenePlexus.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
-    def validate(self) -> list[str]:
+    def validate(self) -> list[str | Warning]:
         """Whether there is a run to save the results of."""
+        reader = Reader(self.config)
+        reader.figures(plots.FORMATS)
+        problems = list(reader.problems)
         try:
             inputs.earlier_task(self.config, "RunGenePlexus", "resultsTask")
         except inputs.InputError as error:
-            return [str(error)]
-        return []
+            problems.append(str(error))
+        return [*problems, *map(UserWarning, _key_warnings(self.config, "SaveResults"))]
 
     def run(self) -> dict[str, Any]:
         """Write everything into the task's folder, and ``results.yaml`` into the run's.
@@ -229,7 +295,7 @@ class SaveResults(TaskBase):
         mark = {"versions": checkpoints.versions(), "parameters": context.result_of(ran)["fingerprint"]}  # type: ignore[index,call-overload]  # RunGenePlexus returned a mapping
         try:
             packed = (context.folder_of(ran) / MODEL_FILE).read_bytes()
-            with guest.guarded(context.log):
+            with adapter.guarded(context.log):
                 model, record = checkpoints.unpack(packed, mark)
         except checkpoints.CheckpointError as error:
             raise PermanentError(
@@ -237,8 +303,15 @@ class SaveResults(TaskBase):
             ) from error
         loaded = context.folder_of(record["geneset_task"])
         genes = json.loads((loaded / GENESET_FILE).read_text("utf-8"))
-        report = reports.Report(model, record, genes, run=context.run, output_dir=self.config["outputDir"])
-        with guest.guarded(context.log):
+        report = reports.Report(
+            model,
+            record,
+            genes,
+            run=context.run,
+            output_dir=self.config["outputDir"],
+            formats=Reader(self.config).figures(plots.FORMATS),
+        )
+        with adapter.guarded(context.log):
             headline = report.write(context.store.path)
         context.log.info("%s", report.methods().splitlines()[0])
         return headline
@@ -273,9 +346,33 @@ def _changed(choice: Choice, folder: Path, genes: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise PermanentError(" ".join(problems))
+def _key_warnings(config: dict[str, Any], class_name: str) -> list[str]:
+    return known_keys.warnings(config, class_name, adapter.logreg()["legal"])
+
+
+def _title(config: dict[str, Any]) -> str:
+    """What to call a gene set that has no name of its own."""
+    file = config.get("genesetFile")
+    return Path(file).stem if isinstance(file, str) else Path(config["outputDir"]).name
+
+
+def _refuse(problems: Sequence[str | Warning]) -> None:
+    errors = [problem for problem in problems if isinstance(problem, str)]
+    if errors:
+        raise PermanentError(" ".join(errors))
+
+
+def _unlucky(mapped: MappedGeneset) -> dict[str, Any]:
+    """The names that are not one gene of the network each."""
+    return {
+        "unmapped": list(mapped.unmapped),
+        "ambiguous": {name: list(ids) for name, ids in mapped.ambiguous.items()},
+        "not_in_network": list(mapped.not_in_network),
+    }
+
+
+def _listed(dropped: list[Dropped]) -> str:
+    return _tsv([asdict(one) for one in dropped], [field.name for field in fields(Dropped)])
 
 
 def _entrez(mapped: MappedGeneset) -> list[str]:
@@ -286,9 +383,9 @@ def _origin(version: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in version.items() if key != "files"}
 
 
-def _tsv(rows: list[dict[str, str]]) -> str:
+def _tsv(rows: list[dict[str, Any]], columns: Iterable[str] = ()) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns or rows[0]), delimiter="\t", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

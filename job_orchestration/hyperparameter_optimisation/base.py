@@ -1,6 +1,6 @@
-"""What a way to search is, as the first Job Orchestration had it.
+"""The interface of a search method in the first Job Orchestration.
 
-The names are its own, so that its users' code goes on working.
+Its names stay, so that code written for it keeps working.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 
 
 class HyperParameterOptimisationBase(ABC):
-    """Proposes the parameters of one trial after the other."""
+    """Propose the parameters of trials, one after the other."""
 
     @abstractmethod
     def getNextTrial(self, config: Any, results: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The parameters of the next trial.
+        """Return the parameters of the next trial.
 
         Args:
             config: with the fields of the config as attributes, ``params`` among them.

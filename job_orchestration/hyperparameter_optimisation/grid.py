@@ -1,4 +1,4 @@
-"""The grid and the draw behind the first Job Orchestration's interface."""
+"""The two search methods of the first Job Orchestration: a grid, and random draws."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 from job_orchestration.configBase import Dict2Class
 from job_orchestration.hyperparameter_optimisation.base import HyperParameterOptimisationBase
 from job_orchestration.hyperparameter_optimisation.space import space_of
-from job_orchestration.rules.domains import canonical
-from job_orchestration.rules.sampling import GridSampler, RandomSampler
+from job_orchestration.search.parameter_space import canonical
+from job_orchestration.search.samplers import GridSampler, RandomSampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class GridOptimizationConfig(Dict2Class):
-    """What a grid asks of a config: ``params`` and, for those of type float, ``gridLineCount``."""
+    """The keys of a config that a grid reads: ``params`` and, for those of type float, ``gridLineCount``."""
 
 
 class GridSearch(HyperParameterOptimisationBase):
-    """Every combination; of a parameter of type float, ``gridLineCount`` values from ``min`` to ``max``."""
+    """Try every combination; a float parameter has ``gridLineCount`` values from ``min`` to ``max``."""
 
     def getNextTrial(self, config: Any, results: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The first combination without a result."""
+        """Return the first combination without a result."""
         sampler = GridSampler(space_of({**_raw(config), "optimisationMethod": "grid"}))
         done = {_point(result) for result in results}
         proposed = (sampler.ask(number) for number in range(1, len(sampler) + 1))
@@ -30,10 +30,10 @@ class GridSearch(HyperParameterOptimisationBase):
 
 
 class RandomSearch(HyperParameterOptimisationBase):
-    """A draw for each trial; with ``seed`` another one draws others."""
+    """Draw the parameters of each trial at random; another ``seed`` draws others."""
 
     def getNextTrial(self, config: Any, results: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The draw that follows as many results."""
+        """Return the draw that follows this many results."""
         raw = _raw(config)
         sampler = RandomSampler(space_of({**raw, "optimisationMethod": "random"}), int(raw.get("seed") or 0))
         return dict(sampler.ask(len(results) + 1) or {})
@@ -42,10 +42,10 @@ class RandomSearch(HyperParameterOptimisationBase):
 def hyperParameterOptimisationFactory(
     optimisationMethod: str,
 ) -> tuple[HyperParameterOptimisationBase, type[Dict2Class]]:
-    """A way to search by its name, and the class of what it asks of a config.
+    """Return a search method by its name, and the class of the config keys that it reads.
 
     Raises:
-        ValueError: when there is none of this name.
+        ValueError: if no method has this name.
     """
     ways: dict[str, type[HyperParameterOptimisationBase]] = {"grid": GridSearch, "random": RandomSearch}
     if optimisationMethod not in ways:

@@ -1,39 +1,39 @@
-"""What the first Job Orchestration's ``params`` mean, and everything that is wrong with a config's."""
+"""Translate ``params`` of the first Job Orchestration into a parameter space, and find their problems."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.model.sweep import Choice, Uniform
-from job_orchestration.rules import domains
+from job_orchestration.search import parameter_space
+from job_orchestration.search.parameter_space import Choice, Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from job_orchestration.model.sweep import Domain
+    from job_orchestration.search.parameter_space import Domain
 
 METHODS: Final = ("grid", "random", "tpe")
 
 
 def space_of(raw: Mapping[str, Any]) -> dict[str, Domain]:
-    """The space that a config without `problems_of` describes; a grid has single values everywhere."""
+    """Return the space of a config that has no `problems_of`; a grid has single values everywhere."""
     lines = raw.get("gridLineCount") if raw.get("optimisationMethod", "grid") == "grid" else None
     return {param["name"]: _domain(param, lines) for param in raw["params"]}
 
 
 def _domain(param: Mapping[str, Any], lines: int | None) -> Domain:
     if param["type"] == "list":
-        return Choice(tuple({domains.canonical(value): value for value in param["vals"]}.values()))
+        return Choice(tuple({parameter_space.canonical(value): value for value in param["vals"]}.values()))
     low, high = param["min"], param["max"]
     if lines is None:
         return Uniform(low, high)
     step = (high - low) / max(lines - 1, 1)
-    points = [domains.rounded(low + i * step) for i in range(lines)]
+    points = [parameter_space.rounded(low + i * step) for i in range(lines)]
     return Choice(tuple(dict.fromkeys(points)))
 
 
 def problems_of(raw: Mapping[str, Any]) -> list[str]:
-    """What keeps a search from being what its config says, a sentence each."""
+    """Return the problems of a search's config, one sentence each."""
     return list(_problems(raw))
 
 

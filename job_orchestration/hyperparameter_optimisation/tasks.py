@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from job_orchestration.code import task_importer
 from job_orchestration.configBase import TaskWithInitAndValidate
-from job_orchestration.engine import loading
-from job_orchestration.engine.searching import has_package_for
-from job_orchestration.files import journal, opening, searches
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.files.searches import Order
+from job_orchestration.diagnostics import problems
+from job_orchestration.diagnostics.errors import PermanentError
 from job_orchestration.hyperparameter_optimisation.space import problems_of, space_of
-from job_orchestration.model.errors import PermanentError
-from job_orchestration.model.sweep import Search
-from job_orchestration.rules import lifecycle, naming, sampling, trials
+from job_orchestration.runs import journal, lifecycle, opening
+from job_orchestration.search import samplers, searches, trials
+from job_orchestration.search.driver import has_package_for
+from job_orchestration.search.search_settings import Search
+from job_orchestration.search.searches import SearchOrder
+from job_orchestration.workspace import clock, layout, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from job_orchestration.files.workspace import Workspace
-    from job_orchestration.model.run import RunState
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.workspace.layout import Workspace
 
 TRIAL: Final = "HyperparameterTrial"
 EVALUATE: Final = "HyperparameterEvaluate"
@@ -36,7 +36,7 @@ _AT_A_TIME: Final = {"grid": 32, "random": 32, "tpe": 4}
 
 
 class StartHyperparameterOptimization(TaskWithInitAndValidate):
-    """Begins a search."""
+    """Begin a search."""
 
     optimisationMethod: str
     baseOutputDir: str
@@ -45,7 +45,7 @@ class StartHyperparameterOptimization(TaskWithInitAndValidate):
     params: list[dict[str, Any]]
 
     def validate(self) -> list[str]:
-        """Say what is wrong with the search, and what its first trial's task says."""
+        """Return the problems of the search and those that the task of its first trial reports."""
         found = super().validate() or problems_of(self.raw_dict)
         if found:
             return found
@@ -53,13 +53,13 @@ class StartHyperparameterOptimization(TaskWithInitAndValidate):
         if not has_package_for(search):
             return ["tpe needs Optuna: pip install 'job-orchestration[optuna]'"]
         base = _rendered(self.raw_dict, "a" * 40)
-        if isinstance(base, naming.Fault):
+        if isinstance(base, problems.Fault):
             return [f"baseOutputDir: {base.what}"]
-        tried_out = sampling.corners(search.space)[:1]
+        tried_out = samplers.corners(search.space)[:1]
         return [what for parameters in tried_out for what in _trial_problems(self.raw_dict, parameters)]
 
     def run(self) -> dict[str, Any]:
-        """Write the search down; doing so twice changes nothing."""
+        """Record the search; a second time changes nothing."""
         workspace = _workspace()
         state = _state(workspace, self.context.run)
         with opening.only_one(workspace):
@@ -69,24 +69,24 @@ class StartHyperparameterOptimization(TaskWithInitAndValidate):
 
 
 class HyperparameterTrial(TaskWithInitAndValidate):
-    """Runs the task that is searched for its best parameters; what that returns is the score."""
+    """Run the task whose parameters are searched; its return value is the score."""
 
     testMethod: str
     paramVals: dict[str, Any]
 
     def validate(self) -> list[str]:
-        """Say what the task says."""
+        """Return the problems that the task reports."""
         return super().validate() or _trial_problems(self.raw_dict, self.paramVals)
 
     def run(self) -> Any:
-        """Run it."""
+        """Run the task."""
         task = _tested(self.raw_dict, self.paramVals)
         task.context = self.context
         return task.run()
 
 
 class HyperparameterEvaluate(TaskWithInitAndValidate):
-    """Brings the list of results up to date, and says at the end which parameters were best."""
+    """Update the list of results; at the end of the search report the best parameters."""
 
     resultsFilepath: str
 
@@ -101,14 +101,14 @@ class HyperparameterEvaluate(TaskWithInitAndValidate):
             known = searches.results(workspace, order)
             is_over = searches.is_over(order, known)
             searches.write_results_file(workspace, order, known, at_once=is_over)
-        best = sampling.best(known, maximize=True)
+        best = samplers.best(known, maximize=True)
         if is_over and best is not None:
             shown = {**best.parameters, "result": best.value}
             self.context.log.info("The maximum setting of params found is: %s", shown)
 
 
 def _workspace() -> Workspace:
-    return workspaces.locate(os.environ.get(workspaces.VARIABLE, ""))
+    return layout.locate(os.environ.get(layout.VARIABLE, ""))
 
 
 def _state(workspace: Workspace, run: str) -> RunState:
@@ -122,25 +122,25 @@ def _search_of(raw: Mapping[str, Any]) -> Search:
     search = Search(method, space, TRIAL, raw.get("numberTrials") or 1, parallel=parallel)
     if method != "grid":
         return search
-    whole = len(sampling.GridSampler(space))
+    whole = len(samplers.GridSampler(space))
     n = min(raw.get("numberTrials") or whole, whole)
     return Search(method, space, TRIAL, n, parallel=parallel)
 
 
-def _rendered(raw: Mapping[str, Any], commit: str | None, name: str = "search") -> str | naming.Fault:
-    now = datetime.now().astimezone()
+def _rendered(raw: Mapping[str, Any], commit: str | None, name: str = "search") -> str | problems.Fault:
+    now = clock.local_now()
     return naming.render_output_dir(raw["baseOutputDir"], name=name, now=now, commit=commit)
 
 
-def _order(workspace: Workspace, run: str, state: RunState) -> Order:
-    """The search of a run; the one that it wrote down before, when it is run again."""
+def _order(workspace: Workspace, run: str, state: RunState) -> SearchOrder:
+    """Return the search of a run; the one that it recorded before if it is run again."""
     raw = state.values
     digest = trials.digest_of(raw, {"": run}, str(raw["baseOutputDir"]))
     name, before = searches.name_for(workspace, state.config, digest)
     if before is not None:
         return before
     base = _rendered(raw, state.code.commit if state.code else None, state.config)
-    if isinstance(base, naming.Fault):
+    if isinstance(base, problems.Fault):
         raise PermanentError(f"baseOutputDir: {base.what}. {base.todo}")
     base = naming.numbered(base, lambda folder: searches.is_used(workspace, folder))
     above = opening.enclosing_run(workspace, f"{base}/0001")
@@ -152,7 +152,7 @@ def _order(workspace: Workspace, run: str, state: RunState) -> Order:
     ]
     with open(os.path.join(workspace.run_folder(run), opening.PROVENANCE), encoding="utf-8") as file:
         provenance = json.load(file)
-    return Order(
+    return SearchOrder(
         name,
         base,
         state.config,
@@ -167,7 +167,7 @@ def _order(workspace: Workspace, run: str, state: RunState) -> Order:
 
 
 def _tested(raw: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
-    kind = loading.resolve(raw["testMethod"])
+    kind = task_importer.resolve(raw["testMethod"])
     own = {"id": f"hyperparameterOptimisation_{kind.__name__}", "method": kind.__name__}
     return kind({**raw, **parameters, **own})
 

@@ -115,19 +115,20 @@ def of_first(environment: dict[str, str], folder: Path, repository: Path) -> tup
     return (readied - dropped) / CONFIGS * 1000, (worked - readied) / CONFIGS * 1000
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_three_thousand_configs_are_readied_and_run_beside_four_workers(
-    environment, workspace, repository, tmp_path, tell
+    environment, workspace, repository, tmp_path, show_figure
 ):
     if not (FIRST / "job_orchestration").is_dir():
         pytest.skip(f"the first release is not in {FIRST.relative_to(TOP)}: make test puts it there")
     folder = repository(TASKS)
     first = of_first(environment, tmp_path, folder)
     ours = of_this(environment, workspace, folder, tmp_path / "workers.log")
-    tell("CPU milliseconds a config of two tasks: ready, work, both")
-    tell(f"  first release, 1 worker: {first[0]:.2f} {first[1]:.2f} {sum(first):.2f}")
-    tell(f"  this one, 4 workers:     {ours[0]:.2f} {ours[1]:.2f} {sum(ours):.2f}")
-    tell(
+    show_figure("CPU milliseconds a config of two tasks: ready, work, both")
+    show_figure(f"  first release, 1 worker: {first[0]:.2f} {first[1]:.2f} {sum(first):.2f}")
+    show_figure(f"  this one, 4 workers:     {ours[0]:.2f} {ours[1]:.2f} {sum(ours):.2f}")
+    show_figure(
         f"  ratio: {sum(ours) / sum(first):.2f}; to the first release as it was first examined: "
         f"{sum(ours) / FIRST_EXAMINED:.2f}"
     )

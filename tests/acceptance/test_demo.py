@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import LIMIT, ROOT
 
 pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installed")
+pytestmark = pytest.mark.slow  # `make demo` runs it too
 
 
 def run_demo(folder):

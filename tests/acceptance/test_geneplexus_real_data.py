@@ -21,7 +21,7 @@ pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installe
 import numpy as np
 import pandas as pd
 
-from tests.geneplexus_bench import TASKS
+from tests.geneplexus_bench import TASKS, config_of, problems_of, run_task, warnings_of
 
 TOP = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("GENEPLEXUS_DATA") or TOP.parent / "shared" / "geneplexus_data").absolute()
@@ -66,21 +66,66 @@ def held_out_aurocs(gene_sets, kind, rng, drop, cli, workspace):
     return scores
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli, workspace, tell):
-    terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
+def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli, workspace, show_figure):
+    go_terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
     network = (DATA / "NodeOrder__Human__STRING.txt").read_text().split()
     rng = np.random.default_rng(SEED)
-    fitting = [term for term in terms["Term_Order"] if 30 <= len(terms[term]["Genes"]) <= 120]
+    fitting = [term for term in go_terms["Term_Order"] if 30 <= len(go_terms[term]["Genes"]) <= 120]
     chosen = rng.choice(fitting, SETS, replace=False).tolist()
-    of_terms = [set(terms[term]["Genes"]) & set(network) for term in chosen]
+    of_terms = [set(go_terms[term]["Genes"]) & set(network) for term in chosen]
     of_chance = [set(rng.choice(network, len(genes), replace=False).tolist()) for genes in of_terms]
     found = held_out_aurocs(of_terms, "terms", rng, drop, cli, workspace)
     guessed = held_out_aurocs(of_chance, "random", rng, drop, cli, workspace)
-    tell("held-out AUROC")
+    show_figure("held-out AUROC")
     for term, genes, score in zip(chosen, of_terms, found, strict=True):
-        tell(f"  {term} {terms[term]['Name']} ({len(genes)} genes): {score:.3f}")
-    tell(f"  mean of terms: {np.mean(found):.3f}")
-    tell(f"  random sets: {', '.join(f'{score:.3f}' for score in guessed)}; mean {np.mean(guessed):.3f}")
+        show_figure(f"  {term} {go_terms[term]['Name']} ({len(genes)} genes): {score:.3f}")
+    show_figure(f"  mean of terms: {np.mean(found):.3f}")
+    show_figure(
+        f"  random sets: {', '.join(f'{score:.3f}' for score in guessed)}; mean {np.mean(guessed):.3f}"
+    )
     assert np.mean(found) >= 0.75
     assert 0.4 <= np.mean(guessed) <= 0.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["comma", "tab", "without titles", "gmt", "entrez"])
+def test_a_gene_set_of_a_term_is_read_from_every_form_whatever_numbers_stand_beside_it(form, tmp_path):
+    go_terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
+    symbols = json.loads((DATA / "IDconversion__Human__Entrez-to-Symbol.json").read_text())
+    term = next(go_terms[one] for one in go_terms["Term_Order"] if 40 <= len(go_terms[one]["Genes"]) <= 90)
+    others = sorted(set(symbols) - set(term["Genes"]), key=int)  # genes that numbers could be taken for
+    rows = [(symbols[one][0], others[place], one) for place, one in enumerate(term["Genes"])]
+    lines = {
+        "comma": ["gene,count", *(f"{symbol},{count}" for symbol, count, _ in rows)],
+        "tab": ["\tlog2FoldChange\tsymbol", *(f"{count}\t0.5\t{symbol}" for symbol, count, _ in rows)],
+        "without titles": [f"{count} {symbol}" for symbol, count, _ in rows],
+        "gmt": ["\t".join(["TERM", "http://example.org", *(symbol for symbol, _, _ in rows)])],
+        "entrez": ["NCBI gene id;count", *(f"{entrez};{count}" for _, count, entrez in rows)],
+    }[form]
+    path = tmp_path / "genes.txt"
+    path.write_text("\n".join(lines))
+    config = config_of(
+        tmp_path / "out", file_loc=str(DATA), genesetFile=str(path), gsc_trn="GO", gsc_res="GO"
+    )
+    assert problems_of(config) == []
+    run_task(config, "load")
+    found = json.loads((tmp_path / "out" / "load" / "geneset.json").read_text())
+    assert set(found["entrez"]) == set(term["Genes"])
+
+
+@pytest.mark.slow
+def test_real_symbols_that_became_dates_and_symbols_of_a_mouse_are_noticed(tmp_path):
+    symbols = json.loads((DATA / "IDconversion__Human__Entrez-to-Symbol.json").read_text())
+    network = (DATA / "NodeOrder__Human__STRING.txt").read_text().split()
+    human = [symbols[one][0] for one in network[:40]]
+    keys = {"file_loc": str(DATA), "gsc_trn": "GO", "gsc_res": "GO"}
+    warnings = warnings_of(config_of(tmp_path / "a", **keys, geneset=[*human, "Mar-02", "9-Sep"]))
+    assert (
+        "Mar-02 was MARCH2 (now MARCHF2) or MARC2 (now MTARC2), 9-Sep was SEPT9 (now SEPTIN9)" in warnings[0]
+    )
+    mouse = [one.capitalize() for one in human if one.isalnum()]
+    warnings = warnings_of(config_of(tmp_path / "b", **keys, geneset=mouse))
+    assert "spelled as those of Mouse or rat" in warnings[0]
+    assert warnings_of(config_of(tmp_path / "c", **keys, geneset=human)) == []

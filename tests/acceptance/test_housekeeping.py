@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from job_orchestration.cli.main import main
-from job_orchestration.files.workspace import VARIABLE
-from tests.faults.looking import names, tree
+from job_orchestration.workspace.layout import VARIABLE
+from tests.faults.workspace_files import names, tree
 
 if TYPE_CHECKING:
     import subprocess
@@ -104,6 +104,7 @@ def test_the_best_and_the_last_stay_and_what_went_comes_back(
     assert "No completed run returned a number" in here("gc", "--keep", "best:1:acuracy", check=2)
 
 
+@pytest.mark.slow
 def test_gc_beside_a_worker_takes_nothing_that_it_works_in(
     cli: Cli,
     drop: Callable[..., Path],
@@ -179,5 +180,5 @@ def test_doctor_has_something_to_say_without_a_workspace(
 ) -> None:
     assert "is not a workspace" in here("doctor", "--workspace", str(tmp_path))
     said = cli("doctor", env={VARIABLE: ""}).stdout
-    assert "No workspace is named." in said
+    assert "No workspace is given, and this folder lies in none." in said
     assert "Python 3." in said

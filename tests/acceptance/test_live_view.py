@@ -106,6 +106,7 @@ def is_whole(terminal: Terminal, runs: int, width: int) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_live_view_fits_is_redrawn_when_resized_and_leaves_its_last_frame(
     terminal: Terminal,
     drop: Callable[..., Path],

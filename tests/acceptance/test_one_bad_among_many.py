@@ -1,4 +1,4 @@
-"""A bad config harms no other, and is told everything that is wrong with it at once."""
+"""A bad config harms no other, and all its problems are reported at once."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def test_of_a_hundred_configs_with_one_bad_one_ninety_nine_are_queued(cli, works
         "bad.yaml",
         "bad.yaml.problems.txt",
     ]
-    told = (workspace / "ConfigSources" / "bad.yaml.problems.txt").read_text()
+    problems = (workspace / "ConfigSources" / "bad.yaml.problems.txt").read_text()
     for line in (
         "bad.yaml:3:12: outputDir: '{day}' is not a placeholder.",
         "bad.yaml:4:14: maxAttempts: ",
         "bad.yaml:6:1: learning_rate: duplicate key",
-        "bad.yaml:8:3: tasks[0]: quick: Tasks.py has no class Quik. Did you mean Quick?",
+        "bad.yaml:9:11: tasks[0].method: quick: Tasks.py has no class Quik. Did you mean Quick?",
         "bad.yaml:10:7: tasks[1].id: ",
     ):
-        assert line in told, (line, told)
-    assert told.strip() in done.stdout + done.stderr
+        assert line in problems, (line, problems)
+    assert problems.strip() in done.stdout + done.stderr
 
     drop("bad", {"pathToTasks": str(folder)})
     cli("ready", limit=60)

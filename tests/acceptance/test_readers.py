@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from job_orchestration.files import history
-from job_orchestration.files.workspace import locate
+from job_orchestration.runs import catalog
+from job_orchestration.workspace.layout import locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ RUN_KEYS = [
     "eta_at",
     "eta_p90_at",
     "note",
+    "commits",
 ]
 TASK_KEYS = [
     "id",
@@ -59,6 +60,7 @@ TASK_KEYS = [
     "result",
     "outputs",
     "error",
+    "commit",
 ]
 SAVES = """
     from job_orchestration import TaskBase
@@ -89,7 +91,7 @@ def picture(root: Path) -> dict[str, tuple[int, int, str]]:
 
 
 def make_one_of_each(cli: Cli, drop: Callable[..., Path], workspace: Path, tmp_path: Path) -> None:
-    """A workspace with a run or a config in every place where nobody works."""
+    """A workspace with a run or a config in every place without a worker."""
     drop("done")
     drop("gone", {"mended": str(tmp_path / "mended"), "maxAttempts": 1}, tasks=["Fails"])
     drop("bad", "tasks: 5\n")
@@ -100,6 +102,7 @@ def make_one_of_each(cli: Cli, drop: Callable[..., Path], workspace: Path, tmp_p
     (workspace / "ConfigsToRun" / "by_hand.yaml").write_text("tasks: []\n")
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(
     cli: Cli, drop: Callable[..., Path], workspace: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +126,7 @@ def test_looking_changes_nothing(
     assert picture(workspace) == before
 
 
+@pytest.mark.slow
 def test_a_read_only_workspace_can_be_looked_at(
     cli: Cli, drop: Callable[..., Path], workspace: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -130,7 +134,7 @@ def test_a_read_only_workspace_can_be_looked_at(
     mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && ! touch "$0/x" 2>/dev/null'
     inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{mount} && exec "$@"', str(workspace)]
     if subprocess.run([*inside, "true"], check=False, capture_output=True, timeout=30).returncode != 0:
-        pytest.skip("this machine lets nobody mount anything")
+        pytest.skip("nothing can be mounted on this machine")
     for words in (
         ["status"],
         ["-action", "progressReport"],
@@ -173,7 +177,7 @@ def test_status_says_in_json_what_is_promised_and_nothing_else(
     assert done["readied_at"] < done["started_at"] < done["ended_at"]
     assert done["ended_at"].endswith("+00:00")
     assert done["held_by"] is None
-    assert (gone["status"], gone["error"]) == ("FAILED", "ValueError: as it was told to")
+    assert (gone["status"], gone["error"]) == ("FAILED", "ValueError: as the test asked")
     assert (waits["place"], waits["task"], waits["attempt"], waits["started_at"]) == (
         "to_run",
         "quick",
@@ -192,8 +196,14 @@ def test_show_says_what_status_says_and_the_tasks_and_the_provenance(
     cli("ready")
     cli("work", "--until-idle")
     found = json.loads(cli("show", "a", "--json").stdout)
-    assert list(found) == [*RUN_KEYS, "tasks", "provenance"]
+    assert list(found) == [
+        *(*RUN_KEYS, "tasks", "changes", "provenance", "commit_details", "parameters", "results"),
+    ]
     assert found["provenance"]["commit"] == found["commit"]
+    assert list(found["commit_details"]) == ["author", "date", "subject"]
+    assert ["subject", *found["commit_details"]["subject"].split()] in [
+        line.split() for line in cli("show", "a").stdout.splitlines()
+    ]
     (task,) = found["tasks"]
     assert list(task) == TASK_KEYS
     assert (task["status"], task["tries"], task["result"]) == ("finished", 1, {"accuracy": 0.5})
@@ -205,6 +215,7 @@ def test_show_says_what_status_says_and_the_tasks_and_the_provenance(
     assert "\x1b[31mred" in cli("logs", "a").stdout  # not a terminal: as it is
 
 
+@pytest.mark.slow
 def test_a_run_is_named_by_its_folder_or_its_config_and_a_doubtful_name_is_refused(
     cli: Cli, drop: Callable[..., Path]
 ) -> None:
@@ -216,7 +227,7 @@ def test_a_run_is_named_by_its_folder_or_its_config_and_a_doubtful_name_is_refus
         assert json.loads(cli("show", name, "--json").stdout)["run"].startswith("runs/")
     said = cli("show", "twin.yaml", check=2).stderr
     assert "runs/first, runs/second" in said
-    assert "Perhaps runs/first" in cli("show", "runs/frst", check=2).stderr
+    assert "Did you mean runs/first" in cli("show", "runs/frst", check=2).stderr
 
 
 def test_names_cannot_write_to_the_terminal(cli: Cli, workspace: Path) -> None:
@@ -231,7 +242,9 @@ def test_names_cannot_write_to_the_terminal(cli: Cli, workspace: Path) -> None:
 # -- while somebody works ---------------------------------------------------------------------------------
 
 
-def test_b_jo_07_a_killed_worker_is_seen_and_its_run_goes_on(
+@pytest.mark.seed_fault("B-JO-07")
+@pytest.mark.slow
+def test_a_killed_worker_is_seen_and_its_run_goes_on(
     cli: Cli,
     start: Start,
     drop: Callable[..., Path],
@@ -257,7 +270,7 @@ def test_b_jo_07_a_killed_worker_is_seen_and_its_run_goes_on(
     eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
     stopped = runs_of(cli)["a"]
     assert (stopped["place"], stopped["held_by"], stopped["elapsed_s"]) == ("interrupted", None, None)
-    assert len(history.living_workers(locate(str(workspace)))) == 0
+    assert len(catalog.living_workers(locate(str(workspace)))) == 0
     said = cli("-action", "progressReport").stdout
     assert "Number in progress 1\nwaits 1\nNumber of running workers: 0\n" in said
 
@@ -298,7 +311,8 @@ def test_ctrl_c_hands_the_run_back(
     assert runs_of(cli)["a"]["place"] == "to_run"
 
 
-def test_b_jo_28_a_report_without_workers_returns_at_once(cli: Cli, drop: Callable[..., Path]) -> None:
+@pytest.mark.seed_fault("B-JO-28")
+def test_a_report_without_workers_returns_at_once(cli: Cli, drop: Callable[..., Path]) -> None:
     drop("a")
     cli("ready")
     said = cli("-action", "progressReport", limit=30).stdout

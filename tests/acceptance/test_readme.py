@@ -20,11 +20,11 @@ import pytest
 from tests.conftest import LIMIT, ROOT
 
 DOCUMENTS = sorted(
-    path
-    for pattern in ("*.md", "docs/**/*.md", "job_orchestration/workspace_template/**/*.md")
-    for path in ROOT.glob(pattern)
+    path for pattern in ("*.md", "docs/**/*.md", "workspace_template/**/*.md") for path in ROOT.glob(pattern)
 )
 STORIES = [path for path in DOCUMENTS if "```console" in path.read_text()]
+QUICK = "README.md"
+"""The story that `make test` runs as well."""
 ELSEWHERE = ("make", "pip")
 """Commands that are tested elsewhere: `make demo` by its own test, `make test` by your reading this."""
 MARK = "\x1e"
@@ -128,8 +128,13 @@ def environment_of(home):
     return {**kept, "HOME": str(home), "PATH": f"{programs}{os.pathsep}{kept['PATH']}", "NO_COLOR": "1"}
 
 
-@pytest.mark.parametrize("path", STORIES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_b_jo_31_every_command_and_file_of_a_document_works_as_it_stands(path, home):
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if path.name == QUICK else pytest.mark.slow) for path in STORIES],
+    ids=[str(path.relative_to(ROOT)) for path in STORIES],
+)
+@pytest.mark.seed_fault("B-JO-31")
+def test_every_command_and_file_of_a_document_works_as_it_stands(path, home):
     pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installed")
     script, commands = story_of(path)
     if "/data/" in script:  # only some need it, and it takes a while
@@ -170,8 +175,8 @@ def test_every_link_of_a_document_leads_somewhere(path):
 def test_commands_that_are_not_run_here_name_what_there_is():
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    told = [c.words.split() for path in STORIES for b in blocks_of(path) for c in console(b)]
-    for words in told:
+    commands = [c.words.split() for path in STORIES for b in blocks_of(path) for c in console(b)]
+    for words in commands:
         if words[0] == "make":
             assert set(words[1:]) <= set(targets), words
         if words[0] == "pip":
@@ -183,9 +188,9 @@ def console(block):
     return commands_of(block) if block.language == "console" else []
 
 
-def test_the_readme_names_every_verb():
-    from job_orchestration.cli.table import ACTIONS
+def test_the_readme_names_every_command():
+    from job_orchestration.cli.command_table import COMMANDS
 
     text = (ROOT / "README.md").read_text()
-    for action in ACTIONS:
-        assert re.search(rf"\b{action.name}\b", text), action.name
+    for command in COMMANDS:
+        assert re.search(rf"\b{command.name}\b", text), command.name

@@ -1,4 +1,4 @@
-"""`results`, and the choice of runs that verbs share, through the command line on real runs."""
+"""`results`, and the choice of runs that commands share, through the command line on real runs."""
 
 from __future__ import annotations
 
@@ -108,27 +108,27 @@ def test_results_of_real_runs_in_every_form(
     assert "sweep/lr=0.4: waits" in cli("retry", "sweep/*", "--filter", 'model == "Broken"').stdout
 
 
-def test_slips_are_told_in_a_sentence(
+def test_mistakes_are_reported_in_a_sentence(
     drop: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(*words: str) -> tuple[int, str, str]:
+    def printed(*words: str) -> tuple[int, str, str]:
         code = main(["--workspace", str(workspace), *words])
         return (code, *capsys.readouterr())
 
-    assert told("results") == (0, "", "There are no results of such runs.\n")
-    assert told("results", "--json")[:2] == (0, "[]\n")
-    assert told("results", "--csv")[:2] == (0, "")
+    assert printed("results") == (0, "", "There are no results of such runs.\n")
+    assert printed("results", "--json")[:2] == (0, "[]\n")
+    assert printed("results", "--csv")[:2] == (0, "")
     drop("a", {"lr": 1})
-    assert told("ready")[0] == 0
-    assert told("results", "--best", "accuracy") == (0, "", "There are no results of such runs.\n")
+    assert printed("ready")[0] == 0
+    assert printed("results", "--best", "accuracy") == (0, "", "There are no results of such runs.\n")
     for words, says in (
-        (["--filter", "lr = 1"], "column 4: a single = compares nothing. Write == for equal"),
-        (["--filter", "lrr == 1"], "No run here has lrr. Perhaps lr is meant"),
+        (["--filter", "lr = 1"], "column 4: a single = is not a comparison. Write == for equal"),
+        (["--filter", "lrr == 1"], "No run here has lrr. Did you mean lr?"),
         (["--status", "fine"], "'fine' is not one of sources, to_run"),
-        (["--columns", "rum"], "Perhaps run is meant"),
+        (["--columns", "rum"], "Did you mean run?"),
         (["zzz*"], "There is no run that zzz* fits"),
         (["--csv", "--json"], "one format"),
         (["--top", "0"], "'0' is not a number from 1"),
     ):
-        code, _, complaint = told("results", *words)
+        code, _, complaint = printed("results", *words)
         assert (code, says in complaint) == (2, True), complaint

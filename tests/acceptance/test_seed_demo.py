@@ -1,6 +1,5 @@
 """What users of the first Job Orchestration have keeps working: demo, client programs, workspaces."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LIMIT, run_git, wait_until
+from tests.faults.workspace_files import tree
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 DEMO = FIXTURES / "seed_demo"
@@ -102,16 +102,6 @@ def old_workspace(workspace):
     return workspace
 
 
-def tree(folder):
-    """Everything in a folder that a change would change."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[str(path.relative_to(folder))] = (status.st_mode, status.st_ino, status.st_mtime_ns, digest)
-    return found
-
-
 def finished(run_folder):
     """The task_finished events of a run, as its journal has them."""
     lines = [line for p in sorted(run_folder.glob("journal/*.jsonl")) for line in p.read_text().splitlines()]
@@ -155,6 +145,7 @@ def test_the_demos_validation_refuses_a_config_without_y(workspace, demo, cli):
     assert not (workspace / "ConfigsToRun" / "test.yaml").exists()
 
 
+@pytest.mark.slow
 def test_a_client_drops_300_configs_and_gathers_their_results(workspace, repository, cli, environment):
     folder = repository(CLIENT_TASKS)
     client(CREATE_CONFIGS, environment, str(folder))
@@ -191,6 +182,7 @@ def test_looking_at_an_old_workspace_lists_its_runs_and_changes_nothing(old_work
     assert tree(old_workspace) == before
 
 
+@pytest.mark.slow
 def test_an_old_workspace_takes_new_configs_and_keeps_what_it_has(old_workspace, demo, cli):
     kept = {k: v for k, v in tree(old_workspace).items() if k.startswith(("Output/", "Configs")) and v[-1]}
     (old_workspace / "ConfigSources" / "again.yaml").write_text(

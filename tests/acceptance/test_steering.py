@@ -60,7 +60,8 @@ def marked(workspace: Path, run: str) -> list[int]:
     return found
 
 
-def test_b_jo_29_a_run_is_cancelled_and_nothing_of_it_is_left_and_retry_brings_it_back(
+@pytest.mark.seed_fault("B-JO-29")
+def test_a_run_is_cancelled_and_nothing_of_it_is_left_and_retry_brings_it_back(
     cli: Callable[..., subprocess.CompletedProcess[str]],
     start: Callable[..., subprocess.Popen[str]],
     drop: Callable[..., Path],
@@ -76,9 +77,9 @@ def test_b_jo_29_a_run_is_cancelled_and_nothing_of_it_is_left_and_retry_brings_i
     eventually((tmp_path / "started").exists)
     assert marked(workspace, "runs/a")
     began = time.monotonic()
-    told = json.loads(cli("cancel", "a", "--json").stdout)
+    reported = json.loads(cli("cancel", "a", "--json").stdout)
     assert time.monotonic() - began < 5 + 2, "five seconds, and what it takes to start a command here"
-    assert told == {"runs": ["runs/a"], "asked": [], "searches": [], "refused": []}
+    assert reported == {"runs": ["runs/a"], "asked": [], "searches": [], "refused": []}
     assert not marked(workspace, "runs/a")
     (run,) = json.loads(cli("status", "--json").stdout)["runs"]
     assert (run["place"], run["outcome"], run["task"]) == ("failed", "cancelled", "stubborn")
@@ -86,7 +87,7 @@ def test_b_jo_29_a_run_is_cancelled_and_nothing_of_it_is_left_and_retry_brings_i
     tasks = json.loads(cli("show", "a", "--json").stdout)["tasks"]
     assert [t["status"] for t in tasks] == ["finished", "waiting"], "it is no failed try"
     assert not list((workspace / "Misc" / "cancel").iterdir())
-    assert "has ended already: it is failed" in cli("cancel", "a", check=2).stderr
+    assert "has ended already: it is failed" in cli("cancel", "a", check=3).stdout
     (tmp_path / "tame").touch()
     assert "waits to go on from its checkpoint" in cli("retry", "a").stdout
     eventually(lambda: os.listdir(workspace / "Completed") == ["a.yaml"])
@@ -109,6 +110,15 @@ def test_what_waits_is_held_released_and_cancelled(
     assert cli("release", "a").stdout == "runs/a: released; it waits\n"
     said = cli("cancel", "a", "runs/b").stdout
     assert sorted(said.splitlines()) == ["runs/a: cancelled", "runs/b: cancelled"]
+    assert cli("retry").stdout == (
+        "No run has failed.\nCancelled or pruned runs: 2. Retry them with: --status cancelled\n"
+    )
+    assert "runs/b: " in cli("retry", "b").stdout
+    said = cli("cancel", "a", "b", check=3).stdout
+    assert sorted(said.splitlines()) == [
+        "a: has ended already: it is failed. There is nothing to cancel.",
+        "runs/b: cancelled",
+    ], "what can be done is done"
     assert sorted(os.listdir(workspace / "Failed")) == ["a.yaml", "b.yaml"]
     done = json.loads(cli("retry", "--fresh", "a", "--json").stdout)
     assert done == {"runs": ["runs/a"], "refused": []}

@@ -12,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration.actions.oncoming import Oncoming, _of_search
-from job_orchestration.actions.outlook import Outlook
-from job_orchestration.actions.status import overview
+import pytest
+
 from job_orchestration.cli import render
-from job_orchestration.files.beats import Beat
-from job_orchestration.files.history import RunRecord
-from job_orchestration.model.run import Place, RunState, Status, TaskState, TaskStatus
+from job_orchestration.commands.status import overview
+from job_orchestration.forecast.time_left import PendingTrials, TimeLeft, _of_search
+from job_orchestration.runs.catalog import RunRecord
+from job_orchestration.runs.state import RunState, Status, TaskState, TaskStatus
+from job_orchestration.workspace.heartbeats import Heartbeat
+from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +44,12 @@ UNNEEDED = {
         "random",
     ),
     *("rich", "sqlalchemy", "statistics", "subprocess", "tempfile", "urllib", "watchdog", "yaml"),
-    *("importlib.resources", "job_orchestration.engine", "job_orchestration.rules.checking"),
-    *("job_orchestration.rules.forecasting", "job_orchestration.rules.reading", "job_orchestration.cli.live"),
+    *("importlib.resources", "job_orchestration.executor", "job_orchestration.config.validation"),
+    *(
+        "job_orchestration.forecast.task_durations",
+        "job_orchestration.config.yaml_reader",
+        "job_orchestration.cli.live_view",
+    ),
 }
 
 
@@ -72,7 +78,7 @@ def waiting(filename: str = "c.yaml", place: Place = Place.TO_RUN, **values: Any
 PAST = [ended(95 + i) for i in range(11)]
 
 
-def test_waiting_running_interrupted_and_lost_runs_are_told_apart() -> None:
+def test_waiting_running_interrupted_and_lost_runs_are_distinguished() -> None:
     held_back = waiting("d~held.yaml", Place.HELD)
     records = [*PAST, at_work(50), waiting(), held_back, waiting("e.yaml", Place.INTERRUPTED)]
     found = overview(records, NOW)
@@ -97,7 +103,7 @@ def test_waiting_running_interrupted_and_lost_runs_are_told_apart() -> None:
     assert (lost.forecast.workers, lost.forecast.eta_s) == (0, None)
 
 
-def test_the_queue_is_told_in_the_order_in_which_it_is_taken_up() -> None:
+def test_the_queue_is_estimated_in_the_order_of_its_claims() -> None:
     last, first = waiting("a.yaml"), waiting("z.yaml", priority=2)
     then = waiting("b.yaml", after=["c/z.yaml", "b"], priority=1)
     found = overview([*PAST, at_work(50), last, first, then], NOW, [WORKER])
@@ -133,11 +139,11 @@ def test_the_trials_that_a_search_has_not_opened_yet_are_part_of_the_forecast() 
     assert (found.runs, found.unknown) == (4, 0)
     assert found.eta_s is not None
     assert 340 < found.eta_s < 360
-    new = overview([*PAST, at_work(50)], NOW, [WORKER], coming=[Oncoming(None, 3)]).forecast
+    new = overview([*PAST, at_work(50)], NOW, [WORKER], coming=[PendingTrials(None, 3)]).forecast
     assert (new.runs, new.unknown, new.eta_s) == (4, 3, None)
 
 
-def test_who_comes_after_a_run_that_nobody_can_tell_the_end_of_has_no_end_either() -> None:
+def test_a_run_after_one_of_unknown_end_has_no_known_end_either() -> None:
     lost = at_work(50, held_by=None)
     found = overview([*PAST, lost, waiting("a.yaml", after=["b"]), waiting("d.yaml")], NOW, ["x"])
     ends = {e.run: e.eta_at for e in found.runs}
@@ -146,7 +152,8 @@ def test_who_comes_after_a_run_that_nobody_can_tell_the_end_of_has_no_end_either
     assert found.forecast.eta_s is None
 
 
-def test_b_jo_27_only_workers_that_live_or_hold_a_run_count() -> None:
+@pytest.mark.seed_fault("B-JO-27")
+def test_only_workers_that_live_or_hold_a_run_count() -> None:
     records = [*PAST, waiting(), waiting("d.yaml")]
     alone, two, none = (overview(records, NOW, living).forecast for living in (["x"], ["x", "y"], []))
     assert alone.eta_s is not None
@@ -158,14 +165,15 @@ def test_b_jo_27_only_workers_that_live_or_hold_a_run_count() -> None:
     assert overview([*records, at_work(1)], NOW, [WORKER]).forecast.workers == 1  # the same one
 
 
-def test_b_jo_27_what_is_unknown_is_said_to_be() -> None:
+@pytest.mark.seed_fault("B-JO-27")
+def test_what_is_unknown_is_said_to_be() -> None:
     found = overview([waiting(), at_work(5)], NOW)
     assert (found.forecast.unknown, found.forecast.eta_s) == (2, None)
     assert all(entry.eta_s is None for entry in found.runs)
     said = "\n".join(render.overview(found))
     assert "unknown" in said
     assert "Time left unknown: 2 of 2 runs" in said
-    assert "Expected time remaining: unknown" in "\n".join(render.former_report(found, 1))
+    assert "Expected time remaining: unknown" in "\n".join(render.first_release_report(found, 1))
 
 
 def test_a_run_that_is_quiet_for_much_longer_than_usual_is_pointed_out() -> None:
@@ -175,16 +183,16 @@ def test_a_run_that_is_quiet_for_much_longer_than_usual_is_pointed_out() -> None
     assert note(400) is None
     assert note(600) == "silent"
     assert note(600, logged_at=ago(100)) is None
-    told = Beat(WORKER, "lab3", 4711, ago(900), ago(1), "b", 1, "t", 1, 9, moved_at=ago(100))
-    assert note(600, beat=told) is None
-    assert note(9000, logged_at=ago(600), beat=told) is None
+    reported = Heartbeat(WORKER, "lab3", 4711, ago(900), ago(1), "b", 1, "t", 1, 9, moved_at=ago(100))
+    assert note(600, heartbeat=reported) is None
+    assert note(9000, logged_at=ago(600), heartbeat=reported) is None
     assert note(9000, logged_at=ago(600)) == "silent"
-    assert overview([at_work(9000)], NOW).runs[0].note is None  # nobody knows what is usual
+    assert overview([at_work(9000)], NOW).runs[0].note is None  # the usual time is unknown
 
 
 def test_a_word_of_progress_that_is_some_seconds_old_is_not_taken_for_a_new_one() -> None:
-    old = Beat(WORKER, "lab3", 4711, ago(900), ago(10), "b", 1, "t", 5, 10)
-    (entry,) = overview([at_work(110, beat=old)], NOW).runs
+    old = Heartbeat(WORKER, "lab3", 4711, ago(900), ago(10), "b", 1, "t", 5, 10)
+    (entry,) = overview([at_work(110, heartbeat=old)], NOW).runs
     assert entry.progress == 0.5
     assert entry.eta_s is not None
     assert 85 < entry.eta_s < 95  # 100 s for the first half, and 10 s of the other have gone by
@@ -193,7 +201,7 @@ def test_a_word_of_progress_that_is_some_seconds_old_is_not_taken_for_a_new_one(
 def test_the_forecast_of_a_very_long_queue_is_made_in_little_time() -> None:
     records = [*PAST, *(waiting(f"{i}.yaml") for i in range(20_000))]
     began = time.process_time()
-    ahead = Outlook(records, NOW, ["x", "y"])
+    ahead = TimeLeft(records, NOW, ["x", "y"])
     took = time.process_time() - began
     print(f"a queue of {len(records)}: {took:.2f} s")
     assert ahead.forecast.eta_s is not None
@@ -203,7 +211,7 @@ def test_the_forecast_of_a_very_long_queue_is_made_in_little_time() -> None:
 # -- through the command line -----------------------------------------------------------------------------
 
 
-def test_a_queue_is_told_when_it_will_be_empty(
+def test_status_shows_when_a_queue_will_be_empty(
     cli: Cli, start: Start, drop: Callable[..., Path], eventually: Callable[..., object], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -221,7 +229,7 @@ def test_a_queue_is_told_when_it_will_be_empty(
         *("workers", "runs", "unknown", "work_s", "work_p90_s", "eta_s", "eta_p90_s", "eta_at", "eta_p90_at")
     ]
     assert (idle["workers"], idle["runs"], idle["unknown"], idle["eta_s"]) == (0, 3, 0, None)
-    assert "Nobody works; there is work for " in cli("status").stdout
+    assert "No workers; " in cli("status").stdout
     start("work", "--workers", "2")
 
     def busy() -> dict[str, Any] | None:
@@ -236,7 +244,7 @@ def test_a_queue_is_told_when_it_will_be_empty(
     gate.touch()
 
 
-def test_status_that_watches_prints_a_line_when_something_changed_where_nobody_looks(
+def test_status_that_watches_prints_a_line_when_something_changed_without_a_terminal(
     cli: Cli, start: Start, drop: Callable[..., Path]
 ) -> None:
     drop("a")

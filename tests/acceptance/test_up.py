@@ -15,12 +15,11 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import pytest
 
     Cli = Callable[..., subprocess.CompletedProcess[str]]
     Start = Callable[..., subprocess.Popen[str]]
@@ -47,6 +46,7 @@ def are_gone(processes: list[psutil.Process]) -> bool:
 # -- watch ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_that_is_renamed_in_is_queued_at_once_wherever_it_comes_from(
     start: Start, drop: Callable[..., Path], eventually: Eventually, workspace: Path, tmp_path: Path
 ) -> None:
@@ -120,7 +120,8 @@ def test_a_refused_drop_is_said_once_and_looked_at_again_when_it_changes(
     ]
 
 
-def test_half_a_file_is_not_readied_while_somebody_writes_it(
+@pytest.mark.slow
+def test_half_a_file_is_not_queued_while_it_is_written(
     start: Start, drop: Callable[..., Path], eventually: Eventually, workspace: Path
 ) -> None:
     start("watch")
@@ -206,7 +207,10 @@ def test_up_readies_and_works_off_what_is_there_and_ends(
     cli("up", "--until-idle")  # it failed before this command began
 
 
-def test_what_never_runs_keeps_nobody_waiting(cli: Cli, drop: Callable[..., Path], workspace: Path) -> None:
+@pytest.mark.slow
+def test_a_run_that_never_starts_does_not_keep_up_waiting(
+    cli: Cli, drop: Callable[..., Path], workspace: Path
+) -> None:
     for name in ("edited", "held", "fine"):
         drop(name)
     cli("ready")
@@ -260,7 +264,8 @@ def test_on_a_terminal_up_shows_a_live_view_and_leaves_its_last_frame(
     assert b"Traceback" not in seen
 
 
-def test_status_is_coloured_on_a_terminal_and_not_where_nobody_wants_it(
+@pytest.mark.slow
+def test_status_is_coloured_on_a_terminal_only_if_colour_is_wanted(
     cli: Cli, environment: dict[str, str], drop: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     drop("a")

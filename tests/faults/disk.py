@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-    from job_orchestration.files.durable import Operation
+    from job_orchestration.workspace.durable import Operation
 
 Node = tuple[int, int]
 """A file or folder: its inode's number, and how often that number was met anew."""
@@ -233,8 +233,8 @@ class Disk:
             yield list(self.changes), {n: c for n, c in everything.items() if n != node}
             yield list(self.changes), {**everything, node: self._some_of(node, chance)}
         for _ in range(number):
-            share = chance.random()
-            changes = [c for c in self.changes if chance.random() < share]
+            fraction = chance.random()
+            changes = [c for c in self.changes if chance.random() < fraction]
             kept = [n for n in files if chance.random() < 0.8]
             yield changes, {n: self._some_of(n, chance) for n in kept}
 

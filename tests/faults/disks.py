@@ -1,6 +1,6 @@
 """Disks of a test's own: a file system in a file whose power can be cut, and a small one that gets full.
 
-A cut takes what the disk holds at one moment. The file is copied while nobody stops the kernel from writing
+A cut takes what the disk holds at one moment. The file is copied while nothing stops the kernel from writing
 back, so the copy is compared with the file when it is done: when both are equal, the copy is what the file
 held at the moment between the two. Loop devices have no cache of their own; what was never sent to the disk
 is not in the copy, and what was sent is.

@@ -20,16 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from job_orchestration.actions.status import overview
-from job_orchestration.files import beats, history, journal, views
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.files.history import RunRecord
-from job_orchestration.model.config import Settings
-from job_orchestration.model.errors import WorkspaceError
-from job_orchestration.model.problem import Problem, escaped
-from job_orchestration.model.run import Place
-from job_orchestration.rules import checking, lifecycle, naming, reading
-from job_orchestration.rules.naming import TokenName
+from job_orchestration.commands.status import overview
+from job_orchestration.config import validation, workspace_defaults, yaml_reader, yaml_writer
+from job_orchestration.config.config import Settings
+from job_orchestration.diagnostics.errors import WorkspaceError
+from job_orchestration.diagnostics.problems import Problem, escaped
+from job_orchestration.runs import catalog, event_codec, events, lifecycle, status_file
+from job_orchestration.runs.catalog import RunRecord
+from job_orchestration.workspace import heartbeats, layout, naming
+from job_orchestration.workspace.layout import Place
+from job_orchestration.workspace.naming import TokenName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ YAML_WORDS: Final = _words(
     """[ ] { } : , - ? & * ! | > ' " % @ ` # ~ = <<: *a &a !!str !!binary --- ... \\u0000 \\x \\N id method
     1e999 -.inf .nan 0x 0o8 1_000 9e9999 null yes no on 1:30 2026-13-45 2001-12-14t21:59:43 a:b.c CON
     .. / /etc/passwd ../../x {name} {date} {{ }} ~held ~g000001~w.""",
-    *checking.KNOWN_KEYS,
+    *validation.KNOWN_KEYS,
     *("\n", "\n  ", "\t", " ", "\r", "\0", "\x1b[2J", "\x85", "\u2028", "\ud7ff", "\ufeff", "\U0010ffff"),
     *("[" * 40, "{a: " * 40, "- " * 40, "? " * 40, "a: &a\n" * 9, "\n- *a" * 9, "!" * 300, "'" * 99),
     *("é" * 99, "9" * 5000),
@@ -96,7 +96,7 @@ JSON_WORDS: Final = _words(
     """{ } [ ] , : " \\ null true false NaN Infinity -Infinity 1e999 -1 0 1.5 "" {} [] [[]] "\\ud800"
     "seq" "at" "event" "task" "attempt" "builds_on" "values" "code" "result" "outputs" "outcome" "oom"
     "delay_s" "duration_s" "permanent" "2026-11-20" "0001-01-01T00:00:00+00:00" """,
-    *(f'"event": "{kind}"' for kind in journal._KINDS),
+    *(f'"event": "{kind}"' for kind in event_codec._KINDS),
     *("9" * 400, "9" * 5000, "[" * 2000, '{"a":' * 2000, "\n", "\n\n", "\0", "\x85"),
 )
 TOKENS: Final = (b"a.yaml", b"a~g000002~lab3.4711.k7f.yaml", b"a~wait20261120T051500Z.yaml", b"a~held.yaml")
@@ -147,20 +147,20 @@ def mutated(number: int, target: Target) -> bytes:
 
 def reader(data: bytes) -> None:
     """A config: what is wrong with it in sentences, or values that are read back as they are."""
-    _judge(checking.read_and_check(data, "a.yaml", "a", {}))
+    _judge(validation.read_and_check(data, "a.yaml", "a", {}))
 
 
-def _judge(checked: checking.Checked) -> None:
+def _judge(checked: validation.Checked) -> None:
     assert all(is_sentence(problem) for problem in checked.problems)
     assert (checked.config is None) == any(problem.is_error for problem in checked.problems)
     if checked.config is None:
         return
-    written = reading.to_yaml(checked.config.values)
-    if len(written) <= reading.MAX_BYTES:
-        root, problems = reading.read(written, "a.yaml")
+    written = yaml_writer.to_yaml(checked.config.values)
+    if len(written) <= yaml_reader.MAX_BYTES:
+        root, problems = yaml_reader.read(written, "a.yaml")
         assert root is not None
         assert not problems
-        assert reading.plain(root) == checked.config.values
+        assert yaml_reader.plain(root) == checked.config.values
     for commit in (None, "f" * 40):
         run = naming.render_output_dir(checked.config.output_dir, name="a", now=NOW, commit=commit)
         assert isinstance(run, str) or commit, "with a commit it is longer, and may be too long"
@@ -183,18 +183,18 @@ def is_inside(run: str) -> None:
 
 def journal_lines(data: bytes) -> None:
     """A journal: some state, which everybody who shows or resumes a run can use."""
-    files: list[list[journal.Entry]] = [[]]
+    files: list[list[events.JournalEntry]] = [[]]
     for line in filter(None, data.split(b"\n")):
-        entry = journal.decode(line)
+        entry = event_codec.decode(line)
         if entry is None:
             continue
-        if isinstance(entry.event, journal.events.Claimed):
+        if isinstance(entry.event, events.Claimed):
             files.append([])
         files[-1].append(entry)
-        assert journal.decode(journal.encode(entry).rstrip(b"\n")) == entry
+        assert event_codec.decode(event_codec.encode(entry).rstrip(b"\n")) == entry
     state = lifecycle.fold(dict(enumerate(files)))
     lifecycle.next_step(state, Settings(), NOW)
-    views.status_yaml(state)
+    status_file.status_yaml(state)
     records = [RunRecord("a", place, "/w/a.yaml", "a", state) for place in Place]
     json.dumps(overview(records, NOW).as_json(), allow_nan=False)
 
@@ -220,7 +220,7 @@ class Beside:
         fast = "/dev/shm" if os.path.isdir("/dev/shm") else None
         folder = tempfile.TemporaryDirectory(dir=fast)
         atexit.register(folder.cleanup)
-        self._workspace = workspaces.prepare(folder.name)
+        self._workspace = layout.prepare(folder.name)
         self._files = (
             Path(self._workspace.root, "workspace.yaml"),
             Path(self._workspace.misc, "VERSION"),
@@ -245,18 +245,20 @@ class Beside:
         assert said.isprintable()
 
     def _look(self) -> None:
-        workspace = workspaces.locate(self._workspace.root)
-        values, problems = workspaces.defaults(workspace)
+        workspace = layout.locate(self._workspace.root)
+        values, problems = workspace_defaults.defaults(workspace)
         assert all(str(problem).isprintable() for problem in problems)
-        checked = checking.read_and_check(CONFIGS[1], "a.yaml", "a", values)
+        checked = validation.read_and_check(CONFIGS[1], "a.yaml", "a", values)
         assert all(is_sentence(problem) for problem in checked.problems)
         if not problems:
             _judge(checked)
-        found = beats.read(workspace)
-        history.living_workers(workspace)
-        history.intended(workspace)
+        found = heartbeats.read(workspace)
+        catalog.living_workers(workspace)
+        catalog.intended(workspace)
         state = lifecycle.fold({})
-        running = [RunRecord("a", Place.RUNNING, "/w/a.yaml", "a", state, beat=b) for b in found.values()]
+        running = [
+            RunRecord("a", Place.RUNNING, "/w/a.yaml", "a", state, heartbeat=b) for b in found.values()
+        ]
         json.dumps(overview(running, NOW).as_json(), allow_nan=False)
 
 

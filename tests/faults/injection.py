@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from job_orchestration.files.durable import Operation
+    from job_orchestration.workspace.durable import Operation
 
 VARIABLE = "FAULT_FOLDER"
 DEATHS = ("before", "after", "torn")
@@ -129,15 +129,16 @@ def install() -> None:
     """Have this process's operations meet the plan of the folder that the environment names, if it does."""
     folder = os.environ.get(VARIABLE)
     if folder:
-        from job_orchestration.files import durable
+        from job_orchestration.workspace import durable
 
         durable.intercept = Injection(folder)
 
 
 def hasten() -> None:
     """Shorten the waits that are meant for people and full disks; what is waited for stays the same."""
-    from job_orchestration.actions import ready
-    from job_orchestration.engine import queue, worker
+    from job_orchestration.commands import ready
+    from job_orchestration.queue import queue
+    from job_orchestration.worker import worker
 
     ready._REST = 0.0
     worker._PAUSE = 0.04

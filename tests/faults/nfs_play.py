@@ -19,9 +19,9 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import history
-from tests.faults.looking import tree
+from tests.faults import history_checker
 from tests.faults.storm import IDS, Storm, children, left_behind, members
+from tests.faults.workspace_files import tree
 
 MARK = "F9 "
 LAB = Path("/lab")
@@ -195,9 +195,9 @@ class SharedStorm(Storm):
             self._say_at = time.monotonic() + 15
             print(f"{self.folder.name}: {self.completed()} runs, {self.blows} blows", flush=True)
 
-    def executions(self) -> list[history.Execution]:
+    def executions(self) -> list[history_checker.Execution]:
         """What the tasks of the first run noted so far."""
-        return self.history().executions("storm/0")
+        return self.evidence().executions("storm/0")
 
 
 # -- the parts -----------------------------------------------------------------------------------------------
@@ -210,45 +210,45 @@ def kills(clients: list[Client]) -> dict[str, object]:
     began = time.monotonic()
     storm.rage(workers=4, blows=60, limit=2400, between=0.2)
     return {
-        "findings": storm.findings(),
+        "findings": storm.violations(),
         "kills": sum(storm.kills.values()),
         "kinds": dict(storm.kills),
         "runs": storm.runs,
         "seconds": round(time.monotonic() - began),
-        "hosts": dict(hosts_of(storm)),
+        "hosts": dict(machines_of(storm)),
         "handed between hosts": handed_over(storm),
     }
 
 
-def hosts_of(storm: Storm) -> Counter[str]:
+def machines_of(storm: Storm) -> Counter[str]:
     """How many attempts each host had."""
-    lines = storm.history().journals.values()
+    lines = storm.evidence().journals.values()
     return Counter(f[0]["host"] for files in lines for n, f in files.items() if n and f)
 
 
 def handed_over(storm: Storm) -> int:
     """How often a run went on on another host than before."""
     count = 0
-    for files in storm.history().journals.values():
-        hosts = [f[0]["host"] for n, f in sorted(files.items()) if n and f]
-        count += sum(one != two for one, two in itertools.pairwise(hosts))
+    for files in storm.evidence().journals.values():
+        machines = [f[0]["host"] for n, f in sorted(files.items()) if n and f]
+        count += sum(one != two for one, two in itertools.pairwise(machines))
     return count
 
 
 def back_and_forth(clients: list[Client]) -> dict[str, object]:
     """A run goes from one host to the other and back, quicker than the hosts forget what they have seen.
 
-    A client believes what it knows of a folder for half a minute; so whoever takes a run back must ask for
+    A client believes what it knows of a folder for half a minute; so a worker that releases one must ask for
     the journal files that the other host has made since, or it runs a finished task again.
     """
     one, two = clients
-    storm = SharedStorm([one, two, one], "back", runs=1, seconds=5, litter=2)
+    storm = SharedStorm([one, two, one], "back", runs=1, seconds=5, orphans=2)
     storm.prepare()
     queued, parked = (storm.workspace / folder / "r0.yaml" for folder in ("ConfigsToRun", "Misc"))
     queued.rename(parked)
     workers = [storm.start_worker() for _ in range(3)]
-    beats = storm.workspace / "Misc" / "workers"
-    wait_for(lambda: len(list(beats.glob("*.json"))) == 3, "three workers are idle", 300)
+    heartbeats = storm.workspace / "Misc" / "workers"
+    wait_for(lambda: len(list(heartbeats.glob("*.json"))) == 3, "three workers are idle", 300)
     for worker in workers[1:]:
         os.kill(worker.pid, signal.SIGSTOP)
     parked.rename(queued)
@@ -263,7 +263,7 @@ def back_and_forth(clients: list[Client]) -> dict[str, object]:
     took = wait_for(lambda: storm.completed() == 1, "the run is done", 300)
     storm.end()
     tasks = [f"{e.task}: attempt {e.attempt}" for e in storm.executions()]
-    return {"findings": storm.findings(), "seconds": round(took), "order": tasks}
+    return {"findings": storm.violations(), "seconds": round(took), "order": tasks}
 
 
 def restart(clients: list[Client], server: Server) -> dict[str, object]:
@@ -279,7 +279,7 @@ def restart(clients: list[Client], server: Server) -> dict[str, object]:
     took = wait_for(lambda: storm.completed() == storm.runs, "all runs are done", 600)
     living = sum(worker.poll() is None for worker in storm.workers)
     storm.end()
-    return {"findings": storm.findings(), "seconds": round(took), "workers that lived on": living}
+    return {"findings": storm.violations(), "seconds": round(took), "workers that lived on": living}
 
 
 def partition(clients: list[Client], name: str, *, mend_at_once: bool) -> dict[str, object]:
@@ -292,7 +292,7 @@ def partition(clients: list[Client], name: str, *, mend_at_once: bool) -> dict[s
     """
     one, two = clients
     seconds = 60 if mend_at_once else 20
-    storm = SharedStorm([one], name, runs=1, seconds=seconds, litter=2)
+    storm = SharedStorm([one], name, runs=1, seconds=seconds, orphans=2)
     storm.prepare()
     first = storm.start_worker()
     wait_for(storm.executions, "a task runs", 120)
@@ -313,7 +313,7 @@ def partition(clients: list[Client], name: str, *, mend_at_once: bool) -> dict[s
     wait_for(lambda: storm.completed() == 1, "the run is done", 10 * seconds)
     lived = first.poll() is None and second.poll() is None
     storm.end()
-    found = history.findings(storm.history(), IDS, stale=True)
+    found = history_checker.violations(storm.evidence(), IDS, stale=True)
     # While the first host cannot hear that it has lost the run both execute it; that is the contract.
     return {
         "findings": [f for f in (*storm._lost(), *found) if "overlap" not in f and "went on after" not in f]
@@ -367,7 +367,7 @@ def play() -> None:
     for name in wanted:
         try:
             found = parts[name]()
-        except BaseException:  # noqa: BLE001  # the guest ends after this; what is known must be told
+        except BaseException:  # noqa: BLE001  # the guest ends after this; what is known must be printed
             found = {"findings": [traceback.format_exc()], "dmesg": sh("dmesg | tail -n 30", check=False)}
         print(f"{MARK}{json.dumps({'part': name, **found})}", flush=True)
 

@@ -1,6 +1,6 @@
 """Power cuts: `watch` and two workers at work on a disk whose power goes again and again.
 
-What somebody was told before a cut must still be so after it. The tellings are kept on another disk: the
+What was reported before a cut must still be so after it. The reports are kept on another disk: the
 dropper notes what it has made durable, the watch prints what it queued, the workers print what is completed,
 and each task notes which one before it was finished. `Chain.cut` compares them with what the disk held, with
 nothing but raw files; `Chain.end` lets the work be done and looks once more.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from job_orchestration.files import opening
+from job_orchestration.runs import opening
 from tests.conftest import ROOT, run_git
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Step(TaskBase):
 NO_SYNC = """
 import os
 os.fsync = os.fdatasync = lambda descriptor: None
-from job_orchestration.files import durable
+from job_orchestration.workspace import durable
 durable._syncfs = lambda descriptor: None
 """
 """A ``sitecustomize`` under which nothing that Python writes is synced."""
@@ -78,7 +78,7 @@ class Chain:
 
     Args:
         disk: a disk that has been made.
-        ram: a folder on another disk: the repositories, and what was told.
+        ram: a folder on another disk: the repositories, and what was reported.
         seed: of the moments of the cuts.
         sync: whether the product may sync; without, it must lose things.
     """
@@ -145,8 +145,8 @@ class Chain:
         self.dropped.add(name)
 
     def work(self) -> None:
-        """Have it worked at until something more was told; how much more is a matter of luck."""
-        left = len(self.dropped) - len(self._told("completed"))
+        """Have it worked at until something more was reported; how much more is a matter of luck."""
+        left = len(self.dropped) - len(self._reported("completed"))
         if left < 12:
             self.drop(self.random.choice((4, opening.MANY + 2)))
         for words in (["watch", "--json"], ["work"], ["work"]):
@@ -180,12 +180,12 @@ class Chain:
                 timeout=300,
             )
 
-    # -- what was told --------------------------------------------------------------------------------------
+    # -- what was reported ----------------------------------------------------------------------------------
 
     def _tellings(self) -> int:
         return self._notes.read_bytes().count(b"\n") + self._said.read_bytes().count(b": completed\n")
 
-    def _told(self, what: str) -> set[str]:
+    def _reported(self, what: str) -> set[str]:
         """The runs of which the watch (``queued``) or a worker (``completed``) said so."""
         found = set()
         for line in self._said.read_text(errors="replace").split("\n")[:-1]:
@@ -196,16 +196,16 @@ class Chain:
         return found
 
     def _finished(self) -> set[tuple[str, str]]:
-        """The tasks that a task after them was told to be finished."""
+        """The tasks that a task after them saw as finished."""
         lines = self._notes.read_text().split("\n")[:-1]
         return {(run, task) for kind, run, task in map(str.split, lines) if kind == "finished"}
 
     # -- the cut --------------------------------------------------------------------------------------------
 
     def cut(self) -> list[str]:
-        """Cut the power at this moment and switch it on again; returns what was told and is not so."""
+        """Cut the power at this moment and switch it on again; returns what was reported and is not so."""
         members = self._freeze()
-        queued, completed, finished = self._told("queued"), self._told("completed"), self._finished()
+        queued, completed, finished = self._reported("queued"), self._reported("completed"), self._finished()
         copy = self.disk.copy()
         for pid in members:
             with suppress(ProcessLookupError):

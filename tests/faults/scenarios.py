@@ -7,6 +7,7 @@ in every way at its place.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import signal
 import subprocess
@@ -15,16 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from job_orchestration.files import opening
-from job_orchestration.files import workspace as workspaces
-from tests.faults import injection, verdict
-from tests.faults.acts import TASKS
+from job_orchestration.runs import opening
+from job_orchestration.workspace import layout
+from tests.faults import injection, promises
+from tests.faults.command_processes import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tests.faults.acts import Ended, Stage
+    from tests.faults.command_processes import Ended, Stage
 
 WORK = ("work", "--until-idle")
 RUN = 'tasks: [{id: save, method: "fault_tasks:Save"}, {id: use, method: "fault_tasks:Use"}]\n'
@@ -32,7 +33,7 @@ RUN = 'tasks: [{id: save, method: "fault_tasks:Save"}, {id: use, method: "fault_
 
 PINNED = "/Misc/[^o]"
 """Where commits are kept; ``opening`` is another's."""
-TOGETHER = tuple(f"r{number}" for number in range(opening.MANY))
+GROUP = tuple(f"r{number}" for number in range(opening.MANY))
 """As many runs as are made durable by one call."""
 STORE = "/code.git"
 """A repository; how many files and folders it has is for git to say."""
@@ -67,7 +68,7 @@ def fresh(stage: Stage) -> None:
     shutil.rmtree(stage.workspace, ignore_errors=True)
     for left in stage.folder.glob("mended"):
         left.unlink()
-    workspaces.prepare(str(stage.workspace))
+    layout.prepare(str(stage.workspace))
 
 
 def drop(stage: Stage, name: str, text: str = RUN) -> None:
@@ -86,7 +87,7 @@ def dropped(stage: Stage) -> None:
 def many_dropped(stage: Stage) -> None:
     """As many configs as are opened together."""
     fresh(stage)
-    for name in TOGETHER:
+    for name in GROUP:
         drop(stage, name)
 
 
@@ -131,7 +132,7 @@ def done_before(stage: Stage) -> None:
 def old_run_in_trash(stage: Stage) -> list[str]:
     """The overwritten run must be in the trash, whole, with its token; not twice, and not in pieces."""
     trash = stage.workspace / "Misc" / "trash"
-    runs = [p for p in trash.glob("*/a") if len(verdict.finished(p)) == 2]
+    runs = [p for p in trash.glob("*/a") if len(promises.finished(p)) == 2]
     tokens = {p.stat().st_ino for p in trash.glob("*/a.yaml")}
     return [] if len(runs) == len(tokens) == 1 else [f"in the trash: {sorted(trash.glob('*/*'))}"]
 
@@ -162,7 +163,10 @@ def _half_opened(stage: Stage) -> None:
     drop(stage, "a")
     drop(stage, "b")
     _cut_short(stage, ("ready",), "link", "/ConfigsToRun/b.yaml")
-    assert verdict.tokens(stage.workspace) == {"a": ["ConfigSources", "ConfigsToRun"], "b": ["ConfigSources"]}
+    assert promises.tokens(stage.workspace) == {
+        "a": ["ConfigSources", "ConfigsToRun"],
+        "b": ["ConfigSources"],
+    }
 
 
 def _half_moved(stage: Stage) -> None:
@@ -171,7 +175,7 @@ def _half_moved(stage: Stage) -> None:
     drop(stage, "a")
     _expect(stage.act("ready"), 0)
     _cut_short(stage, WORK, "unlink", "/Running/a~g000001")
-    assert verdict.tokens(stage.workspace) == {"a": ["Running", "Completed"]}
+    assert promises.tokens(stage.workspace) == {"a": ["Running", "Completed"]}
 
 
 def to_be_pinned(stage: Stage) -> None:
@@ -185,6 +189,77 @@ def to_be_pinned(stage: Stage) -> None:
         git(repository, "commit", "--quiet", "--message=tasks")
     fresh(stage)
     drop(stage, "a", f"pathToTasks: {repository}\n" + RUN.replace("fault_tasks:", ""))
+
+
+def to_be_pinned_with_more(stage: Stage) -> None:
+    """The same, in a repository with a submodule and a file in Git LFS, whose content is in the work tree."""
+    to_be_pinned(stage)
+    repository, lib = stage.folder / "repository", stage.folder / "lib"
+    if lib.exists():
+        return
+    lib.mkdir()
+    (lib / "lib.py").write_text("NAME = 'lib'\n")
+    git(lib, "init", "--quiet", "--initial-branch=main")
+    git(lib, "add", ".")
+    git(lib, "commit", "--quiet", "--message=lib")
+    content = b"weights " * 1000
+    digest = hashlib.sha256(content).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n"
+    (repository / ".gitattributes").write_text("*.bin filter=lfs -text\n")
+    (repository / "data.bin").write_text(pointer)
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(lib), "lib")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "--message=more")
+    (repository / "data.bin").write_bytes(content)
+
+
+def snapshot_is_whole(stage: Stage) -> list[str]:
+    """A snapshot has the submodule's file and the content of the large one."""
+    snapshots = list((stage.workspace / "Misc" / "snapshots").iterdir())
+    whole = [
+        s for s in snapshots if (s / "lib" / "lib.py").exists() and (s / "data.bin").stat().st_size == 8000
+    ]
+    return [] if len(snapshots) == 1 and whole == snapshots else ["the snapshot is not whole"]
+
+
+BUG = """
+
+class Mended(Base):
+    def run(self):
+        raise ValueError("as the test asked")
+"""
+"""What the second commit of `_failed_and_committed` mends."""
+
+
+def _failed_and_committed(stage: Stage) -> None:
+    """A run that failed in its second task, whose repository has a newer commit, which mends that task."""
+    repository = stage.folder / "mending"
+    is_new = not repository.exists()
+    if is_new:
+        repository.mkdir()
+        (repository / "Tasks.py").write_text(TASKS + BUG)
+        git(repository, "init", "--quiet", "--initial-branch=main")
+        git(repository, "add", ".")
+        git(repository, "commit", "--quiet", "--message=tasks")
+    text = f"pathToTasks: {repository}\nmaxAttempts: 1\n" + RUN.replace("fault_tasks:", "")
+    made_once(stage, text.replace("Use", "Mended"), ("ready",), WORK)
+    if is_new:
+        mended = BUG.replace('raise ValueError("as the test asked")', 'return {"nonce": "mended"}')
+        (repository / "Tasks.py").write_text(TASKS + mended)
+        git(repository, "commit", "--quiet", "--all", "--message=mended")
+
+
+def continued_in_mended_code(stage: Stage) -> list[str]:
+    """Each task must have run in its own commit, as the provenance says; nothing half-made is left."""
+    folder = stage.workspace / "Output" / "a"
+    events = promises.raw(folder)
+    commits = {e["task"]: e["commit"] for e in events if e["event"] == "task_finished"}
+    queued = next(e["code"]["commit"] for e in events if e["event"] == "readied")
+    head = (stage.folder / "mending" / ".git" / "refs" / "heads" / "main").read_text().strip()
+    found = [] if commits == {"save": queued, "use": head} and queued != head else [f"ran in {commits}"]
+    said = json.loads((folder / "provenance.json").read_bytes()).get("task_commits")
+    found += [] if said == commits else [f"the provenance says {said}, and the journal {commits}"]
+    return found + [f"{path} is left over" for path in folder.glob("provenance.json.*")]
 
 
 def _nothing(stage: Stage) -> None:
@@ -201,7 +276,7 @@ SCENARIOS = (
         "life",
         dropped,
         (("ready",), WORK),
-        {"append": 11, "create": 6, "fsync": 10, "fsync_folder": 14, "link": 2, "rename": 2, "unlink": 5},
+        {"append": 11, "create": 6, "fsync": 10, "fsync_folder": 14, "link": 2, "rename": 3, "unlink": 5},
     ),
     Scenario(
         "giving up",
@@ -217,6 +292,15 @@ SCENARIOS = (
         (("retry", "a"),),
         {"append": 2, "create": 1, "fsync": 2, "fsync_folder": 4, "link": 1, "rename": 1, "unlink": 1},
         fails=True,
+    ),
+    Scenario(
+        "retry in mended code",
+        _failed_and_committed,
+        (("retry", "a", "--commit", "HEAD"),),
+        {"append": 4, "create": 3, "fsync": 5, "fsync_folder": 8, "link": 1, "rename": 3, "unlink": 1},
+        check=continued_in_mended_code,
+        fails=True,
+        new="/(Output|Failed|Running|ConfigsToRun)",
     ),
     Scenario(
         "handing back",
@@ -235,7 +319,7 @@ SCENARIOS = (
             "fsync_folder": 12,
             "link": 2,
             "mkdir": 2,
-            "rename": 1,
+            "rename": 2,
             "unlink": 5,
         },
         check=old_run_in_trash,
@@ -244,7 +328,7 @@ SCENARIOS = (
         "recovering an opening",
         _half_opened,
         (("ready",),),
-        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 10, "link": 1, "unlink": 11},
+        {"append": 5, "create": 5, "fsync": 5, "fsync_folder": 10, "link": 1, "rename": 2, "unlink": 11},
         {"a": "Completed", "b": "Completed"},
     ),
     Scenario(
@@ -252,15 +336,16 @@ SCENARIOS = (
         many_dropped,
         (("ready",),),
         {
-            "append": 1 + 4 * len(TOGETHER),
-            "create": 1 + 4 * len(TOGETHER),
+            "append": 1 + 4 * len(GROUP),
+            "create": 1 + 4 * len(GROUP),
             "fsync": 1,
             "fsync_folder": 3,
-            "link": len(TOGETHER),
+            "link": len(GROUP),
+            "rename": len(GROUP),
             "sync_file_system": 1,
-            "unlink": 1 + 3 * len(TOGETHER),
+            "unlink": 1 + 3 * len(GROUP),
         },
-        dict.fromkeys(TOGETHER, "Completed"),
+        dict.fromkeys(GROUP, "Completed"),
         new="/Output$",
     ),
     Scenario(
@@ -274,9 +359,26 @@ SCENARIOS = (
             "fsync_folder": 12,
             "link": 1,
             "mkdir": 1,
-            "rename": 1,
+            "rename": 2,
             "unlink": 4,
         },
+        new=PINNED,
+    ),
+    Scenario(
+        "pinning a submodule and a large file",
+        to_be_pinned_with_more,
+        (("ready",),),
+        {
+            "append": 8,
+            "create": 8,
+            "fsync": 14,
+            "fsync_folder": 13,
+            "link": 1,
+            "mkdir": 1,
+            "rename": 2,
+            "unlink": 4,
+        },
+        check=snapshot_is_whole,
         new=PINNED,
     ),
     Scenario("recovering a move", _half_moved, (WORK,), {"fsync_folder": 1, "unlink": 1}),
@@ -313,14 +415,14 @@ def recover(stage: Stage, scenario: Scenario) -> None:
         (stage.workspace / "ConfigSources").mkdir()
         drop(stage, "a")
     go_on(stage)
-    if scenario.acts[0][0] == "retry" and verdict.tokens(stage.workspace) == {"a": ["Failed"]}:
-        stage.act("retry", "a")
+    if scenario.acts[0][0] == "retry" and promises.tokens(stage.workspace) == {"a": ["Failed"]}:
+        stage.act(*scenario.acts[0])
         _work_off(stage)
 
 
 def go_on(stage: Stage) -> None:
     """Ready what there is to be readied or settled, and work off what waits."""
-    lying = verdict.tokens(stage.workspace)
+    lying = promises.tokens(stage.workspace)
     if any("ConfigSources" in places for places in lying.values()) or _names(
         stage.workspace / "Misc/opening"
     ):
@@ -330,7 +432,7 @@ def go_on(stage: Stage) -> None:
 
 def _work_off(stage: Stage) -> None:
     for _ in range(2):  # a task may send the first worker away
-        places = {place for found in verdict.tokens(stage.workspace).values() for place in found}
+        places = {place for found in promises.tokens(stage.workspace).values() for place in found}
         if places & {"ConfigsToRun", "Running"}:
             stage.act(*WORK)
 
@@ -357,13 +459,13 @@ def play(stage: Stage, scenario: Scenario, at: int, kind: str) -> list[str]:
     acknowledged = {
         (run, task): result
         for run in scenario.ends
-        for task, result in verdict.finished(stage.workspace / "Output" / run).items()
+        for task, result in promises.finished(stage.workspace / "Output" / run).items()
         if kind in injection.DEATHS
     }
     if scenario.name == "overwriting":
         acknowledged = {}  # the old run's, perhaps; `check` asks for that
     recover(stage, scenario)
-    found += verdict.findings(stage.workspace, scenario.ends, acknowledged)
+    found += promises.violations(stage.workspace, scenario.ends, acknowledged)
     found += scenario.check(stage)
     found += [f"{path} is left over" for path in (stage.workspace / "Output").glob("**/.partial")]
     if kind in injection.ERRORS and not scenario.fails:
@@ -384,6 +486,6 @@ def _failures(stage: Stage, scenario: Scenario) -> list[str]:
     return [
         f"{run}: the disk's trouble counts as a failure: {event}"
         for run in scenario.ends
-        for event in verdict.raw(stage.workspace / "Output" / run)
+        for event in promises.raw(stage.workspace / "Output" / run)
         if event["event"] in {"task_failed", "gave_up"}
     ]

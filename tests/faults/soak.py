@@ -22,17 +22,35 @@ KEPT = TOP / ".soak"
 REPORT = TOP / "docs" / "reliability.md"
 NOTHING_COLLECTED = 5
 """pytest's exit code for that."""
-TOGETHER = {"F9"}
+GROUP = {"F9"}
 """Parts whose tests look at one play that takes long; the others' tests are run, and kept, one by one."""
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
+PARTS = {
+    "F1": "test_kill_storm.py",
+    "F2": "test_stop_signals.py",
+    "F3": "test_killed_processes.py",
+    "F4": "test_durable_operations.py",
+    "F5": "test_failing_system_calls.py",
+    "F6": "test_power_cut_replay.py",
+    "F7": "test_power_cuts.py",
+    "F8": "test_mutants.py",
+    "F9": "test_nfs.py",
+    "F10": "test_floods.py",
+    "F11": "test_fuzzing.py",
+    "F12": "test_bad_drops.py",
+    "F13": "test_supervision.py",
+    "F14": "test_full_disk.py",
+    "F15": "test_clocks.py",
+    "F17": "test_history_checker.py",
+}
+"""The file of each part, by the number that ``docs/reliability.md`` gives it."""
+
+
 def parts() -> dict[str, list[Path]]:
-    """The parts that have tests, by name: ``F4`` is in ``test_f04_*.py``."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(HERE.glob("test_f[0-9][0-9]_*.py")):
-        found.setdefault(f"F{int(path.name[6:8])}", []).append(path)
-    return found
+    """The parts that have tests, by name."""
+    return {part: [HERE / name] for part, name in PARTS.items()}
 
 
 def tests_of(files: list[Path]) -> list[str]:
@@ -53,7 +71,7 @@ def run_test(part: str, name: str) -> dict[str, object]:
     figures = KEPT / f"{part}.figures"
     figures.unlink(missing_ok=True)
     started = time.monotonic()
-    environment = {**os.environ, "SOAK_FIGURES": str(figures)}
+    environment = {**os.environ, "SOAK_FIGURES": str(figures), "HYPOTHESIS_PROFILE": "random"}
     code = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-s", "-m", "soak", name],
         cwd=TOP,
@@ -75,7 +93,7 @@ def run(part: str, files: list[Path], *, again: bool) -> dict[str, object]:
     """Run those tests of a part that have not passed; returns what is to be kept of all of them."""
     begun = KEPT / f"{part}.begun"
     known: dict[str, Any] = {} if again or not begun.exists() else json.loads(begun.read_text())
-    names = [str(path.relative_to(TOP)) for path in files] if part in TOGETHER else tests_of(files)
+    names = [str(path.relative_to(TOP)) for path in files] if part in GROUP else tests_of(files)
     for name in names:
         if known.get(name, {}).get("passed"):
             print(f"{name}: passed before", flush=True)

@@ -1,8 +1,8 @@
-"""A storm: many runs, several workers, and blows at random; told afterwards by what really happened.
+"""A storm: many runs, several workers, and blows at random; judged afterwards by what really happened.
 
 The tasks write down, outside the workspace, that they begin, that they still run, and that they end.
-`Storm.findings` has `history` judge that together with the raw lines of all journals, and looks itself for
-lost configs and for processes that were left behind.
+`Storm.violations` has `history_checker` judge that together with the raw lines of all journals, and looks
+itself for lost configs and for processes that were left behind.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults import history
+from tests.faults import history_checker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TASKS = (
-    history.NOTE
+    history_checker.NOTE
     + """
 import subprocess
 from job_orchestration import TaskBase
@@ -37,7 +37,7 @@ class Work(TaskBase):
 
     def run(self):
         note("start", self.context, self.config["id"])
-        if self.config.get("litter"):
+        if self.config.get("orphans"):
             subprocess.Popen(["setsid", "sleep", "1000"])
         end = time.monotonic() + self.config["seconds"]
         while (left := end - time.monotonic()) > 0:
@@ -65,7 +65,7 @@ class Storm:
         seconds: how long a task takes; those after the first no more than one.
         package: the folder of another `job_orchestration`, to be used instead of the installed one.
         seed: of the blows.
-        litter: one run in so many starts a program that leaves its session and never ends.
+        orphans: one run in so many starts a program that leaves its session and never ends.
         values: more keys for each config.
     """
 
@@ -77,13 +77,14 @@ class Storm:
         seconds: float,
         package: Path | None = None,
         seed: int = 1,
-        litter: int = 10,
+        orphans: int = 10,
         values: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = folder
         self.runs = runs
         self.seconds = seconds
-        self.litter = litter
+        self.orphans = orphans
+        self.tasks = TASKS
         self.values = {"maxAttempts": 1000, "maxInterruptions": 1000, **(values or {})}
         self.random = random.Random(seed)
         self.workspace = folder / "workspace"
@@ -114,10 +115,9 @@ class Storm:
         """Make the repository and the configs, and ready them."""
         repository = self.folder / "repository"
         repository.mkdir()
-        (repository / "Tasks.py").write_text(TASKS)
-        commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"]
-        for command in (["init", "-q"], ["add", "."], commit):
-            subprocess.run(["git", *command], cwd=repository, check=True, timeout=60)
+        (repository / "Tasks.py").write_text(self.tasks)
+        subprocess.run(["git", "init", "-q"], cwd=repository, check=True, timeout=60)
+        self.commit("Tasks.py")
         self.command("init")
         later = min(self.seconds, 1)
         more = "".join(f"{key}: {value}\n" for key, value in self.values.items())
@@ -126,7 +126,7 @@ class Storm:
                 pathToTasks: {repository}
                 outputDir: storm/{n}
                 seconds: {self.seconds}
-                litter: {"true" if n % self.litter == 0 else "false"}
+                orphans: {"true" if n % self.orphans == 0 else "false"}
                 tasks:
                 - {{id: one, method: Work}}
                 - {{id: two, method: Work, seconds: {later}}}
@@ -134,6 +134,55 @@ class Storm:
                 """)
             (self.workspace / "ConfigSources" / f"r{n}.yaml").write_text(config + more)
         self.command("ready")
+
+    def commit(self, name: str) -> None:
+        """Commit a file of the repository."""
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        for command in (["add", name], [*who, "commit", "-qm", "work"]):
+            subprocess.run(["git", *command], cwd=self.folder / "repository", check=True, timeout=60)
+
+    def failed(self) -> int:
+        """How many tokens lie in Failed."""
+        return len(list((self.workspace / "Failed").glob("*.yaml")))
+
+    def mend(self, *, kills: int, limit: float) -> int:
+        """Have the failed runs continue in the newest commit until all are done, and strike all the while.
+
+        Args:
+            kills: how many retries are killed: three in the midst of the runs, then one some time after its
+                start, and so on; and how many members of the workers' families.
+            limit: seconds until it must be over.
+
+        Returns:
+            How many retries were killed.
+        """
+        deadline = time.monotonic() + limit
+        retry: subprocess.Popen[bytes] | None = None
+        struck, there, due = 0, self.failed(), 0.0
+        while self.completed() < self.runs:
+            assert time.monotonic() < deadline, f"not done in time: {self.completed()} of {self.runs} runs"
+            time.sleep(0.01)
+            self.replace()
+            if self.blows < kills and self.random.random() < 0.02:
+                self.strike()
+            if retry is None or retry.poll() is not None:
+                there = self.failed()
+                if there:
+                    command = [sys.executable, "-m", "job_orchestration", "retry", "--commit", "HEAD"]
+                    retry = subprocess.Popen(
+                        command, env=self.environment, cwd=self.folder, stdout=self.log, stderr=self.log
+                    )
+                    due = time.monotonic() + self.random.uniform(0.1, 2)
+            elif struck < kills:
+                is_due = time.monotonic() > due if struck % 4 == 3 else self.failed() < there
+                if is_due:
+                    retry.kill()
+                    retry.wait()
+                    struck += 1
+        if retry is not None:
+            retry.wait(timeout=60)
+        self.end()
+        return struck
 
     def command(self, *words: str) -> None:
         """One command of the product, to its end."""
@@ -252,13 +301,13 @@ class Storm:
 
     # -- the verdict --------------------------------------------------------------------------------------
 
-    def history(self) -> history.History:
+    def evidence(self) -> history_checker.Evidence:
         """What there is to be judged."""
-        return history.read(self.workspace, self.events, [f"storm/{n}" for n in range(self.runs)])
+        return history_checker.read(self.workspace, self.events, [f"storm/{n}" for n in range(self.runs)])
 
-    def findings(self) -> list[str]:
+    def violations(self) -> list[str]:
         """Everything that was promised and did not hold; empty when all is well."""
-        return [*self._lost(), *history.findings(self.history(), IDS), *left_behind(self.alive)]
+        return [*self._lost(), *history_checker.violations(self.evidence(), IDS), *left_behind(self.alive)]
 
     def _lost(self) -> list[str]:
         found: Counter[str] = Counter()
@@ -292,10 +341,10 @@ def left_behind(alive: Callable[[], list[str]], seconds: float = 2.0) -> list[st
 
 def members(worker: int) -> dict[str, list[int]]:
     """The processes of a worker's family by what they are; the worker itself always counts as one."""
-    hosts = children(worker)
-    found = [child for host in hosts for child in children(host)]
+    servers = children(worker)
+    found = [child for server in servers for child in children(server)]
     below = [pid for child in found for pid in _descendants(child)]
-    return {"worker": [worker], "host": hosts, "child": found, "grandchild": below}
+    return {"worker": [worker], "host": servers, "child": found, "grandchild": below}
 
 
 def children(pid: int) -> list[int]:

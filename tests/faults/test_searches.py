@@ -1,4 +1,4 @@
-"""Searches through kills: every trial once, whoever dies in between."""
+"""Searches through kills: every trial once, whichever process dies."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from job_orchestration.engine import searching
-from job_orchestration.files import opening, searches
+from job_orchestration.runs import opening
+from job_orchestration.search import driver, searches
 from tests.faults.storm import members
-from tests.integration.arena import eventually
-from tests.integration.faultline import Killed, failing, operations_of
+from tests.integration.harness import eventually
+from tests.integration.write_faults import Killed, failing, operations_of
 
 TASKS = """
 import os, time
@@ -58,23 +58,23 @@ def original(*lengths: int, **more):
     }
 
 
-def trials_of(arena, base: str = "hyper") -> list[str]:
-    return sorted(p.name for p in arena.output(base).iterdir() if p.is_dir())
+def trials_of(sandbox, base: str = "hyper") -> list[str]:
+    return sorted(p.name for p in sandbox.output(base).iterdir() if p.is_dir())
 
 
-def storm(arena, lengths, kills, limit):
+def storm(sandbox, lengths, kills, limit):
     """Two workers, killed so often; the trials must all be there once at the end."""
     total = 1
     for n in lengths:
         total *= n
-    arena.queue(
+    sandbox.queue(
         "hyper", "StartHyperparameterOptimization", **original(*lengths, seconds=0.05), maxAttempts=50
     )
     chance = random.Random(7)
-    workers = [arena.start() for _ in range(2)]
+    workers = [sandbox.start() for _ in range(2)]
     struck: Counter[str] = Counter()
     deadline = time.monotonic() + limit
-    while (done := len(arena.names("Completed"))) < total + 1:
+    while (done := len(sandbox.names("Completed"))) < total + 1:
         assert time.monotonic() < deadline, f"{done} of {total + 1} runs, {dict(struck)}"
         time.sleep(0.05)
         if sum(struck.values()) < kills and sum(struck.values()) <= kills * done / total + 1:
@@ -84,8 +84,8 @@ def storm(arena, lengths, kills, limit):
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(family[kind]), signal.SIGKILL)
                 struck[kind] += 1
-        workers = [w if w.poll() is None else arena.start() for w in workers]
-    eventually(lambda: not searches.active(arena.workspace), "the search ends")
+        workers = [w if w.poll() is None else sandbox.start() for w in workers]
+    eventually(lambda: not searches.active(sandbox.workspace), "the search ends")
     for worker in workers:
         worker.terminate()
     print(f"{total} trials, killed: {dict(struck)}")
@@ -93,59 +93,60 @@ def storm(arena, lengths, kills, limit):
     return total
 
 
-def assert_each_trial_once(arena, total):
-    assert arena.names("Failed") == []
-    assert arena.names("Running") == []
-    assert len(arena.names("Completed")) == total + 1
-    runs = [f"hyper/{name}" for name in trials_of(arena)]
+def assert_each_trial_once(sandbox, total):
+    assert sandbox.names("Failed") == []
+    assert sandbox.names("Running") == []
+    assert len(sandbox.names("Completed")) == total + 1
+    runs = [f"hyper/{name}" for name in trials_of(sandbox)]
     assert [int(Path(run).name[:4]) for run in runs] == list(range(1, total + 1))
     chosen = Counter()
     for run in runs:
-        (readied,) = arena.events(run, "readied")
+        (readied,) = sandbox.events(run, "readied")
         chosen[json.dumps(readied["trial"]["parameters"], sort_keys=True)] += 1
-        finished = Counter(e["task"] for e in arena.events(run, "task_finished"))
+        finished = Counter(e["task"] for e in sandbox.events(run, "task_finished"))
         assert finished == {"HyperparameterTrial": 1, "HyperparameterEvaluate": 1}, run
     assert len(chosen) == total
     assert set(chosen.values()) == {1}
-    trained = Counter((arena.notes / "trained").read_text().split())
+    trained = Counter((sandbox.notes / "trained").read_text().split())
     assert set(trained) == set(runs)
-    results = yaml.safe_load((arena.output("hyper") / "results.yaml").read_text())
+    results = yaml.safe_load((sandbox.output("hyper") / "results.yaml").read_text())
     assert len(results) == total
     assert all(set(r) == {"batchSize", "epochs", "totalTrainingSize", "modelType", "result"} for r in results)
     best = max(results, key=lambda r: r["result"])
-    said = [run for run in runs if f"The maximum setting of params found is: {best}" in arena.log(run)]
-    assert said or "HyperparameterEvaluate" in arena.log(runs[-1])
+    said = [run for run in runs if f"The maximum setting of params found is: {best}" in sandbox.log(run)]
+    assert said or "HyperparameterEvaluate" in sandbox.log(runs[-1])
     return said
 
 
 @pytest.mark.timeout(280)
-def test_a_search_of_sixty_trials_has_each_of_them_once_through_twenty_kills(arena):
-    total = storm(arena, (5, 3, 2, 2), kills=20, limit=240)
+def test_a_search_of_sixty_trials_has_each_of_them_once_through_twenty_kills(sandbox):
+    total = storm(sandbox, (5, 3, 2, 2), kills=20, limit=240)
     assert total == 60
-    assert_each_trial_once(arena, total)
+    assert_each_trial_once(sandbox, total)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_the_first_releases_search_of_420_trials_has_each_of_them_once_through_twenty_kills(arena):
-    total = storm(arena, (7, 5, 6, 2), kills=20, limit=1700)
+def test_the_first_releases_search_of_420_trials_has_each_of_them_once_through_twenty_kills(sandbox):
+    total = storm(sandbox, (7, 5, 6, 2), kills=20, limit=1700)
     assert total == 420
-    assert_each_trial_once(arena, total)
+    assert_each_trial_once(sandbox, total)
 
 
-def test_b_jo_25_trials_of_the_same_second_are_trials_of_their_own_and_leave_no_config_behind(arena):
-    arena.queue("hyper", "StartHyperparameterOptimization", **original(2, 2, 1, 1))
-    arena.work()
-    assert len(trials_of(arena)) == 4
-    assert assert_each_trial_once(arena, 4), "the last trial says which was best"
-    assert arena.names("ConfigSources") == []
-    assert not arena.ready().refused
+@pytest.mark.seed_fault("B-JO-25")
+def test_trials_of_the_same_second_are_trials_of_their_own_and_leave_no_config_behind(sandbox):
+    sandbox.queue("hyper", "StartHyperparameterOptimization", **original(2, 2, 1, 1))
+    sandbox.work()
+    assert len(trials_of(sandbox)) == 4
+    assert assert_each_trial_once(sandbox, 4), "the last trial says which was best"
+    assert sandbox.names("ConfigSources") == []
+    assert not sandbox.ready().refused
 
 
 BROKEN = [
     ({"optimisationMethod": "magic"}, "optimisationMethod 'magic' is not known; there are grid, random, tpe"),
     ({"numberTrials": 0}, "numberTrials 0 is not a number from 1"),
-    ({"testMethod": "Trian"}, "testMethod: Tasks.py has no class Trian. Did you mean Train?"),
+    ({"testMethod": "Trian"}, "Tasks.py has no class Trian. Did you mean Train?"),
     ({"resultsFilepath": None}, "resultsFilepath is missing, or is no text"),
     ({"params": [{"name": "batchSize", "type": "list", "vals": [-1]}]}, "batchSize must be positive"),
     (
@@ -157,15 +158,16 @@ BROKEN = [
 ]
 
 
-def test_b_jo_26_what_is_wrong_with_a_search_is_found_before_it_is_queued(arena):
+@pytest.mark.seed_fault("B-JO-26")
+def test_what_is_wrong_with_a_search_is_found_before_it_is_queued(sandbox):
     for i, (change, _) in enumerate(BROKEN):
-        arena.drop(
+        sandbox.drop(
             f"h{i}",
             "StartHyperparameterOptimization",
             **{**original(1, 1, 1, 1), "outputDir": f"s{i}", **change},
         )
-    arena.drop("missing", "StartHyperparameterOptimization", outputDir="missing")
-    refused = arena.ready().refused
+    sandbox.drop("missing", "StartHyperparameterOptimization", outputDir="missing")
+    refused = sandbox.ready().refused
     for i, (_, what) in enumerate(BROKEN):
         assert any(what in p.what for p in refused[f"h{i}.yaml"]), (what, refused[f"h{i}.yaml"])
     assert any(
@@ -173,24 +175,26 @@ def test_b_jo_26_what_is_wrong_with_a_search_is_found_before_it_is_queued(arena)
     )
 
 
-def test_b_jo_26_the_number_of_trials_may_be_left_out_and_a_grid_may_have_one_line(arena):
+@pytest.mark.seed_fault("B-JO-26")
+def test_the_number_of_trials_may_be_left_out_and_a_grid_may_have_one_line(sandbox):
     params = [{"name": "batchSize", "type": "float", "min": 3, "max": 9}]
     config = {**original(1, 1, 1, 1), "params": params, "gridLineCount": 1, "epochs": 0, "modelType": 0}
-    arena.queue("hyper", "StartHyperparameterOptimization", **config)
-    arena.work()
-    assert trials_of(arena) == ["0001,batchSize=3.0"]
-    results = yaml.safe_load((arena.output("hyper") / "results.yaml").read_text())
+    sandbox.queue("hyper", "StartHyperparameterOptimization", **config)
+    sandbox.work()
+    assert trials_of(sandbox) == ["0001,batchSize=3.0"]
+    results = yaml.safe_load((sandbox.output("hyper") / "results.yaml").read_text())
     assert results == [{"batchSize": 3.0, "result": 300.0}]
 
 
-def test_b_jo_26_trials_that_end_at_the_same_time_lose_no_result(arena):
-    arena.queue("hyper", "StartHyperparameterOptimization", **original(4, 3, 1, 1), numberTrials=10)
-    workers = [arena.start("--until-idle") for _ in range(3)]
+@pytest.mark.seed_fault("B-JO-26")
+def test_trials_that_end_at_the_same_time_lose_no_result(sandbox):
+    sandbox.queue("hyper", "StartHyperparameterOptimization", **original(4, 3, 1, 1), numberTrials=10)
+    workers = [sandbox.start("--until-idle") for _ in range(3)]
     for worker in workers:
-        arena.ended(worker)
-    results = yaml.safe_load((arena.output("hyper") / "results.yaml").read_text())
+        sandbox.ended(worker)
+    results = yaml.safe_load((sandbox.output("hyper") / "results.yaml").read_text())
     assert len(results) == 10
-    assert len(arena.names("Completed")) == 11
+    assert len(sandbox.names("Completed")) == 11
 
 
 # -- the steps of opening trials, each cut short ---------------------------------------------------------
@@ -206,11 +210,11 @@ SEARCH = {
 
 
 @pytest.mark.parametrize("how", ["after", "ENOSPC"])
-def test_an_advance_that_is_cut_anywhere_opens_each_trial_once(arena, how, monkeypatch):
-    monkeypatch.setattr("job_orchestration.files.durable._fdatasync", lambda descriptor: None)
+def test_an_advance_that_is_cut_anywhere_opens_each_trial_once(sandbox, how, monkeypatch):
+    monkeypatch.setattr("job_orchestration.workspace.durable._fdatasync", lambda descriptor: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    arena.queue("s", "Train", epochs=1, modelType=1, seconds=0, batchSize=1, sweep={"search": SEARCH})
-    order = searches.read(arena.workspace, "s")
+    sandbox.queue("s", "Train", epochs=1, modelType=1, seconds=0, batchSize=1, sweep={"search": SEARCH})
+    order = searches.read(sandbox.workspace, "s")
 
     def fresh(n: int):
         from dataclasses import replace
@@ -218,10 +222,10 @@ def test_an_advance_that_is_cut_anywhere_opens_each_trial_once(arena, how, monke
         return replace(order, name=f"s{n}", base=f"base{n}", search=replace(order.search, n=2))
 
     def advance(made):
-        with opening.only_one(arena.workspace):
-            opening.recover(arena.workspace)
-            searches.write(arena.workspace, made)
-            searching.Searches(arena.workspace, print).advance_one(made)
+        with opening.only_one(sandbox.workspace):
+            opening.recover(sandbox.workspace)
+            searches.write(sandbox.workspace, made)
+            driver.SearchDriver(sandbox.workspace, print).advance_one(made)
 
     count = len(operations_of(lambda: advance(fresh(0))))
     assert count > 20
@@ -230,8 +234,8 @@ def test_an_advance_that_is_cut_anywhere_opens_each_trial_once(arena, how, monke
         with suppress(Killed, OSError), failing(at, how):
             advance(made)
         advance(made)
-        known = searches.results(arena.workspace, made)
+        known = searches.results(sandbox.workspace, made)
         assert [r.number for r in known] == [1, 2], f"cut {how} operation {at}"
-        tokens = [n for n in os.listdir(arena.workspace.to_run) if n.startswith(f"s{at},")]
+        tokens = [n for n in os.listdir(sandbox.workspace.to_run) if n.startswith(f"s{at},")]
         assert sorted(tokens) == [f"s{at},0001.yaml", f"s{at},0002.yaml"]
-        assert os.listdir(arena.workspace.opening) == []
+        assert os.listdir(sandbox.workspace.opening) == []

@@ -1,4 +1,4 @@
-"""Servers that tests send messages to: one for HTTP, one for mail, one that never answers."""
+"""Servers for tests of notifications: one for HTTP, one for mail, one that never answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Web(HTTPServer):
-    """Keeps what was posted to it."""
+    """Record all POST requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Posted)
@@ -44,7 +44,7 @@ class _Posted(BaseHTTPRequestHandler):
 
 
 class _Mail(socketserver.ThreadingTCPServer):
-    """Takes every mail from everybody."""
+    """Accept and record every mail."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -97,18 +97,18 @@ def _serving(server: socketserver.BaseServer) -> Iterator:
 
 
 def web():
-    """A web server; ``posted`` is what it got, ``code`` what it answers."""
+    """Serve HTTP; ``posted`` has the requests, ``code`` is the status of the answers."""
     return _serving(_Web())
 
 
 def mail():
-    """A mail server; ``mails`` is what it got."""
+    """Serve SMTP; ``mails`` has the received mails."""
     return _serving(_Mail())
 
 
 @contextmanager
 def silence() -> Iterator[str]:
-    """The URL of a server that takes connections and never says anything."""
+    """Yield the URL of a server that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(50)

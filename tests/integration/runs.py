@@ -6,13 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from job_orchestration.files import intake, opening, token
-from job_orchestration.model.event import Readied
-from job_orchestration.rules.naming import TokenName
-from job_orchestration.rules.writing import to_yaml
+from job_orchestration.config.yaml_writer import to_yaml
+from job_orchestration.runs import claims, opening, token, token_header
+from job_orchestration.runs.events import Readied
+from job_orchestration.submission import dropped_files
+from job_orchestration.workspace.naming import TokenName
 
 if TYPE_CHECKING:
-    from job_orchestration.files.workspace import Workspace
+    from job_orchestration.workspace.layout import Workspace
 
 TASKS = [{"id": "one", "method": "a:B"}, {"id": "two", "method": "a:B"}]
 
@@ -24,11 +25,11 @@ def opening_of(
     sources = Path(workspace.sources)
     if not (sources / f"{name}.yaml").exists():
         (sources / f"{name}.yaml").write_text("dropped\n")
-    drop = intake.take_in(sources, f"{name}.yaml", settled=lambda _: True)
-    assert isinstance(drop, intake.Drop)
+    drop = dropped_files.read_drop(sources, f"{name}.yaml", settled=lambda _: True)
+    assert isinstance(drop, dropped_files.Drop)
     run = run or f"runs/{name}"
     values = {"outputDir": run, "tasks": TASKS, **more}
-    data = to_yaml(values, comment=f"{token.HEADER}{run}")  # type: ignore[arg-type]  # plain JSON
+    data = to_yaml(values, comment=f"{token_header.HEADER}{run}")  # type: ignore[arg-type]  # plain JSON
     readied = Readied(name, hashlib.sha256(data).hexdigest(), values, 7)  # type: ignore[arg-type]  # the same
     return opening.Opening(drop, run, stem or name, data, b"{}\n", readied)
 
@@ -41,12 +42,12 @@ def queue(workspace: Workspace, *names: str, **more: object) -> list[token.Token
     return [found[name] for name in names]
 
 
-def claim(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -> token.Claim | None:
+def claim(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -> claims.Claim | None:
     """Try to claim a token."""
-    return token.claim(workspace, found, worker, "lab")
+    return claims.claim(workspace, found, worker, "lab")
 
 
-def taken(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -> token.Claim:
+def taken(workspace: Workspace, found: token.Token, worker: str = "lab.1.abc") -> claims.Claim:
     """Claim a token that must be free."""
     claimed = claim(workspace, found, worker)
     assert claimed is not None
@@ -60,6 +61,6 @@ def tokens(workspace: Workspace) -> dict[str, list[str]]:
     return {place: names for place, names in found.items() if names}
 
 
-def file_away(workspace: Workspace, claimed: token.Claim, folder: str | None = None) -> str:
+def finish_move(workspace: Workspace, claimed: claims.Claim, folder: str | None = None) -> str:
     """Move a claimed token where its life ends."""
     return claimed.move(folder or workspace.completed, TokenName(claimed.name.stem))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from job_orchestration.files import journal
-from job_orchestration.model import event as events
-from job_orchestration.model.event import Entry
-from job_orchestration.rules.writing import to_yaml
+from job_orchestration.config.yaml_writer import to_yaml
+from job_orchestration.runs import event_codec, events, journal
+from job_orchestration.runs.events import JournalEntry
 
 
 def make_run(
@@ -31,8 +30,10 @@ def make_run(
     if status == "COMPLETE":
         begun += [events.TaskFinished("train", 1.0, 0.5), events.Completed()]
     for number, written in ((0, found), (1, begun)):
-        entries = [Entry(i, f"2026-11-20T05:00:0{i}.000000+00:00", e) for i, e in enumerate(written, 1)]
-        Path(journal.path_of(str(folder), number)).write_bytes(b"".join(map(journal.encode, entries)))
+        entries = [
+            JournalEntry(i, f"2026-11-20T05:00:0{i}.000000+00:00", e) for i, e in enumerate(written, 1)
+        ]
+        Path(journal.path_of(str(folder), number)).write_bytes(b"".join(map(event_codec.encode, entries)))
     if score is not None:
         (folder / "results.yaml").write_text(yaml.dump({"score": score}))
     return folder

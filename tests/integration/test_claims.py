@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from job_orchestration.files import durable, journal, token
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.model.errors import ClaimLostError
-from job_orchestration.model.event import Claimed, Completed, HandedBack
-from job_orchestration.rules import lifecycle
-from job_orchestration.rules.naming import TokenName
-from tests.integration.arena import PACKAGE
-from tests.integration.runs import claim, file_away, queue, taken, tokens
+from job_orchestration.diagnostics.errors import ClaimLostError
+from job_orchestration.runs import claims, journal, lifecycle, token
+from job_orchestration.runs.claims import UnfitTokenError
+from job_orchestration.runs.events import Claimed, Completed, HandedBack
+from job_orchestration.workspace import durable, layout
+from job_orchestration.workspace.naming import TokenName
+from tests.integration.harness import PACKAGE
+from tests.integration.runs import claim, finish_move, queue, taken, tokens
 
 
 @pytest.fixture
 def workspace(tmp_path):
-    return workspaces.prepare(str(tmp_path / "workspace"))
+    return layout.prepare(str(tmp_path / "workspace"))
 
 
 def found_in(folder: str) -> token.Token:
@@ -71,7 +71,7 @@ def test_a_lock_lasts_as_long_as_any_process_that_shares_it(workspace):
     again.release()
 
 
-def test_a_released_claim_frees_the_run_although_somebody_shares_its_descriptor(workspace):
+def test_a_released_claim_frees_the_run_although_a_process_shares_its_descriptor(workspace):
     (a,) = queue(workspace, "a")
     first = taken(workspace, a)
     shared = os.dup(first.descriptor)
@@ -85,11 +85,12 @@ def test_processes_that_race_for_a_token_get_it_once(workspace):
     queue(workspace, *names)
     source = (
         "import sys\n"
-        "from job_orchestration.files import token, workspace\n"
-        "here = workspace.locate(sys.argv[1])\n"
+        "from job_orchestration.runs import claims, token\n"
+        "from job_orchestration.workspace import layout\n"
+        "here = layout.locate(sys.argv[1])\n"
         "mine = []\n"
         "for found in token.scan(here.to_run):\n"
-        "    claimed = token.claim(here, found, sys.argv[2], 'lab')\n"
+        "    claimed = claims.claim(here, found, sys.argv[2], 'lab')\n"
         "    if claimed: mine.append(claimed); print(found.name.stem, claimed.attempt)\n"
     )
     command = [sys.executable, "-P", "-c", source, workspace.root]
@@ -161,7 +162,7 @@ def test_a_copy_of_a_token_is_no_second_lock_on_its_run(workspace, monkeypatch, 
     copied = next(t for t in token.scan(workspace.to_run) if t.name.stem == "copy")
     if when == "before":
         first = taken(workspace, a)
-        with pytest.raises(token.UnfitTokenError, match="a copy"):
+        with pytest.raises(UnfitTokenError, match="a copy"):
             claim(workspace, copied)
         assert tokens(workspace)["to_run"] == ["copy.yaml"]
     else:
@@ -173,7 +174,7 @@ def test_a_copy_of_a_token_is_no_second_lock_on_its_run(workspace, monkeypatch, 
             return call()
 
         monkeypatch.setattr(durable, "intercept", be_quicker)
-        with pytest.raises(token.UnfitTokenError, match="a copy"):
+        with pytest.raises(UnfitTokenError, match="a copy"):
             claim(workspace, copied)
         (first,) = claims
     assert first.state.attempt == lifecycle.fold(journal.read(first.run_folder)).attempt
@@ -198,7 +199,7 @@ def test_an_attempts_number_is_one_more_than_any_that_was_ever_used(workspace):
     second.release()
 
 
-def test_a_number_that_somebody_takes_in_the_middle_is_passed_over(workspace, monkeypatch):
+def test_a_number_that_another_takes_in_the_middle_is_passed_over(workspace, monkeypatch):
     (a,) = queue(workspace, "a")
     folder = workspace.run_folder("runs/a")
 
@@ -219,7 +220,7 @@ def test_a_holder_whose_token_was_moved_has_lost_the_run(workspace):
     claimed = taken(workspace, a)
     os.rename(claimed.path, os.path.join(workspace.running, "a~g000002~lab.2.def.yaml"))
     with pytest.raises(ClaimLostError):
-        file_away(workspace, claimed)
+        finish_move(workspace, claimed)
     assert tokens(workspace) == {"running": ["a~g000002~lab.2.def.yaml"]}
     claimed.release()
 
@@ -232,7 +233,7 @@ def test_a_move_never_replaces_a_file(workspace):
     Path(workspace.completed, "a.yaml").write_text("an older one\n")
     for found, name in ((a, "a-2.yaml"), (b, "b.yaml")):
         claimed = taken(workspace, found)
-        assert os.path.basename(file_away(workspace, claimed)) == name
+        assert os.path.basename(finish_move(workspace, claimed)) == name
         claimed.release()
     assert Path(workspace.completed, "a.yaml").read_text() == "an older one\n"
 
@@ -255,7 +256,7 @@ def test_a_move_that_was_cut_between_its_two_steps_is_finished_by_the_next_claim
     monkeypatch.setattr(durable, "intercept", die)
     target = getattr(workspace, place)
     with pytest.raises(KeyboardInterrupt):
-        file_away(workspace, claimed, target)
+        finish_move(workspace, claimed, target)
     monkeypatch.setattr(durable, "intercept", None)
     claimed.release()
     assert tokens(workspace) == {place: ["a.yaml"], "running": ["a~g000001~lab.1.abc.yaml"]}
@@ -271,13 +272,13 @@ def test_a_move_that_was_cut_between_its_two_steps_is_finished_by_the_next_claim
         again.release()
 
 
-def test_a_second_name_that_somebody_else_gave_a_token_does_not_matter(workspace):
+def test_a_second_name_that_another_program_gave_a_token_does_not_matter(workspace):
     (a,) = queue(workspace, "a")
     os.link(a.path, os.path.join(workspace.root, "mine.yaml"))
     claimed = taken(workspace, a)
     claimed.release()
     again = taken(workspace, found_in(workspace.running))
-    file_away(workspace, again)
+    finish_move(workspace, again)
     again.release()
     assert tokens(workspace) == {"completed": ["a.yaml"]}
 
@@ -321,7 +322,7 @@ def test_a_token_that_is_not_what_was_readied_is_unfit_and_left_as_it_is(workspa
     spoil(Path(a.path), how)
     before = os.lstat(a.path)
     descriptors = set(os.listdir("/proc/self/fd"))
-    with pytest.raises(token.UnfitTokenError) as error:
+    with pytest.raises(claims.UnfitTokenError) as error:
         claim(workspace, a)
     assert error.value.todo, "it says what to do"
     assert ("was edited" in error.value.what) == (how in SPOILED[:3])
@@ -334,10 +335,10 @@ def test_a_token_that_is_not_what_was_readied_is_unfit_and_left_as_it_is(workspa
 def test_a_token_whose_output_is_gone_or_another_runs_is_unfit(workspace):
     a, b = queue(workspace, "a", "b")
     shutil.rmtree(workspace.run_folder("runs/a"))
-    with pytest.raises(token.UnfitTokenError, match="is gone"):
+    with pytest.raises(claims.UnfitTokenError, match="is gone"):
         claim(workspace, a)
     shutil.rmtree(os.path.join(workspace.run_folder("runs/b"), "journal"))
-    with pytest.raises(token.UnfitTokenError, match="does not belong"):
+    with pytest.raises(claims.UnfitTokenError, match="does not belong"):
         claim(workspace, b)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 
-from tests.integration.arena import PACKAGE, git
+import pytest
+
+from tests.integration.harness import PACKAGE, git
 
 TASKS = """
     import os
@@ -43,8 +45,8 @@ class Says(Base):
 """
 
 
-def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(arena):
-    repository = arena.repository
+def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(sandbox):
+    repository = sandbox.repository
     with (repository / "Tasks.py").open("a") as file:
         file.write(SAYS)
 
@@ -53,21 +55,21 @@ def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(are
             (repository / f"{name}.py").write_text(f"WORD = '{name} {word}'\n")
 
     says("first")
-    arena.commit()
-    arena.queue("a", "Says")
+    sandbox.commit()
+    sandbox.queue("a", "Says")
     says("second")
-    arena.queue("b", "Says", UNSAFE_ignoreDirtyCheck=True)
-    arena.commit()
+    sandbox.queue("b", "Says", UNSAFE_ignoreDirtyCheck=True)
+    sandbox.commit()
     git(repository, "commit", "--quiet", "--amend", "--message=amended")
     git(repository, "update-ref", "HEAD", git(repository, "commit-tree", "HEAD^{tree}", "-m", "rebased"))
     git(repository, "reflog", "expire", "--expire=now", "--all")
     git(repository, "gc", "--quiet", "--prune=now")
     shutil.rmtree(repository)
-    arena.work()
+    sandbox.work()
     for run, word in {"a": "first", "b": "second"}.items():
-        found = arena.results(run)["says"]
+        found = sandbox.results(run)["says"]
         assert found[:2] == [f"word {word}", f"later {word}"]
-        assert f"/Misc/snapshots/{arena.events(run, 'readied')[0]['code']['commit']}" in found[2]
+        assert f"/Misc/snapshots/{sandbox.events(run, 'readied')[0]['code']['commit']}" in found[2]
 
 
 SAME = """
@@ -84,18 +86,18 @@ SAME = """
 """
 
 
-def test_more_folders_of_tasks_than_hosts_never_meet_in_one_worker(arena):
+def test_more_folders_of_tasks_than_fork_servers_never_meet_in_one_worker(sandbox):
     wanted = {}
     for n in range(4):
-        repository = arena.make_repository(f"code{n}", SAME.replace("NAME", str(n)))
+        repository = sandbox.make_repository(f"code{n}", SAME.replace("NAME", str(n)))
         (repository / "helper.py").write_text(f"WHO = 'helper of {n}'\n")
-        arena.commit(repository)
+        sandbox.commit(repository)
         for turn in ("first", "second"):
-            arena.drop(f"{turn}{n}", "Same", pathToTasks=str(repository))
+            sandbox.drop(f"{turn}{n}", "Same", pathToTasks=str(repository))
             wanted[f"{turn}{n}"] = {"same": [n, f"helper of {n}"]}
-    assert not arena.ready().refused
-    said = arena.work()
-    assert {run: arena.results(run) for run in wanted} == wanted, said
+    assert not sandbox.ready().refused
+    said = sandbox.work()
+    assert {run: sandbox.results(run) for run in wanted} == wanted, said
 
 
 EDITABLE = """
@@ -130,45 +132,46 @@ class Both(Base):
 """
 
 
-def test_editable_installs_of_the_work_tree_are_those_of_the_commit(arena, monkeypatch):
-    repository = arena.repository
+def test_editable_installs_of_the_work_tree_are_those_of_the_commit(sandbox, monkeypatch):
+    repository = sandbox.repository
     for folder in ("src/pathed", "src2/mapped"):
         (repository / folder).mkdir(parents=True)
         (repository / folder / "__init__.py").write_text("VALUE = 'committed'\n")
     with (repository / "Tasks.py").open("a") as file:
         file.write(BOTH)
-    arena.commit()
-    site = arena.folder / "site"
+    sandbox.commit()
+    site = sandbox.folder / "site"
     site.mkdir()
     (site / "the_finder.py").write_text(EDITABLE.format(folder=str(repository / "src2" / "mapped")))
     (site / "sitecustomize.py").write_text("import the_finder\n")
     path = os.pathsep.join([str(site), str(repository / "src")])
     monkeypatch.setenv("PYTHONPATH", path)
-    arena.queue("a", "Both")
+    sandbox.queue("a", "Both")
     for folder in ("src/pathed", "src2/mapped"):
         (repository / folder / "__init__.py").write_text("VALUE = 'edited'\n")
-    arena.work(PYTHONPATH=os.pathsep.join([path, str(PACKAGE.parent)]))
-    *values, one, two = arena.results("a")["both"]
+    sandbox.work(PYTHONPATH=os.pathsep.join([path, str(PACKAGE.parent)]))
+    *values, one, two = sandbox.results("a")["both"]
     assert values == ["committed", "committed"]
     assert all("/Misc/snapshots/" in file for file in (one, two))
 
 
-def test_a_module_that_still_comes_from_the_work_tree_is_a_problem_before_anything_is_queued(arena):
-    (arena.repository / ".gitignore").write_text("hidden.py\n")
-    (arena.repository / "hidden.py").write_text("VALUE = 1\n")
-    with (arena.repository / "Tasks.py").open("a") as file:
-        file.write(f"\nsys.path.append({str(arena.repository)!r})\nimport hidden\n")
-    arena.commit()
-    arena.drop("a", "Quick")
-    (problem,) = arena.ready().refused["a.yaml"]
+def test_a_module_that_still_comes_from_the_work_tree_is_a_problem_before_anything_is_queued(sandbox):
+    (sandbox.repository / ".gitignore").write_text("hidden.py\n")
+    (sandbox.repository / "hidden.py").write_text("VALUE = 1\n")
+    with (sandbox.repository / "Tasks.py").open("a") as file:
+        file.write(f"\nsys.path.append({str(sandbox.repository)!r})\nimport hidden\n")
+    sandbox.commit()
+    sandbox.drop("a", "Quick")
+    (problem,) = sandbox.ready().refused["a.yaml"]
     assert "module hidden comes from the work tree" in str(problem)
-    assert arena.names("ConfigsToRun") == []
+    assert sandbox.names("ConfigsToRun") == []
 
 
 # -- asking the tasks ---------------------------------------------------------------------------------------
 
 
-def test_a_validate_that_crashes_exits_or_hangs_harms_only_its_own_config(arena, monkeypatch):
+@pytest.mark.slow
+def test_a_validate_that_crashes_exits_or_hangs_harms_only_its_own_config(sandbox, monkeypatch):
     ends = {
         "Crashes": ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed (SIGSEGV)"),
         "Exits": ("os._exit(0)", "ended the process with exit code 0"),
@@ -181,17 +184,17 @@ def test_a_validate_that_crashes_exits_or_hangs_harms_only_its_own_config(arena,
         "Text": ("return 'one sentence'", "one sentence"),
         "Fine": ("return None", None),
     }
-    with (arena.repository / "Tasks.py").open("a") as file:
+    with (sandbox.repository / "Tasks.py").open("a") as file:
         for name, (source, _) in ends.items():
             file.write(f"\n\nclass {name}(Quick):\n    def validate(self):\n        {source}\n")
-    arena.commit()
-    monkeypatch.setattr("job_orchestration.engine.checks.SILENCE_LIMIT", 1)
+    sandbox.commit()
+    monkeypatch.setattr("job_orchestration.executor.validation_client.SILENCE_LIMIT", 1)
     for name in ends:
-        arena.drop(name.lower(), name)
-    arena.drop("another", "Quick")
-    report = arena.ready()
+        sandbox.drop(name.lower(), name)
+    sandbox.drop("another", "Quick")
+    report = sandbox.ready()
     assert sorted(q.file for q in report.queued) == ["another.yaml", "fine.yaml"]
-    for name, (_, told) in ends.items():
-        if told is not None:
+    for name, (_, printed) in ends.items():
+        if printed is not None:
             (problem,) = report.refused[f"{name.lower()}.yaml"]
-            assert told in str(problem)
+            assert printed in str(problem)

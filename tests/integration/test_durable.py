@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from job_orchestration.files import durable
-from tests.integration.arena import PACKAGE
-from tests.integration.faultline import HOW, Killed, failing, intercepted, operations_of
+from job_orchestration.workspace import durable
+from tests.integration.harness import PACKAGE
+from tests.integration.write_faults import HOW, Killed, failing, intercepted, operations_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ OLD, NEW = b"the old content\n", b"the new content, which is longer\n"
 
 
 def seen(folder: Path) -> dict[str, bytes | None]:
-    """What a reader sees: temporary files are nobody's."""
+    """What a reader sees: temporary files do not count."""
     found = sorted(p for p in folder.rglob("*") if ".tmp" not in p.name)
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in found}
 
@@ -50,13 +50,13 @@ CASES = {
 }
 
 
-def states(action, folder: Path) -> list[dict]:
+def states(operation, folder: Path) -> list[dict]:
     """The states that may be seen, the last of them when the action has ended."""
-    if action is replace:
+    if operation is replace:
         return [{**BEFORE, "file": content} for content in (OLD, NEW)]
-    if action is make_folder:
+    if operation is make_folder:
         return [BEFORE, {**BEFORE, "a": None}, {**BEFORE, "a": None, "a/b": None}]
-    if action is move:
+    if operation is move:
         both = {**BEFORE, "there/file": OLD}
         return [BEFORE, both, {k: v for k, v in both.items() if k != "file"}]
     after = {k: v for k, v in BEFORE.items() if not k.startswith("staged")}
@@ -75,34 +75,34 @@ def prepare(folder: Path) -> None:
     assert seen(folder) == BEFORE
 
 
-@pytest.mark.parametrize("action", CASES, ids=lambda a: a.__name__)
-def test_a_write_makes_exactly_the_operations_that_the_fault_tests_know(tmp_path, action):
+@pytest.mark.parametrize("operation", CASES, ids=lambda a: a.__name__)
+def test_a_write_makes_exactly_the_operations_that_the_fault_tests_know(tmp_path, operation):
     prepare(tmp_path / "x")
-    made = operations_of(lambda: action(tmp_path / "x"))
-    assert tuple(line.partition(" ")[0] for line in made) == CASES[action]
+    made = operations_of(lambda: operation(tmp_path / "x"))
+    assert tuple(line.partition(" ")[0] for line in made) == CASES[operation]
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("action", CASES, ids=lambda a: a.__name__)
-def test_a_write_that_is_cut_anywhere_leaves_the_old_state_or_the_new(tmp_path, action, how):
-    for at in range(1, len(CASES[action]) + 1):
+@pytest.mark.parametrize("operation", CASES, ids=lambda a: a.__name__)
+def test_a_write_that_is_cut_anywhere_leaves_the_old_state_or_the_new(tmp_path, operation, how):
+    for at in range(1, len(CASES[operation]) + 1):
         folder = tmp_path / str(at)
         prepare(folder)
         descriptors = len(os.listdir("/proc/self/fd"))
         with failing(at, how), pytest.raises((Killed, OSError)):
-            action(folder)
-        assert seen(folder) in states(action, folder)
+            operation(folder)
+        assert seen(folder) in states(operation, folder)
         if how.startswith("E"):
             assert len(os.listdir("/proc/self/fd")) == descriptors, (
                 "a process that lives on keeps nothing open"
             )
         with suppress(FileNotFoundError):  # a move or a rename that had been made already
-            action(folder)
-        assert seen(folder) == states(action, folder)[-1], "doing it again ends in the new state"
+            operation(folder)
+        assert seen(folder) == states(operation, folder)[-1], "doing it again ends in the new state"
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_a_new_file_is_whole_or_can_be_told_from_a_whole_one(tmp_path, how):
+def test_a_new_file_is_whole_or_is_seen_not_to_be(tmp_path, how):
     for at in range(1, 4):
         path = tmp_path / f"{at}"
         with failing(at, how), pytest.raises((Killed, OSError)):
@@ -161,7 +161,7 @@ def test_a_folder_that_two_make_at_once_is_made_once(tmp_path):
 def test_a_reader_never_sees_half_a_file(tmp_path):
     source = (
         "import sys\n"
-        "from job_orchestration.files import durable\n"
+        "from job_orchestration.workspace import durable\n"
         "for n in range(400):\n"
         "    durable.write_view(sys.argv[1], b'%d ' % n * 20_000)\n"
     )

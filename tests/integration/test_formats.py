@@ -10,22 +10,26 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from job_orchestration import clientUtils
-from job_orchestration.cli import table
+from job_orchestration.cli import command_table
 from job_orchestration.cli.main import main
-from job_orchestration.files.workspace import VARIABLE
-from job_orchestration.StatusTracker import Status, StatusTracker
-from tests.faults.looking import events, names, tree
+from job_orchestration.runs.state import Status
+from job_orchestration.workspace.layout import VARIABLE
+from tests.faults.workspace_files import events, names, tree
+
+if TYPE_CHECKING:
+    from job_orchestration.StatusTracker import StatusTracker
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "workspace_format_1"
 WORDS = {
     **dict.fromkeys(("logs", "show", "cancel", "hold", "release"), ("a",)),
     **dict.fromkeys(("work", "up"), ("--until-idle",)),
 }
-"""What the verbs need besides their names."""
+"""What the commands need besides their names."""
 
 
 # -- a newer one ---------------------------------------------------------------------------------------------
@@ -40,14 +44,16 @@ def test_a_workspace_of_an_unknown_format_is_refused_in_one_line(workspace, monk
     assert str(workspace) in line
 
 
-@pytest.mark.parametrize("verb", [a.name for a in table.ACTIONS if a.name not in {"doctor", "schema"}])
-def test_a_newer_workspace_is_left_untouched_by_every_verb(workspace, monkeypatch, capsys, verb):
-    shutil.rmtree(workspace / "Running")  # whoever mends the folder shows by it
+@pytest.mark.parametrize(
+    "command", [a.name for a in command_table.COMMANDS if a.name not in {"doctor", "schema"}]
+)
+def test_a_newer_workspace_is_left_untouched_by_every_command(workspace, monkeypatch, capsys, command):
+    shutil.rmtree(workspace / "Running")  # a command that repairs the folder would restore it
     (workspace / "Misc" / "VERSION").write_text("2\n")
     (workspace / "ConfigSources" / "a.yaml").write_text("outputDir: a\n")
     before = tree(workspace)
     monkeypatch.setenv(VARIABLE, str(workspace))
-    assert main([verb, *WORDS.get(verb, [])]) == 4
+    assert main([command, *WORDS.get(command, [])]) == 4
     captured = capsys.readouterr()
     assert captured.err == (
         f"{workspace} has workspace format '2'; this release knows formats up to 1. "
@@ -170,6 +176,6 @@ def test_a_failed_run_of_format_1_can_be_retried_and_a_new_config_queued(cli, ol
 
 def test_the_fixture_tells_nothing_of_the_machine_that_made_it():
     for path in FIXTURE.rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.parent.name != "__pycache__":
             text = path.read_bytes().decode("utf-8", "replace")
             assert str(Path(__file__).parents[2]) not in text, path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
@@ -10,23 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from job_orchestration.actions import gc
-from job_orchestration.actions.gc import Kind, Wanted
-from job_orchestration.actions.restore import Restored, restore, trashed
-from job_orchestration.files import account, beats, history, journal, litter, token, trash
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.files.beats import Beat
-from job_orchestration.model.errors import UsageError
-from job_orchestration.model.event import Code, Completed, GaveUp, TaskFinished, TaskStarted
-from job_orchestration.model.run import Place, RunState
-from job_orchestration.rules.keeping import Best, Last, Policy
-from job_orchestration.rules.naming import TokenName
-from tests.faults.looking import tree
-from tests.integration.faultline import Killed, failing, operations_of
-from tests.integration.runs import file_away, queue, taken, tokens
+from job_orchestration.commands import gc
+from job_orchestration.commands.changes import Changes
+from job_orchestration.commands.gc import Kind, Wanted
+from job_orchestration.commands.restore import restore, trashed
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.housekeeping import garbage
+from job_orchestration.housekeeping.retention import Best, Last, Policy
+from job_orchestration.queue import resource_pool
+from job_orchestration.runs import catalog, journal, token, token_header, trash
+from job_orchestration.runs.events import Code, Completed, GaveUp, TaskFinished, TaskStarted
+from job_orchestration.runs.state import RunState
+from job_orchestration.workspace import clock, heartbeats, layout
+from job_orchestration.workspace.heartbeats import Heartbeat
+from job_orchestration.workspace.layout import Place
+from job_orchestration.workspace.naming import TokenName
+from tests.faults.workspace_files import tree
+from tests.integration.runs import finish_move, queue, taken, tokens
+from tests.integration.write_faults import Killed, failing, operations_of
 
 ALL = Wanted(policy=Policy((Last(0),)))
-OLD = time.time() - 2 * litter.ABANDONED
+OLD = time.time() - 2 * garbage.ABANDONED
 
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -36,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 def make(tmp_path):
     """Makes workspaces."""
     made = iter(range(1000))
-    return lambda: workspaces.prepare(str(tmp_path / f"workspace{next(made)}"))
+    return lambda: layout.prepare(str(tmp_path / f"workspace{next(made)}"))
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def ended(workspace, name: str, result=None, event=None, **more) -> str:
         claimed.journal.write(TaskStarted(task, 1))
         claimed.journal.write(TaskFinished(task, 0.1, result if task == "two" else None))
     claimed.journal.write(event or Completed(), sync=True)
-    file_away(workspace, claimed, workspace.failed if event else workspace.completed)
+    finish_move(workspace, claimed, workspace.failed if event else workspace.completed)
     claimed.release()
     Path(claimed.run_folder, "result.txt").write_text("mine\n")
     return claimed.run
@@ -142,17 +147,17 @@ def test_globs_and_statuses_choose_what_goes_and_comes_back(workspace):
             restore(workspace, ["b", nothing])
     assert len(trashed(workspace)) == 4, "a slip in one name, and nothing was done"
     assert restore(workspace, ["runs/a[12]", "b"]).runs == ("runs/a1", "runs/a2", "runs/b")
-    assert restore(workspace, ["a3", "runs/a*"]) == Restored(("runs/a3",), ())
+    assert restore(workspace, ["a3", "runs/a*"]) == Changes(("runs/a3",), ())
 
 
 def test_what_others_come_after_stays_even_when_it_is_named(workspace, monkeypatch):
     ended(workspace, "first")
     ended(workspace, "second", event=GaveUp("enough"))
-    records = history.entries(workspace)
+    records = catalog.entries(workspace)
     for record in records:
         if record.run == "runs/second":
             record.state.values["after"] = ["runs/first"]
-    monkeypatch.setattr(history, "entries", lambda _: records)
+    monkeypatch.setattr(catalog, "entries", lambda _: records)
     assert names(gc.look(workspace, ALL)) == [], "the second may be retried"
     with pytest.raises(UsageError, match="runs/second comes after runs/first"):
         gc.look(workspace, Wanted(("first",)))
@@ -179,8 +184,8 @@ def test_a_snapshot_goes_when_no_run_needs_it_soon_and_it_can_be_made_again(work
     commit = "c" * 40
     snapshot = Path(workspace.misc, "snapshots", commit)
     snapshot.mkdir(parents=True)
-    record = history.RunRecord("a", place, "a.yaml", "a", RunState(code=Code(commit, ".")))
-    assert gc._snapshots(workspace, [record]) == []  # it is not pinned: nobody could make it again
+    record = catalog.RunRecord("a", place, "a.yaml", "a", RunState(code=Code(commit, ".")))
+    assert gc._snapshots(workspace, [record]) == []  # it is not pinned and could not be made again
     pin = Path(workspace.misc, "code.git", "refs", "pins", commit)
     pin.parent.mkdir(parents=True)
     pin.write_text(f"{commit}\n")
@@ -189,18 +194,23 @@ def test_a_snapshot_goes_when_no_run_needs_it_soon_and_it_can_be_made_again(work
     monkeypatch.chdir(snapshot)
     assert gc._snapshots(workspace, [record]) == []
     monkeypatch.chdir(workspace.root)
-    now = journal.now()
-    beats.write(workspace, Beat("far.1.abc", "far", 1, now, now))  # nobody here sees where that one works
+    now = clock.timestamp()
+    heartbeats.write(
+        workspace, Heartbeat("far.1.abc", "far", 1, now, now)
+    )  # its working directory cannot be seen here
     assert gc._snapshots(workspace, [record]) == []
 
 
 def test_what_dead_processes_left_goes_when_it_is_old(workspace):
     (found,) = queue(workspace, "a")
     claimed = taken(workspace, found, "lab.1.old")
-    beats = Path(workspace.workers)
+    heartbeats = Path(workspace.workers)
     made = [
         *(Path(workspace.misc, n) for n in (".making-old", ".making-new")),
-        *(beats / n for n in ("lab.1.old.json", "lab.2.old.json", "lab.3.new.json", "lab.4.old.json.tmp77")),
+        *(
+            heartbeats / n
+            for n in ("lab.1.old.json", "lab.2.old.json", "lab.3.new.json", "lab.4.old.json.tmp77")
+        ),
     ]
     for path in made:
         path.mkdir() if path.name.startswith(".making") else path.write_text("{}")
@@ -211,13 +221,22 @@ def test_what_dead_processes_left_goes_when_it_is_old(workspace):
     claimed.release()
 
 
-def test_the_account_of_a_killed_pool_goes_when_nobody_holds_anything_of_it(workspace):
+def test_the_summary_cache_under_its_former_name_goes_at_once(workspace):
+    of_first_release = Path(workspace.misc, "digests")
+    of_first_release.mkdir()
+    (of_first_release / "all.digests").write_bytes(b"job_orchestration digests 1 2 0\n[]")
+    assert [item.name for item in gc.look(workspace, Wanted())] == ["Misc/digests"]
+    gc.collect(workspace, Wanted())
+    assert not of_first_release.exists()
+
+
+def test_the_reservations_of_a_killed_pool_go_when_none_is_held(workspace):
     one = (("gpus", 1),)
-    free, held, fresh = (Path(account.folder_of(workspace, name)) for name in ("free", "held", "fresh"))
+    free, held, fresh = (Path(resource_pool.folder_of(workspace, name)) for name in ("free", "held", "fresh"))
     far = free.parent / "another.far"
     descriptors = {}
     for folder in (free, held, fresh, far):
-        taken = account.Account(str(folder), {"gpus": 1}, ["0"]).take(one)
+        taken = resource_pool.Reservations(str(folder), {"gpus": 1}, ["0"]).take(one)
         assert isinstance(taken, tuple)
         descriptors[folder] = taken[0]
     for folder in (free, fresh, far):
@@ -226,18 +245,35 @@ def test_the_account_of_a_killed_pool_goes_when_nobody_holds_anything_of_it(work
         os.utime(folder, (OLD, OLD))
     assert [item.path for item in gc.look(workspace, Wanted())] == [str(free)]
     gc.collect(workspace, Wanted())
-    assert sorted(free.parent.iterdir()) == sorted([held, fresh, far]), "nobody here sees another host's"
+    assert sorted(free.parent.iterdir()) == sorted([held, fresh, far]), (
+        "another machine's cannot be seen here"
+    )
     os.close(descriptors[held])
 
 
-def test_an_account_that_is_used_again_at_the_last_moment_stays(workspace):
-    folder = account.folder_of(workspace, "idle")
-    taken = account.Account(folder, {"gpus": 1}, ["0"]).take((("gpus", 1),))
+def test_reservations_that_cannot_be_listed_are_not_taken_for_none(workspace, monkeypatch):
+    folder = resource_pool.folder_of(workspace, "unreadable")
+    os.makedirs(folder)
+    os.utime(folder, (OLD, OLD))
+    assert [item.path for item in gc.look(workspace, Wanted())] == [folder]
+
+    def refuses(path=".", really=os.listdir):
+        if path == folder:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return really(path)
+
+    monkeypatch.setattr(os, "listdir", refuses)
+    assert gc.look(workspace, Wanted()) == []
+
+
+def test_a_pool_that_is_used_again_at_the_last_moment_stays(workspace):
+    folder = resource_pool.folder_of(workspace, "idle")
+    taken = resource_pool.Reservations(folder, {"gpus": 1}, ["0"]).take((("gpus", 1),))
     assert isinstance(taken, tuple)
-    assert not account.clear(folder)
+    assert not resource_pool.clear(folder)
     assert os.listdir(folder)
     os.close(taken[0])
-    assert account.clear(folder)
+    assert resource_pool.clear(folder)
     assert not os.path.exists(folder)
 
 
@@ -272,7 +308,7 @@ def test_a_look_changes_nothing(workspace):
 # -- beside others ----------------------------------------------------------------------------------------
 
 
-def test_a_run_that_somebody_claims_meanwhile_stays(workspace, monkeypatch):
+def test_a_run_that_is_claimed_meanwhile_stays(workspace, monkeypatch):
     run = ended(workspace, "a", event=GaveUp("enough"))
     items = gc.look(workspace, Wanted((run,)))
     (found,) = token.scan(workspace.failed)
@@ -291,7 +327,7 @@ def test_a_run_that_was_done_anew_meanwhile_stays(workspace, monkeypatch):
     assert ended(workspace, "a") == run
     monkeypatch.setattr(gc, "look", lambda *_: items)
     done = gc.collect(workspace, ALL)
-    assert "did it anew" in done.refused[0].what
+    assert "has changed since it was listed" in done.refused[0].what
     assert whole_in_workspace(workspace, "a")
 
 
@@ -358,7 +394,7 @@ def test_a_way_back_that_is_cut_can_be_gone_again(make, how, with_token):
         with suppress(UsageError):
             restore(workspace, ["nothing"])
         assert list(Path(workspace.misc, "trash").iterdir()) == []
-        (record,) = history.entries(workspace)
+        (record,) = catalog.entries(workspace)
         assert (record.place, record.run) == (Place.COMPLETED, "runs/a")
 
 
@@ -422,7 +458,7 @@ def test_a_run_that_lost_its_token_gets_it_back(workspace):
     with pytest.raises(UsageError):
         restore(workspace, [run])
     queue(workspace, "b")
-    Path(workspace.to_run, "b.yaml").unlink()  # it has not ended: nobody says where it would belong
+    Path(workspace.to_run, "b.yaml").unlink()  # it has not ended, so its place is unknown
     with pytest.raises(UsageError):
         restore(workspace, ["runs/b"])
 
@@ -440,7 +476,7 @@ def test_what_lies_in_the_trash_and_is_no_run_stays_there(workspace):
 
 def test_letting_many_runs_go_opens_each_token_a_few_times_however_many_there_are(make, monkeypatch):
     opened: Counter[int] = Counter()
-    look = token.run_of
+    look = token_header.run_of
     for many in (4, 8):
         workspace = make()
         for number in range(many):
@@ -450,7 +486,7 @@ def test_letting_many_runs_go_opens_each_token_a_few_times_however_many_there_ar
             opened[count] += 1
             return look(path)
 
-        monkeypatch.setattr(token, "run_of", counting)
+        monkeypatch.setattr(token_header, "run_of", counting)
         assert len(names(gc.collect(workspace, ALL).items)) == many
-        monkeypatch.setattr(token, "run_of", look)
+        monkeypatch.setattr(token_header, "run_of", look)
     assert opened[8] <= 2 * opened[4]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -18,37 +19,14 @@ pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installe
 import geneplexus
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from demo.make_data import make_data
 from job_orchestration import PermanentError
-from job_orchestration.geneplexus import guest, reports
+from job_orchestration.geneplexus import adapter, network_plot, plots, reports
 from tests.geneplexus_bench import config_of, run_configs, run_task
 
 TOP = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("geneplexus") / "synthetic")
-
-
-@pytest.fixture(scope="module")
-def config(data):
-    return {"file_loc": str(data), "genesetFile": str(data / "genesets" / "alpha.txt")}
-
-
-@pytest.fixture(scope="module")
-def finished(config, tmp_path_factory):
-    """The saved results of one undisturbed run."""
-    return run_configs([config_of(tmp_path_factory.mktemp("finished") / "alpha", **config)])[0]
-
-
-@pytest.fixture
-def own_data(data, tmp_path):
-    """A copy of the data that a test may spoil; it promises no checksums."""
-    folder = shutil.copytree(data, tmp_path / "data")
-    (folder / "DATA_VERSION.json").unlink()
-    return folder
 
 
 def no_constant(name):
@@ -61,6 +39,8 @@ def test_the_tables_graph_records_and_plots_are_there(finished):
         assert len(pd.read_csv(finished / f"{name}.tsv", sep="\t")) > 0, name
     for name in ["top_genes", "network", "cross_validation", "similar_terms"]:
         assert (finished / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (finished / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert ET.parse(finished / f"{name}.svg").getroot().tag.endswith("svg")
     graph = json.loads((finished / "graph.json").read_text())
     nodes = {node["id"] for node in graph["nodes"]}
     assert len(nodes) == 50
@@ -69,6 +49,89 @@ def test_the_tables_graph_records_and_plots_are_there(finished):
     assert all({link["source"], link["target"]} <= nodes for link in graph["links"])
     linked = {one for link in graph["links"] for one in (link["source"], link["target"])}
     assert set((finished / "isolated_genes.txt").read_text().split()) == nodes - linked
+
+
+def words_of(path):
+    """The texts of an SVG file, as they stand in it."""
+    return ["".join(one.itertext()).strip() for one in ET.parse(path).iter() if one.tag.endswith("}text")]
+
+
+def test_figures_have_300_dots_an_inch_and_name_what_they_are_of(finished):
+    headline = yaml.safe_load((finished / "results.yaml").read_text())
+    title = f"Human, STRING network, Combined gene sets, {headline['positives']} positives"
+    for name, what in [
+        ("top_genes", "Top 30 genes: alpha"),
+        ("network", "Network of the top 50 genes: alpha"),
+        ("cross_validation", "Cross-validation: alpha"),
+        ("similar_terms", "Similar terms: alpha"),
+    ]:
+        said = " ".join(words_of(finished / f"{name}.svg"))
+        assert what in said
+        assert title in said
+        with Image.open(finished / f"{name}.png") as image:
+            assert [round(dots) for dots in image.info["dpi"]] == [300, 300]
+    assert "guessing (0)" in words_of(finished / "cross_validation.svg")
+    assert any(one.startswith("median ") for one in words_of(finished / "cross_validation.svg"))
+
+
+def test_no_symbol_of_the_network_lies_over_another_and_each_is_there(finished):
+    graph = json.loads((finished / "graph.json").read_text())
+    assert {node["Symbol"] for node in graph["nodes"]} <= set(words_of(finished / "network.svg"))
+    rng = np.random.default_rng(1)
+    boxes = np.column_stack([rng.uniform(0.1, 0.4, 50), np.full(50, 0.06), np.full(50, 0.2)])
+    places = network_plot.apart(rng.normal(0, 0.2, (50, 2)), boxes)  # all of them in one heap
+    lower = places - np.column_stack([boxes[:, 0], boxes[:, 1]])
+    upper = places + np.column_stack([boxes[:, 0], boxes[:, 2]])
+    for one in range(50):
+        for other in range(one):
+            apart = (lower[one] >= upper[other] - 1e-6) | (lower[other] >= upper[one] - 1e-6)
+            assert apart.any(), (one, other)
+
+
+def test_a_term_that_is_not_significant_has_a_short_and_empty_bar(tmp_path):
+    assert plots.significance(1.0) == plots.significance(float("nan")) == 0
+    assert plots.significance(0.05) == pytest.approx(1.301, abs=1e-3)
+    assert plots.significance(0) == 300
+    similar_terms = pd.DataFrame(
+        {
+            "Task": ["Disease"] * 3,
+            "ID": ["D:1", "D:2", "D:3"],
+            "Name": ["surely", "hardly", "never"],
+            "Similarity": [0.9, 0.89, 0.88],
+            "P-adjusted": [1e-6, 0.24, 1.0],
+        }
+    )
+    lengths = []
+    axes = plots.new_figure(3, 3).subplots()
+    plots.draw_terms(axes, similar_terms, [plots.significance(p) for p in similar_terms["P-adjusted"]])
+    lengths = [round(bar.get_width(), 2) for bar in axes.patches]
+    filled = [bar.get_facecolor() != (1, 1, 1, 1) for bar in axes.patches]
+    assert (lengths, filled) == ([6.0, 0.62, 0.0], [True, False, False])
+
+
+def test_a_weak_cross_validation_is_said_in_the_log_the_methods_and_the_results(
+    data, config, tmp_path, caplog
+):
+    unrelated = " ".join(f"SYN{number:04d}" for number in range(7, 1500, 61))
+    with caplog.at_level(logging.WARNING):
+        folder = run_configs([config_of(tmp_path / "weak", file_loc=str(data), geneset=unrelated)])[0]
+    headline = yaml.safe_load((folder / "results.yaml").read_text())
+    assert headline["cv_median"] < 1
+    assert headline["cv_note"].startswith("weak: ")
+    assert list(headline)[:6] == [
+        *("gene_set", "positives", "cv_median", "cv_note", "top_novel_genes", "top_term")
+    ]
+    sentence = next(line for line in caplog.messages if line.startswith("The cross-validation is "))
+    assert sentence in (folder / "methods.txt").read_text()
+    assert headline["gene_set"] == "weak"
+
+
+def test_names_that_were_not_found_stand_in_the_methods(data, config, tmp_path, caplog):
+    genes = f"{(data / 'genesets' / 'alpha.txt').read_text()}\nNOSUCH\n"
+    with caplog.at_level(logging.INFO):
+        folder = run_configs([config_of(tmp_path / "out", file_loc=str(data), geneset=genes)])[0]
+    assert "Names not found: NOSUCH." in (folder / "methods.txt").read_text()
+    assert "left out, not known: 1 (NOSUCH); see dropped.tsv" in caplog.messages
 
 
 def test_every_json_file_is_strict(finished):
@@ -96,27 +159,27 @@ def test_a_network_without_weights_and_of_one_gene_is_run_and_drawn(own_data, co
 
 
 def test_run_json_tells_what_the_figures_depend_on(finished, data):
-    told = json.loads((finished / "run.json").read_text())
-    assert told["parameters"]["classifier"]["C"] == 1.0
-    assert told["parameters"]["random_state"] == 0
+    reported = json.loads((finished / "run.json").read_text())
+    assert reported["parameters"]["classifier"]["C"] == 1.0
+    assert reported["parameters"]["random_state"] == 0
     headline = yaml.safe_load((finished / "results.yaml").read_text())
-    assert told["data"]["sha256"] == headline["data_sha256"]
-    assert len(told["data"]["files"]) == 11
-    assert told["data"]["version"]["source"] == "synthetic"
-    assert set(told["seconds"]) == {"load", "fit", "predict", "similarities", "network"}
-    assert told["peak_memory_mb"] > 50
-    assert told["versions"]["geneplexus"] == geneplexus.__version__
-    assert told["geneset"]["positives"] == told["classes"]["positives"] > 20
-    assert len(told["geneset"]["sha256"]) == 64
-    assert {pool["num_threads"] for pool in told["threads"]["pools"]} <= {1}
+    assert reported["data"]["sha256"] == headline["data_sha256"]
+    assert len(reported["data"]["files"]) == 11
+    assert reported["data"]["version"]["source"] == "synthetic"
+    assert set(reported["seconds"]) == {"load", "fit", "predict", "similarities", "network"}
+    assert reported["peak_memory_mb"] > 50
+    assert reported["versions"]["geneplexus"] == geneplexus.__version__
+    assert reported["geneset"]["positives"] == reported["classes"]["positives"] > 20
+    assert len(reported["geneset"]["sha256"]) == 64
+    assert {pool["num_threads"] for pool in reported["threads"]["pools"]} <= {1}
 
 
 def test_job_info_has_the_keys_of_the_web_application_and_a_final_status(finished):
-    told = json.loads((finished / "job_info.json").read_text())
-    assert told["status"] == "Completed"
-    assert told["has_results"] is True
-    assert (told["net_type"], told["GSC"], told["job_name"]) == ("STRING", "Combined", "alpha")
-    files = [value for key, value in told.items() if key.endswith("_file")]
+    reported = json.loads((finished / "job_info.json").read_text())
+    assert reported["status"] == "Completed"
+    assert reported["has_results"] is True
+    assert (reported["net_type"], reported["GSC"], reported["job_name"]) == ("STRING", "Combined", "alpha")
+    files = [value for key, value in reported.items() if key.endswith("_file")]
     assert len(files) == 6
     assert all((finished / name).is_file() for name in files)
 
@@ -158,8 +221,8 @@ def test_data_that_do_not_say_what_they_are_are_not_guessed_at(own_data, config,
 def test_several_species_of_results_get_a_folder_each(own_data, config, tmp_path):
     for path in list(own_data.glob("*__Human__*")):
         shutil.copy(path, own_data / path.name.replace("__Human__", "__Mouse__"))
-    orders = (own_data / "NodeOrder__Human__STRING.txt").read_text().split()
-    (own_data / "BioMart__Human__Mouse.json").write_text(json.dumps({one: one for one in orders}))
+    options = (own_data / "NodeOrder__Human__STRING.txt").read_text().split()
+    (own_data / "BioMart__Human__Mouse.json").write_text(json.dumps({one: one for one in options}))
     keys = config | {"file_loc": str(own_data), "sp_res": ["Human", "Mouse"], "gsc_res": ["Combined", "GO"]}
     folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
     assert len(pd.read_csv(folder / "Human-Combined" / "df_sim.tsv", sep="\t")) == 60
@@ -171,9 +234,9 @@ def test_several_species_of_results_get_a_folder_each(own_data, config, tmp_path
 
 def test_without_cross_validation_there_are_nulls_and_no_nan(config, tmp_path):
     folder = run_configs([config_of(tmp_path / "out", **config, cross_validate=False, random_state=None)])[0]
-    told = json.loads((folder / "run.json").read_text(), parse_constant=no_constant)
-    assert told["cv"] == [None] * 3
-    assert told["cv_median"] is None
+    reported = json.loads((folder / "run.json").read_text(), parse_constant=no_constant)
+    assert reported["cv"] == [None] * 3
+    assert reported["cv_median"] is None
     assert "not cross-validated" in (folder / "methods.txt").read_text()
     assert (folder / "cross_validation.png").is_file()
 
@@ -193,7 +256,7 @@ def test_parameters_of_one_run_do_not_reach_the_next_in_the_same_process(config,
 
 
 def test_what_geneplexus_does_to_its_own_lists_is_undone():
-    with guest.guarded(logging.getLogger("guarded")):
+    with adapter.guarded(logging.getLogger("guarded")):
         geneplexus.config.ALL_SPECIES.remove("Zebrafish")
         geneplexus.config.DEFAULT_LOUVAIN_KWARGS["louvain_seed"] = 5
     assert "Zebrafish" in geneplexus.config.ALL_SPECIES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,28 +14,9 @@ import geneplexus
 import numpy as np
 import pandas as pd
 
-from demo.make_data import make_data
 from job_orchestration import PermanentError, TemporaryError
-from job_orchestration.geneplexus import guest
+from job_orchestration.geneplexus import adapter
 from tests.geneplexus_bench import TASKS, config_of, problems_of, run_configs, run_task
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("geneplexus") / "synthetic")
-
-
-@pytest.fixture(scope="module")
-def config(data):
-    return {"file_loc": str(data), "genesetFile": str(data / "genesets" / "alpha.txt")}
-
-
-@pytest.fixture
-def own_data(data, tmp_path):
-    """A copy of the data that a test may spoil; it promises no checksums."""
-    folder = shutil.copytree(data, tmp_path / "data")
-    (folder / "DATA_VERSION.json").unlink()
-    return folder
 
 
 def rewrite(path, change):
@@ -52,7 +32,7 @@ def test_a_mistyped_data_folder_is_refused_and_not_created(config, tmp_path):
     assert not folder.exists()
 
 
-def test_all_problems_of_three_tasks_are_told_at_once_and_once(config, tmp_path):
+def test_all_problems_of_three_tasks_are_reported_together_and_once(config, tmp_path):
     wrong = {
         "file_loc": str(tmp_path / "none"),
         "net_type": "STRNG",
@@ -72,6 +52,16 @@ def test_the_environment_gives_the_data_folder_where_the_config_does_not(config,
         run_task(keys, "load")
     monkeypatch.setenv("DATA_PATH", config["file_loc"])
     assert problems_of(keys) == []
+
+
+def test_the_config_chooses_the_formats_of_the_figures(config, tmp_path):
+    problems = problems_of(config_of(tmp_path / "out", **config, figures=["png", "jpg"]))
+    assert problems == ["figures is ['png', 'jpg']. Give a list of formats from png, svg, pdf, or []."]
+    folder = run_configs([config_of(tmp_path / "svg", **config, figures="svg")])[0]
+    assert {path.suffix for path in folder.glob("network.*")} == {".svg"}
+    folder = run_configs([config_of(tmp_path / "none", **config, figures=[])])[0]
+    assert not [path for path in folder.iterdir() if path.suffix in {".png", ".svg", ".pdf"}]
+    assert (folder / "job_info.json").is_file()
 
 
 def test_relative_paths_are_refused(config, tmp_path, monkeypatch):
@@ -229,11 +219,11 @@ def cut_terms(folder):
 
 def add_stranger(folder):
     path = folder / "GSC__Human__Combined__STRING.json"
-    rewrite(path, lambda terms: terms["Universe"].append("1"))
+    rewrite(path, lambda go_terms: go_terms["Universe"].append("1"))
 
 
 def drop_order(folder):
-    rewrite(folder / "GSC__Human__Combined__STRING.json", lambda terms: terms.pop("Term_Order"))
+    rewrite(folder / "GSC__Human__Combined__STRING.json", lambda go_terms: go_terms.pop("Term_Order"))
 
 
 def add_nan(folder):
@@ -256,7 +246,7 @@ def break_promise(folder):
         (add_stranger, "genes that the network lacks (1)"),
         (drop_order, "'Term_Order'"),
         (add_nan, "no numbers"),
-        (break_promise, "is not the file that DATA_VERSION.json tells of"),
+        (break_promise, "is not the file that DATA_VERSION.json describes"),
     ],
 )
 def test_spoilt_contents_end_the_run_at_its_first_task(own_data, config, tmp_path, spoil, sentence):
@@ -295,7 +285,7 @@ def test_genes_are_found_as_geneplexus_finds_them(data):
         "JUNK",
         "5",
     ]
-    with guest.guarded(logging.getLogger("reference")):
+    with adapter.guarded(logging.getLogger("reference")):
         reference = geneplexus.GenePlexus(file_loc=str(data), input_genes=genes)
     known = folder.identifiers(data, Choice())
     assert [one for gene in genes for one in known.find(gene)] == reference.convert_ids

@@ -18,36 +18,11 @@ pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installe
 
 import geneplexus
 
-from demo.make_data import make_data
 from job_orchestration import PermanentError
-from job_orchestration.geneplexus import checkpoints, guest
-from tests.geneplexus_bench import TASKS, PlainContext, config_of, run_configs, run_task
+from job_orchestration.geneplexus import adapter, checkpoints
+from tests.geneplexus_bench import TASKS, PlainContext, config_of, run_task
 
 TOP = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("geneplexus") / "synthetic")
-
-
-@pytest.fixture(scope="module")
-def config(data):
-    return {"file_loc": str(data), "genesetFile": str(data / "genesets" / "alpha.txt")}
-
-
-@pytest.fixture(scope="module")
-def finished(config, tmp_path_factory):
-    """The saved results of one undisturbed run."""
-    return run_configs([config_of(tmp_path_factory.mktemp("finished") / "alpha", **config)])[0]
-
-
-@pytest.fixture
-def own_data(data, tmp_path):
-    """A copy of the data that a test may spoil; it promises no checksums."""
-    folder = shutil.copytree(data, tmp_path / "data")
-    (folder / "DATA_VERSION.json").unlink()
-    return folder
 
 
 DIE_AFTER_FIT = """
@@ -83,6 +58,7 @@ def killed(killed_once, config, tmp_path):
     return config_of(shutil.copytree(killed_once, tmp_path / "out"), **config)
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_fit_does_not_fit_again(killed, finished, monkeypatch, caplog):
     def forbidden(*_args, **_keys):
         raise AssertionError("fitted again")
@@ -103,7 +79,7 @@ def test_a_task_that_had_all_its_steps_takes_none_again(config, tmp_path, monkey
     keys = config_of(tmp_path / "out", **config)
     run_task(keys, "load")
     first = run_task(keys, "run")
-    monkeypatch.setattr(guest, "take_step", lambda *_: pytest.fail("a step was taken again"))
+    monkeypatch.setattr(adapter, "take_step", lambda *_: pytest.fail("a step was taken again"))
     assert run_task(keys, "run") == first
 
 
@@ -166,7 +142,7 @@ def test_one_task_cannot_choose_another_network_than_the_one_before(config, tmp_
         run_task(keys, "run")
 
 
-def test_progress_is_told_step_by_step(config, tmp_path):
+def test_progress_is_reported_step_by_step(config, tmp_path):
     keys = config_of(tmp_path / "out", **config)
     contexts = []
 
@@ -176,4 +152,4 @@ def test_progress_is_told_step_by_step(config, tmp_path):
 
     run_task(keys, "load")
     run_task(keys, "run", context=remembered)
-    assert contexts[0].told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert contexts[0].printed == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]

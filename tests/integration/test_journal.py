@@ -11,24 +11,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from job_orchestration.files import durable, journal
-from job_orchestration.files.journal import Writer, decode, encode, strict_json
-from job_orchestration.model.event import (
+from job_orchestration.runs import journal
+from job_orchestration.runs.event_codec import decode, encode
+from job_orchestration.runs.events import (
     Cancelled,
     Claimed,
     Code,
     Completed,
-    Entry,
     GaveUp,
     HandedBack,
-    Output,
+    JournalEntry,
+    Outcome,
+    OutputFile,
     Readied,
     Requeued,
     TaskFailed,
     TaskFinished,
     TaskStarted,
 )
-from job_orchestration.model.run import Outcome
+from job_orchestration.runs.journal import Writer
+from job_orchestration.workspace import durable
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -55,7 +57,7 @@ some_events = st.one_of(
         numbers,
         json_values,
         st.none() | texts,
-        st.lists(st.builds(Output, texts, counts, texts), max_size=3).map(tuple),
+        st.lists(st.builds(OutputFile, texts, counts, texts), max_size=3).map(tuple),
     ),
     st.builds(
         TaskFailed,
@@ -73,7 +75,7 @@ some_events = st.one_of(
     st.builds(GaveUp, texts, st.sampled_from(Outcome)),
 )
 moments = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.isoformat(timespec="microseconds"))
-some_entries = st.builds(Entry, st.integers(1, 10**9), moments, some_events)
+some_entries = st.builds(JournalEntry, st.integers(1, 10**9), moments, some_events)
 AT = "2030-01-01T12:00:00.000000+00:00"
 
 
@@ -135,14 +137,14 @@ def test_events_of_another_release_are_passed_over(line):
 
 def test_a_task_that_returned_false_returned_false():
     for result in (False, 0, "", [], {}, None):
-        found = decode(encode(Entry(1, AT, TaskFinished("a", 1.0, result))))
+        found = decode(encode(JournalEntry(1, AT, TaskFinished("a", 1.0, result))))
         assert found is not None
         assert type(found.event.result) is type(result)
 
 
 def test_names_that_are_not_utf_8_can_be_written():
     (found,) = decode(
-        encode(Entry(1, AT, TaskFinished("a", 1.0, None, "a", (Output("caf\udce9", 1, "x"),))))
+        encode(JournalEntry(1, AT, TaskFinished("a", 1.0, None, "a", (OutputFile("caf\udce9", 1, "x"),))))
     ).event.outputs
     assert found.path == "caf?"
 
@@ -164,7 +166,7 @@ def test_events_are_numbered_and_only_the_durable_ones_are_synced(run, monkeypat
     os.close(writer.descriptor)
 
 
-WHOLE = encode(Entry(2, AT, Completed()))[:-1]
+WHOLE = encode(JournalEntry(2, AT, Completed()))[:-1]
 """A line that lacks nothing but its end."""
 
 
@@ -232,53 +234,3 @@ def test_an_append_that_the_disk_cuts_short_is_an_error(run, monkeypatch):
         writer.write(Completed())
     assert writer.written == 0
     os.close(writer.descriptor)
-
-
-# -- return values ------------------------------------------------------------------------------------------
-
-
-@given(json_values)
-def test_what_json_can_say_is_kept_as_it_is(value):
-    assert strict_json(value) == value
-
-
-def test_numpys_scalars_are_the_numbers_that_they_are():
-    numpy = pytest.importorskip("numpy")
-    kept = strict_json({"a": numpy.float64(0.5), "b": [numpy.int32(3)], "c": numpy.bool_(True)})
-    assert kept == {"a": 0.5, "b": [3], "c": True}
-    with pytest.raises(ValueError, match="ndarray"):
-        strict_json(numpy.zeros(3))
-
-
-def circle() -> list[object]:
-    found: list[object] = []
-    found.append(found)
-    return found
-
-
-def tower() -> list[object]:
-    found: list[object] = []
-    for _ in range(100_000):
-        found = [found]
-    return found
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (float("nan"), "NaN"),
-        ({"a": [float("inf")]}, "NaN and infinity"),
-        (object(), "type object"),
-        ({(1, 2): 3}, "keys"),
-        ({1, 2}, "type set"),
-        (b"bytes", "type bytes"),
-        (circle(), "itself"),
-        (tower(), "nested too deeply"),
-        ("x" * (1 << 20), "bytes long"),
-        (10**5000, "a number that is too long"),
-    ],
-    ids=["nan", "inf", "object", "key", "set", "bytes", "circle", "tower", "long", "number"],
-)
-def test_what_cannot_be_kept_is_said_in_a_sentence(value, told):
-    with pytest.raises(ValueError, match=told):
-        strict_json(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measuring import cost_of
-from tests.integration.arena import is_gone
+from tests.integration.harness import is_gone
 
 SPIN = "import time\nwhile time.process_time() < 0.3: pass"
 BUSY = f"{sys.executable} -I -S -c '{SPIN}'"

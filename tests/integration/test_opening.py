@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from job_orchestration.files import durable, journal, opening, together, trash
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.model.event import Completed, GaveUp
-from job_orchestration.rules import lifecycle
-from tests.integration.arena import PACKAGE, eventually
-from tests.integration.faultline import Killed, failing, intercepted, operations_of
-from tests.integration.runs import file_away, opening_of, queue, taken, tokens
+from job_orchestration.runs import journal, lifecycle, opening, trash
+from job_orchestration.runs.events import Completed, GaveUp
+from job_orchestration.workspace import durable, group_sync, layout
+from tests.integration.harness import PACKAGE, eventually
+from tests.integration.runs import finish_move, opening_of, queue, taken, tokens
+from tests.integration.write_faults import Killed, failing, intercepted, operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,7 @@ def make(tmp_path):
     made = iter(range(1000))
 
     def workspace():
-        found = workspaces.prepare(str(tmp_path / f"workspace{next(made)}"))
+        found = layout.prepare(str(tmp_path / f"workspace{next(made)}"))
         for name in NAMES:
             Path(found.sources, f"{name}.yaml").write_text("dropped\n")
         return found
@@ -46,7 +45,7 @@ def make(tmp_path):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return workspaces.prepare(str(tmp_path / "workspace"))
+    return layout.prepare(str(tmp_path / "workspace"))
 
 
 def ready(workspace, run: str = "runs/day/{}") -> list[str]:
@@ -86,7 +85,8 @@ OPENING = [
     *written(*RUN, "a.yaml"), *written(*RUN, "b.yaml"),
     "fsync_folder journal", "fsync_folder journal", "fsync_folder a", "fsync_folder b", "fsync_folder day",
     "link a.yaml", "unlink a.yaml", "link b.yaml", "unlink b.yaml", "fsync_folder ConfigsToRun",
-    "unlink a.yaml", "unlink b.yaml", "fsync_folder ConfigSources", "unlink a.json",
+    "rename .a.yaml~queued", "unlink .a.yaml~queued", "rename .b.yaml~queued", "unlink .b.yaml~queued",
+    "fsync_folder ConfigSources", "unlink a.json",
 ]  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def make_many(make, monkeypatch):
     """Makes workspaces in which as many configs were dropped as are made durable together."""
     if sys.platform != "linux":
         pytest.skip("no other system has such a call")
-    monkeypatch.setattr(together, "is_trusted", lambda folder: True)
+    monkeypatch.setattr(group_sync, "is_trusted", lambda folder: True)
 
     def workspace():
         found = make()
@@ -145,7 +145,7 @@ def test_many_openings_wait_for_the_disk_together(make_many):
     assert at < min(i for i, o in enumerate(made) if o.startswith("link"))
 
 
-def test_errors_are_told_from_the_first_write_on(make_many):
+def test_errors_are_reported_from_the_first_write_on(make_many):
     workspace, open_then = make_many(), set()
 
     def look(operation: durable.Operation, call: Callable[[], object]) -> object:
@@ -188,16 +188,16 @@ def test_few_openings_and_those_on_file_systems_that_are_not_known_are_synced_on
     make, make_many, monkeypatch
 ):
     assert not any(operation.startswith("sync_file_system") for operation in operations(make))
-    monkeypatch.setattr(together, "is_trusted", lambda folder: False)
+    monkeypatch.setattr(group_sync, "is_trusted", lambda folder: False)
     assert operations(make_many).count("fsync config.yaml") == len(MANY)
 
 
 @pytest.mark.parametrize(
-    ("release", "tells"),
+    ("release", "reports_errors"),
     [("4.18.0-553.el8", False), ("5.14.0", False), ("5.17.0", True), ("6.18-cloud", True), ("?", False)],
 )
-def test_only_a_linux_that_tells_of_errors_is_trusted(release, tells):
-    assert together.tells_errors(release) is tells
+def test_only_a_linux_that_tells_of_errors_is_trusted(release, reports_errors):
+    assert group_sync.reports_errors(release) is reports_errors
 
 
 def test_a_settling_that_is_cut_anywhere_is_settled_by_the_next(make):
@@ -225,7 +225,7 @@ def test_a_run_that_a_worker_took_and_finished_meanwhile_is_not_readied_again(ma
     (a,) = opening.token.scan(workspace.to_run)
     claimed = taken(workspace, a)
     claimed.journal.write(Completed(), sync=True)
-    file_away(workspace, claimed)
+    finish_move(workspace, claimed)
     claimed.release()
     done = ready(workspace)
     assert tokens(workspace) == {"to_run": ["b.yaml"], "completed": ["a.yaml"]}
@@ -235,7 +235,7 @@ def test_a_run_that_a_worker_took_and_finished_meanwhile_is_not_readied_again(ma
 
 def test_a_source_that_was_replaced_meanwhile_is_kept(make):
     workspace = make()
-    with failing(len(OPENING) - 3, "before"), pytest.raises(Killed):
+    with failing(OPENING.index("rename .a.yaml~queued") + 1, "before"), pytest.raises(Killed):
         ready(workspace)
     Path(workspace.sources, "a.yaml").write_text("a new one, dropped since\n")
     with opening.only_one(workspace):
@@ -244,7 +244,58 @@ def test_a_source_that_was_replaced_meanwhile_is_kept(make):
     assert Path(workspace.sources, "a.yaml").read_text() == "a new one, dropped since\n"
 
 
-def test_what_somebody_put_into_a_half_made_folder_stays(make):
+def replace(path: str, content: str) -> None:
+    """Put another file in a file's place, as an editor does."""
+    part = Path(path).with_name(".part")
+    part.write_text(content)
+    part.replace(path)
+
+
+@pytest.mark.parametrize("how", [None, "before", "after"])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_source_that_is_replaced_just_before_it_is_removed_is_kept(make, monkeypatch, step, how):
+    """The person's new file arrives after the last look at the old one; then the process may be killed.
+
+    The steps are the link back, the removal of the hidden name, and the move of the next file.
+    """
+    move = durable.rename
+
+    def late(source, target):
+        if source.endswith("/a.yaml"):
+            replace(source, "a new one\n")
+        move(source, target)
+
+    monkeypatch.setattr(durable, "rename", late)
+    workspace = make()
+    if how is None:
+        ready(workspace)
+    else:
+        with failing(OPENING.index("rename .a.yaml~queued") + 1 + step, how), pytest.raises(Killed):
+            ready(workspace)
+        with opening.only_one(workspace):
+            opening.recover(workspace)
+    assert Path(workspace.sources, "a.yaml").read_text() == "a new one\n"
+    assert os.listdir(workspace.sources) == ["a.yaml"]
+
+
+def test_a_source_that_cannot_have_its_name_again_gets_a_number(make, monkeypatch):
+    """Two files arrive: one just before the old one is moved aside, one just after."""
+    real = durable.rename
+
+    def late(source, target):
+        replace(source, "first\n")
+        real(source, target)
+        replace(source, "second\n")
+
+    workspace = make()
+    os.unlink(os.path.join(workspace.sources, "b.yaml"))
+    monkeypatch.setattr(durable, "rename", late)
+    ready(workspace)
+    left = {p.name: p.read_text() for p in Path(workspace.sources).iterdir()}
+    assert left == {"a.yaml": "second\n", "a-2.yaml": "first\n"}
+
+
+def test_what_another_program_put_into_a_half_made_folder_stays(make):
     workspace = make()
     with failing(20, "after"), pytest.raises(Killed):
         ready(workspace)
@@ -289,7 +340,7 @@ def test_an_intent_that_says_nothing_is_taken_away(workspace, intent):
     assert os.listdir(workspace.opening) == []
 
 
-def test_a_pipe_among_the_tokens_holds_up_nobody(make):
+def test_a_pipe_among_the_tokens_holds_nothing_up(make):
     workspace = make()
     with failing(OPENING.index("link a.yaml") + 1, "before"), pytest.raises(Killed):
         ready(workspace)
@@ -301,8 +352,9 @@ def test_a_pipe_among_the_tokens_holds_up_nobody(make):
 def test_only_one_opens_at_a_time(workspace):
     source = (
         "import sys\n"
-        "from job_orchestration.files import opening, workspace\n"
-        "with opening.only_one(workspace.locate(sys.argv[1])):\n"
+        "from job_orchestration.runs import opening\n"
+        "from job_orchestration.workspace import layout\n"
+        "with opening.only_one(layout.locate(sys.argv[1])):\n"
         "    print('in', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-P", "-c", source, workspace.root]
@@ -344,7 +396,7 @@ def ended(workspace, name: str, event=None) -> str:
     claimed = taken(workspace, found)
     claimed.journal.write(event or Completed(), sync=True)
     folder = workspace.failed if isinstance(event, GaveUp) else workspace.completed
-    file_away(workspace, claimed, folder)
+    finish_move(workspace, claimed, folder)
     claimed.release()
     return claimed.run
 
@@ -393,7 +445,7 @@ def test_a_run_with_another_inside_is_not_put_away(workspace):
     assert "runs/a/inner" in fault.what
 
 
-def test_two_runs_of_one_name_find_room_in_the_trash(workspace):
+def test_two_runs_of_one_name_find_a_place_in_the_trash(workspace):
     for _ in range(2):
         assert trash.put_away(workspace, ended(workspace, "a")) is None
     places = list(Path(workspace.misc, "trash").iterdir())

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from job_orchestration.cli.main import main
-from job_orchestration.files import probe
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.files.workspace import VARIABLE
-from job_orchestration.model.errors import WorkspaceError
-from tests.faults.looking import tree
+from job_orchestration.diagnostics.errors import WorkspaceError
+from job_orchestration.workspace import layout, lock_probe
+from job_orchestration.workspace.layout import VARIABLE
+from tests.faults.workspace_files import tree
 
 LOCAL_LOCKS = "is on an NFS mount with local locks, which every host grants to itself."
 HOW_TO_MOUNT = "Mount it with vers=4.2 and without nolock and local_lock."
@@ -46,7 +45,7 @@ REFUSED = {
 
 @pytest.fixture
 def prepared(tmp_path):
-    return workspaces.prepare(str(tmp_path / "lab" / "workspace"))
+    return layout.prepare(str(tmp_path / "lab" / "workspace"))
 
 
 @pytest.fixture
@@ -62,22 +61,22 @@ def mounted(monkeypatch, prepared):
             f"36 21 {here} /sub /data/my\\040lab rw,noatime shared:7 master:2 - {source}\n"
             f"37 21 {here} / /elsewhere rw - fuse.nonsense x rw\n"
         )
-        monkeypatch.setattr(probe, "open", lambda *_args, **_kw: io.StringIO(text), raising=False)
+        monkeypatch.setattr(lock_probe, "open", lambda *_args, **_kw: io.StringIO(text), raising=False)
 
     return say
 
 
 @pytest.mark.parametrize("mount", TRUSTED.values(), ids=TRUSTED)
-def test_locks_are_trusted_where_every_host_asks_the_same_kernel(prepared, mounted, mount):
+def test_locks_are_trusted_where_every_machine_asks_the_same_kernel(prepared, mounted, mount):
     mounted(mount)
-    probe.require_locks(prepared)
+    lock_probe.require_locks(prepared)
 
 
 @pytest.mark.parametrize(("mount", "why"), REFUSED.values(), ids=REFUSED)
 def test_a_mount_with_other_locks_is_refused_with_what_to_do(prepared, mounted, mount, why):
     mounted(mount)
     with pytest.raises(WorkspaceError) as caught:
-        probe.require_locks(prepared)
+        lock_probe.require_locks(prepared)
     unknown = f"is on a file system of type {why}, whose locks are not known to work between hosts. {MOVE}"
     wanted = f"{why} {HOW_TO_MOUNT}" if why == LOCAL_LOCKS else unknown
     assert str(caught.value) == f"{prepared.root} {wanted}"
@@ -85,14 +84,14 @@ def test_a_mount_with_other_locks_is_refused_with_what_to_do(prepared, mounted, 
 
 def test_a_file_system_that_the_kernel_does_not_list_is_tried(prepared, monkeypatch):
     """Btrfs says another device to `stat` than to the list of mounts; a Mac has no such list."""
-    monkeypatch.setattr(probe, "open", lambda *_a, **_k: io.StringIO("not a list"), raising=False)
-    probe.require_locks(prepared)
+    monkeypatch.setattr(lock_probe, "open", lambda *_a, **_k: io.StringIO("not a list"), raising=False)
+    lock_probe.require_locks(prepared)
 
     def refuse(*_args: object, **_kw: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(probe, "open", refuse, raising=False)
-    probe.require_locks(prepared)
+    monkeypatch.setattr(lock_probe, "open", refuse, raising=False)
+    lock_probe.require_locks(prepared)
 
 
 @pytest.mark.parametrize(
@@ -111,34 +110,34 @@ def test_a_folder_that_is_synchronised_is_refused(prepared, marker, service, abo
     place = Path(prepared.root, *[".."] * above, marker)
     place.mkdir() if marker.endswith("/") else place.touch()
     with pytest.raises(WorkspaceError) as caught:
-        probe.require_locks(prepared)
-    what = f"{prepared.root} lies in a folder of {service}, which knows nothing of locks."
+        lock_probe.require_locks(prepared)
+    what = f"{prepared.root} lies in a folder of {service}, which does not keep locks."
     assert str(caught.value) == f"{what} {MOVE}"
 
 
 def test_the_settings_of_dropbox_in_a_home_say_nothing_about_the_folders_in_it(prepared):
     Path(prepared.root, "..", ".dropbox").mkdir()
-    probe.require_locks(prepared)
+    lock_probe.require_locks(prepared)
 
 
 def test_a_lock_that_is_granted_twice_is_refused(prepared, monkeypatch):
-    monkeypatch.setattr(probe.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(lock_probe.fcntl, "flock", lambda *_: None)
     with pytest.raises(WorkspaceError, match=r"A lock in .* was granted twice\. Move the workspace to"):
-        probe.require_locks(prepared)
+        lock_probe.require_locks(prepared)
 
 
 def test_locks_that_are_not_to_be_had_are_not_taken_for_busy_ones(prepared, monkeypatch):
     def no_lock_manager(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(probe.fcntl, "flock", no_lock_manager)
+    monkeypatch.setattr(lock_probe.fcntl, "flock", no_lock_manager)
     with pytest.raises(WorkspaceError, match=r"cannot be locked: No locks available\. Move the workspace"):
-        probe.require_locks(prepared)
+        lock_probe.require_locks(prepared)
 
 
 def test_the_probe_leaves_no_descriptor_and_changes_nothing(prepared):
     before = tree(Path(prepared.root)), os.listdir("/proc/self/fd")
-    probe.require_locks(prepared)
+    lock_probe.require_locks(prepared)
     assert (tree(Path(prepared.root)), os.listdir("/proc/self/fd")) == before
 
 
@@ -151,7 +150,7 @@ def test_a_worker_refuses_to_start_with_one_sentence_of_what_and_one_of_what_to_
     before = tree(workspace)
     done = cli(*words, check=4)
     said = f"{done.stderr}{done.stdout}".splitlines()
-    wanted = f"{workspace} lies in a folder of Syncthing, which knows nothing of locks. {MOVE}"
+    wanted = f"{workspace} lies in a folder of Syncthing, which does not keep locks. {MOVE}"
     assert said
     assert all(line.endswith(wanted) for line in said)
     assert len(said) == (2 if "--workers" in words else 1)
@@ -167,7 +166,7 @@ def test_a_worker_refuses_to_start_on_a_mount_with_local_locks(prepared, mounted
     assert not captured.out
 
 
-def test_readers_and_ready_need_no_locks_between_hosts(prepared, mounted, monkeypatch, capsys):
+def test_readers_and_ready_need_no_locks_between_machines(prepared, mounted, monkeypatch, capsys):
     mounted("cifs //filer/share rw")
     monkeypatch.setenv(VARIABLE, prepared.root)
     assert main(["status"]) == 0
@@ -179,14 +178,14 @@ def test_readers_and_ready_need_no_locks_between_hosts(prepared, mounted, monkey
 
 
 def test_a_workspace_of_ones_own_is_no_reason_to_warn(prepared):
-    assert probe.others_may_write(prepared) is None
+    assert lock_probe.others_may_write(prepared) is None
 
 
 @pytest.mark.parametrize("folder", ["", "ConfigSources", "ConfigsToRun", "Running", "Output", "Misc"])
 def test_a_folder_that_everybody_may_write_to_is_warned_about(prepared, folder):
     path = Path(prepared.root, folder)
     path.chmod(0o777)
-    assert probe.others_may_write(prepared) == (
+    assert lock_probe.others_may_write(prepared) == (
         f"Everybody may write to {path}, and so run code as you: chmod go-w it."
     )
 
@@ -198,8 +197,8 @@ def test_a_group_with_others_in_it_is_warned_about_and_ones_own_is_not(prepared,
 
     def group(name: str, *members: str) -> str | None:
         found = type("Group", (), {"gr_name": name, "gr_mem": list(members)})
-        monkeypatch.setattr(probe.grp, "getgrgid", lambda _: found)
-        return probe.others_may_write(prepared)
+        monkeypatch.setattr(lock_probe.grp, "getgrgid", lambda _: found)
+        return lock_probe.others_may_write(prepared)
 
     warning = f"The group of {path} may write to it, and so run code as you: chmod g-w it."
     assert group(me) is None

@@ -13,16 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from job_orchestration import Workspace
-from job_orchestration.actions import selection
-from job_orchestration.actions.results import Arrangement, results
-from job_orchestration.actions.selection import Choice, chosen
-from job_orchestration.files import database, history, outcomes
-from job_orchestration.files.workspace import locate
-from job_orchestration.model.errors import OrchestrationError, UsageError
-from job_orchestration.model.event import Output
-from job_orchestration.model.run import Outcome, Place, RunState, TaskState
-from job_orchestration.rules.arranging import Table
-from job_orchestration.rules.filtering import parse
+from job_orchestration.commands import selection
+from job_orchestration.commands.results import Arrangement, results
+from job_orchestration.commands.selection import Selection, chosen
+from job_orchestration.config.expressions import parse
+from job_orchestration.diagnostics.errors import OrchestrationError, UsageError
+from job_orchestration.results import database, result_files
+from job_orchestration.results.tables import Table
+from job_orchestration.runs import catalog
+from job_orchestration.runs.events import Outcome, OutputFile
+from job_orchestration.runs.state import RunState, TaskState
+from job_orchestration.workspace.layout import Place, locate
 from tests.integration.seed_runs import make_run
 
 
@@ -37,10 +38,10 @@ def runs(workspace):
 
 
 def found(runs, *names, status="", text=""):
-    choice = Choice(
+    choice = Selection(
         names, selection.statuses_of(status) if status else frozenset(), parse(text) if text else None
     )
-    return {r.run for r in chosen(runs, history.entries(runs), choice)}
+    return {r.run for r in chosen(runs, catalog.entries(runs), choice)}
 
 
 # -- which ------------------------------------------------------------------------------------------------
@@ -71,10 +72,10 @@ def test_a_name_with_brackets_is_first_of_all_a_name(workspace):
 @pytest.mark.parametrize(
     ("names", "text", "says"),
     [
-        (["nobody"], "", "There is no run nobody"),
+        (["nothing"], "", "There is no run nothing"),
         (["other", "swep/*"], "", r"There is no run that swep/\* fits"),
-        ([], "scor > 1", "No run here has scor. Perhaps score is meant"),
-        (["oter"], "", "Perhaps other is meant"),
+        ([], "scor > 1", "No run here has scor. Did you mean score?"),
+        (["oter"], "", "Did you mean other?"),
     ],
 )
 def test_what_means_nothing_is_said(runs, names, text, says):
@@ -92,17 +93,17 @@ def test_a_key_that_means_two_columns_is_not_guessed(workspace):
 
 
 def test_words_of_status_are_places_and_ends(runs):
-    records = history.entries(runs)
+    records = catalog.entries(runs)
     ended = [
-        replace(r, place=Place.FAILED, folded=RunState(outcome=outcome), digest=None, run=str(outcome))
+        replace(r, place=Place.FAILED, folded=RunState(outcome=outcome), cached=None, run=str(outcome))
         for r, outcome in zip(
             records, [Outcome.CANCELLED, Outcome.OOM, Outcome.ERROR, Outcome.OK], strict=True
         )
     ]
-    held = replace(records[0], run="held", place=Place.HELD, path="a~held.yaml", folded=None, digest=None)
+    held = replace(records[0], run="held", place=Place.HELD, path="a~held.yaml", folded=None, cached=None)
 
     def those(words):
-        choice = Choice(statuses=selection.statuses_of(words))
+        choice = Selection(statuses=selection.statuses_of(words))
         return [r.run for r in chosen(runs, [*ended, held], choice)]
 
     assert those("cancelled") == ["cancelled"]
@@ -125,9 +126,9 @@ def test_metrics_that_a_task_saved_count_only_in_the_folder_that_counts(tmp_path
         (tmp_path / name / "metrics.json").write_text(f'{{"acc": {value}, "bad": NaN}}')
     (tmp_path / "train~2" / "deep").mkdir()
     (tmp_path / "train~2" / "deep" / "metrics.json").write_text("{}")
-    outputs = (Output("train~2/metrics.json", 9, ""), Output("train~2/deep/metrics.json", 9, ""))
+    outputs = (OutputFile("train~2/metrics.json", 9, ""), OutputFile("train~2/deep/metrics.json", 9, ""))
     state = RunState(tasks=(TaskState("train", "T", folder="train~2", outputs=outputs),))
-    ((task, value),), notes = outcomes.saved(str(tmp_path), state)
+    ((task, value),), notes = result_files.saved(str(tmp_path), state)
     assert (task, value["acc"], notes) == ("train", 2, [])
     assert math.isnan(value["bad"])
 
@@ -140,20 +141,28 @@ def test_metrics_that_a_task_saved_count_only_in_the_folder_that_counts(tmp_path
         "[" * 100_000,
         "a: !!python/object:os.system {}",
         "\xff\x00",
-        "x" * (outcomes.MOST_BYTES + 1),
+        "x" * (result_files.MOST_BYTES + 1),
         "a: 0x" + "9" * 9000,
     ],
 )
 def test_a_results_file_that_cannot_be_read_is_left_out_with_a_sentence(tmp_path, text):
     (tmp_path / "results.yaml").write_text(text, encoding="latin-1")
-    values, notes = outcomes.saved(str(tmp_path), RunState())
+    values, notes = result_files.saved(str(tmp_path), RunState())
     assert values == []
     assert "results.yaml is left out of the results" in notes[0]
 
 
+def test_a_results_file_that_is_a_link_is_left_out_with_a_sentence(tmp_path):
+    (tmp_path / "elsewhere").write_text("a: 1\n")
+    (tmp_path / "results.yaml").symlink_to("elsewhere")
+    values, notes = result_files.saved(str(tmp_path), RunState())
+    assert values == []
+    assert notes == [f"{tmp_path}/results.yaml is left out of the results: it is a symbolic link."]
+
+
 def test_what_yaml_can_say_and_json_cannot_is_put_in_words(tmp_path):
     (tmp_path / "results.yaml").write_text("{d: 2026-11-20, s: !!set {a}, n: .nan, 1: one, b: !!binary aGk=}")
-    ((_, value),), notes = outcomes.saved(str(tmp_path), RunState())
+    ((_, value),), notes = result_files.saved(str(tmp_path), RunState())
     assert not notes
     assert (value["d"], value["s"], value["1"]) == ("2026-11-20", ["a"], "one")
 
@@ -236,7 +245,7 @@ def test_a_database_that_cannot_be_used_is_said_in_a_sentence(tmp_path):
             database.save(url.format(tmp_path / "b.db"), "results", mine)
 
 
-def test_a_text_never_slips_into_a_column_of_numbers(tmp_path):
+def test_a_text_never_gets_into_a_column_of_numbers(tmp_path):
     url = f"sqlite+pysqlite:///{tmp_path}/a.db"
     database.save(url, "results", table({"run": "a", "x": 1.5}))
     with pytest.raises(UsageError, match="The column x holds no texts"):
@@ -246,7 +255,7 @@ def test_a_text_never_slips_into_a_column_of_numbers(tmp_path):
 
 def test_parquet_keeps_types(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    from job_orchestration.files.columnar import write_parquet
+    from job_orchestration.results.columnar import write_parquet
 
     rows = [
         {"b": True, "i": 1, "f": 2**60 + 1, "t": "ü", "m": 1, "l": [1], "h": 10**400},
@@ -287,7 +296,7 @@ def test_what_is_missing_is_named_and_nothing_costly_is_imported(runs):
             sys.modules[name] = None
         from job_orchestration import Workspace
         from job_orchestration.cli.main import main
-        from job_orchestration.model.errors import UsageError
+        from job_orchestration.diagnostics.errors import UsageError
         assert "rich" not in sys.modules and "sqlite3" not in sys.modules
         workspace = Workspace(sys.argv[1])
         assert len(workspace.rows()) == 4

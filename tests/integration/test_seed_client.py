@@ -12,21 +12,12 @@ import yaml
 
 from job_orchestration.clientUtils import getResults, saveConfigs
 from job_orchestration.Config import Config
-from job_orchestration.files import journal
-from job_orchestration.files.workspace import VARIABLE, prepare
-from job_orchestration.model.errors import UsageError
-from job_orchestration.rules import reading
-from job_orchestration.StatusTracker import Status, StatusTracker
+from job_orchestration.config import yaml_reader
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.runs import journal
+from job_orchestration.runs.state import Status
+from job_orchestration.StatusTracker import StatusTracker
 from tests.integration.seed_runs import make_run
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    """An empty workspace that the environment names."""
-    prepare(str(tmp_path / "workspace"))
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
-    return (tmp_path / "workspace").resolve()
-
 
 # -- StatusTracker ----------------------------------------------------------------------------------------
 
@@ -70,7 +61,7 @@ def test_the_status_of_an_old_run_comes_from_its_file(root):
 
 
 @pytest.mark.parametrize("text", ["", "stat", "status: RUNN\nstart_time: 20", "a: [", "- 1", "\0\0"])
-def test_a_torn_status_file_harms_nobody(root, text):
+def test_a_torn_status_file_harms_no_reader(root, text):
     folder = root / "Output" / "old"
     folder.mkdir()
     (folder / "config.yaml").write_text("outputDir: old\n")
@@ -79,7 +70,8 @@ def test_a_torn_status_file_harms_nobody(root, text):
     assert (status.status, status.start_time, status.current_task) == (Status.READY, None, None)
 
 
-def test_b_jo_28_asking_for_a_status_writes_nothing(root):
+@pytest.mark.seed_fault("B-JO-28")
+def test_asking_for_a_status_writes_nothing(root):
     path = root / "ConfigSources" / "a.yaml"
     path.write_text("outputDir: never\n")
     assert StatusTracker(Config(path)).status is Status.READY
@@ -104,12 +96,38 @@ def test_saved_configs_lie_in_config_sources_and_read_back_equal(root):
     assert names == ["a.yaml", "b.YML", "cnn_0.5_3.yaml"]
     for filename, config in zip(("a.yaml", "cnn_0.5_3.yaml", "b.YML"), configs.values(), strict=True):
         data = (root / "ConfigSources" / filename).read_bytes()
-        node, problems = reading.read(data, filename)
+        node, problems = yaml_reader.read(data, filename)
         assert not problems
         expected = {**config}
         if "tasks" in expected:
             expected["tasks"] = [{"id": "t", "method": "M", "epochs": [1, 2]}]
-        assert reading.plain(node) == yaml.safe_load(data) == expected
+        assert yaml_reader.plain(node) == yaml.safe_load(data) == expected
+
+
+def test_what_people_compute_with_is_saved_as_what_it_says(root):
+    numpy = pytest.importorskip("numpy")
+    saveConfigs(
+        {
+            "a": {
+                "rates": numpy.logspace(-2, 0, 3),
+                "layers": numpy.int64(3),
+                "lr": numpy.float32(0.5),
+                "data": Path("/data/x.csv"),
+                "day": dt.date(2026, 1, 2),
+                "kinds": {"b", "a"},
+            }
+        }
+    )
+    node, problems = yaml_reader.read((root / "ConfigSources" / "a.yaml").read_bytes(), "a.yaml")
+    assert not problems
+    assert yaml_reader.plain(node) == {
+        "rates": [0.01, 0.1, 1.0],
+        "layers": 3,
+        "lr": 0.5,
+        "data": "/data/x.csv",
+        "day": "2026-01-02",
+        "kinds": ["a", "b"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -121,7 +139,7 @@ def test_saved_configs_lie_in_config_sources_and_read_back_equal(root):
         ({"fine": {}, ".hidden": {}}, "Rename"),
         ({"fine": {}, "": {}}, "Rename"),
         ({"fine": {}, "fine.yaml": {}}, "Two configs"),
-        ({"fine": {}, "a": {"x": object()}}, "cannot be written as YAML"),
+        ({"fine": {}, "a": {"x": object()}}, "cannot be written as YAML: config.x: an object"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_before_anything_is_written(root, configs, sentence):
@@ -130,7 +148,7 @@ def test_what_cannot_be_saved_is_refused_before_anything_is_written(root, config
     assert list((root / "ConfigSources").iterdir()) == []
 
 
-def test_whoever_watches_config_sources_sees_whole_files_only(root):
+def test_a_watcher_of_config_sources_sees_whole_files_only(root):
     folder = root / "ConfigSources"
     config = {"text": "x" * 200_000}
     stop, torn = threading.Event(), []
@@ -204,7 +222,8 @@ def test_results_that_a_task_saved_in_its_own_folder_belong_to_its_run(root):
     assert getResults("scores.yaml", configFilter=lambda c: c.raw_config["x"] == 1) == ["figures", "train~2"]
 
 
-def test_b_jo_13_results_without_a_config_are_no_error(root, caplog):
+@pytest.mark.seed_fault("B-JO-13")
+def test_results_without_a_config_are_no_error(root, caplog):
     (root / "Output" / "odd").mkdir()
     (root / "Output" / "odd" / "results.yaml").write_text("score: 0.9\n")
     make_run(root, "x_1", score=0.1)

@@ -12,20 +12,12 @@ from job_orchestration import Constants
 from job_orchestration.clientUtils import getResults
 from job_orchestration.Config import Config
 from job_orchestration.configBase import Dict2Class, TaskWithInitAndValidate
-from job_orchestration.files.workspace import VARIABLE, prepare
-from job_orchestration.model.errors import WorkspaceError
+from job_orchestration.diagnostics.errors import WorkspaceError
 from job_orchestration.TaskBase import TaskBase
+from job_orchestration.workspace.layout import VARIABLE
 from tests.integration.seed_runs import make_run
 
 DEMO = (Path(__file__).parent.parent / "fixtures" / "seed_demo" / "test.yaml").read_text()
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    """An empty workspace that the environment names."""
-    prepare(str(tmp_path / "workspace"))
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "workspace"))
-    return (tmp_path / "workspace").resolve()
 
 
 # -- configBase -------------------------------------------------------------------------------------------
@@ -200,6 +192,8 @@ def test_what_a_config_lacks_is_said_in_the_first_releases_words(root):
     )
     assert "The 'outputDir' attribute is required but not present." in config.validate()
     assert not any("pathToTasks" in sentence for sentence in config.validate())
+    path.write_text("pathToTasks:\npathToModuleCode: /code\n")
+    assert Config(path).pathToTasks == "/code"
 
 
 def test_a_document_with_anchors_is_read_as_the_first_release_wrote_it(root):

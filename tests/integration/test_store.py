@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from job_orchestration.files.store import PARTIAL, FolderStore, clear_partial
-from tests.integration.faultline import HOW, Killed, failing, operations_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from job_orchestration.config import json_floats
+from job_orchestration.runs.artifact_store import PARTIAL, ArtifactStore, clear_partial
+from tests.integration.write_faults import HOW, Killed, failing, operations_of
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -28,11 +26,11 @@ def run(tmp_path):
     return folder
 
 
-def store_of(run: Path, label: str = "1.1", task: str = "load") -> FolderStore:
-    return FolderStore(str(run), task, label)
+def store_of(run: Path, label: str = "1.1", task: str = "load") -> ArtifactStore:
+    return ArtifactStore(str(run), task, label)
 
 
-def filled(run: Path, label: str = "1.1") -> FolderStore:
+def filled(run: Path, label: str = "1.1") -> ArtifactStore:
     store = store_of(run, label)
     store.save_json("a/b.json", {"é": [1, None]})
     store.save_text("c.txt", "ü\n")
@@ -157,11 +155,22 @@ def test_no_name_ever_leads_out_of_the_folder(tmp_path, name):
     assert os.path.realpath(path) != inside
 
 
-def test_what_json_cannot_say_is_refused_when_it_is_saved(run):
-    for value in (float("nan"), {"a": float("inf")}):
-        with pytest.raises(ValueError, match="Out of range"):
-            store_of(run).save_json("x.json", value)
-    assert files(run) == []
+def test_nan_and_what_json_cannot_say_are_saved_as_strict_json_that_is_read_back(run, caplog):
+    value = {"loss": [0.5, math.nan, -math.inf], "path": Path("/a"), "model": object()}
+    text = store_of(run).save_json("x.json", value).read_text()
+    found = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert found["loss"] == [0.5, {"$float": "nan"}, {"$float": "-inf"}]
+    kept = json_floats.value_of(text)
+    assert math.isnan(kept["loss"][1])
+    assert kept["loss"][2] == -math.inf
+    assert (kept["path"], kept["model"]) == ("/a", "an object (not kept)")
+    (record,) = caplog.records
+    assert record.message.startswith("x.json.model: an object is not kept; write it into a file")
+
+
+def test_a_saved_value_has_no_limit_of_size(run):
+    value = {"numbers": [0.125] * 400_000, "text": "x" * (2 << 20)}
+    assert json.loads(store_of(run).save_json("x.json", value).read_text()) == value
 
 
 def test_links_and_pipes_among_the_files_do_no_harm(run):

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from job_orchestration.actions import sweeps
-from job_orchestration.actions.check import Check
-from job_orchestration.actions.examine import examine
-from job_orchestration.actions.ready import ready_drops
-from job_orchestration.files import durable, history
-from job_orchestration.files import workspace as workspaces
-from job_orchestration.rules.writing import to_yaml
-from tests.integration.faultline import Killed, failing, operations_of
+from job_orchestration.commands.check import examine
+from job_orchestration.config.yaml_writer import to_yaml
+from job_orchestration.runs import catalog
+from job_orchestration.submission import sweep_candidates, task_check
+from job_orchestration.submission.checker import Checker
+from job_orchestration.submission.pipeline import ready_drops
+from job_orchestration.workspace import durable, layout
+from tests.integration.write_faults import Killed, failing, operations_of
 
 TASKS = """
 from job_orchestration import TaskBase
@@ -32,101 +32,101 @@ class Train(TaskBase):
 """
 
 
-def runs(arena_or_root, pattern="*/journal"):
-    output = Path(getattr(arena_or_root, "root", arena_or_root)) / "Output"
+def runs(sandbox_or_root, pattern="*/journal"):
+    output = Path(getattr(sandbox_or_root, "root", sandbox_or_root)) / "Output"
     return sorted(str(p.parent.relative_to(output)) for p in output.rglob(pattern))
 
 
-def test_a_sweep_becomes_a_run_for_each_trial_and_every_reader_sees_its_parameters(arena):
-    arena.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2], "train.lr": [0.1, 0.2]}})
+def test_a_sweep_becomes_a_run_for_each_trial_and_every_reader_sees_its_parameters(sandbox):
+    sandbox.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2], "train.lr": [0.1, 0.2]}})
     wanted = [f"grid/a={a},train.lr={lr}" for a in (1, 2) for lr in (0.1, 0.2)]
-    assert runs(arena) == wanted
-    assert arena.names("ConfigSources") == []
-    assert arena.names("ConfigsToRun") == [f"grid,a={a},train.lr={lr}" for a in (1, 2) for lr in (0.1, 0.2)]
-    arena.work()
-    assert len(arena.names("Completed")) == 4
-    (readied,) = arena.events(wanted[3], "readied")
+    assert runs(sandbox) == wanted
+    assert sandbox.names("ConfigSources") == []
+    assert sandbox.names("ConfigsToRun") == [f"grid,a={a},train.lr={lr}" for a in (1, 2) for lr in (0.1, 0.2)]
+    sandbox.work()
+    assert len(sandbox.names("Completed")) == 4
+    (readied,) = sandbox.events(wanted[3], "readied")
     assert readied["trial"]["sweep"] == "grid"
     assert readied["trial"]["parameters"] == {"a": 2, "train.lr": 0.2}
-    provenance = json.loads((arena.output(wanted[3]) / "provenance.json").read_text())
+    provenance = json.loads((sandbox.output(wanted[3]) / "provenance.json").read_text())
     assert (provenance["sweep"], provenance["parameters"]) == ("grid", {"a": 2, "train.lr": 0.2})
     assert "sweep:" in provenance["source"], "the text that was dropped"
-    assert arena.results(wanted[3])["train"]["a"] == 2
-    assert arena.results(wanted[3])["train"]["lr"] == 0.2
-    seeds = {arena.results(run)["train"]["seed"] for run in wanted}
+    assert sandbox.results(wanted[3])["train"]["a"] == 2
+    assert sandbox.results(wanted[3])["train"]["lr"] == 0.2
+    seeds = {sandbox.results(run)["train"]["seed"] for run in wanted}
     assert len(seeds) == 4, "each trial has a seed of its own"
-    found = {r.run: r.state.trial.parameters for r in history.entries(arena.workspace) if r.state}
+    found = {r.run: r.state.trial.parameters for r in catalog.entries(sandbox.workspace) if r.state}
     assert found[wanted[0]] == {"a": 1, "train.lr": 0.1}
 
 
-def test_the_same_parameters_are_not_queued_twice_and_more_values_join_the_others(arena):
-    arena.queue("grid", "Train", a=0, outputDir="{date}/g_{time}", sweep={"grid": {"a": [1, 2]}})
-    first = runs(arena)
+def test_the_same_parameters_are_not_queued_twice_and_more_values_join_the_others(sandbox):
+    sandbox.queue("grid", "Train", a=0, outputDir="{date}/g_{time}", sweep={"grid": {"a": [1, 2]}})
+    first = runs(sandbox)
     time.sleep(1.1)  # {time} has another second by now
-    arena.drop("grid", "Train", a=0, outputDir="{date}/g_{time}", sweep={"grid": {"a": [1, 2, 3]}})
-    report = arena.ready()
+    sandbox.drop("grid", "Train", a=0, outputDir="{date}/g_{time}", sweep={"grid": {"a": [1, 2, 3]}})
+    report = sandbox.ready()
     assert report.notes == ["grid.yaml: 2 of its 3 trials have runs already; 1 was queued"]
-    assert [os.path.dirname(run) for run in runs(arena)] == [os.path.dirname(first[0])] * 3
-    arena.drop(
+    assert [os.path.dirname(run) for run in runs(sandbox)] == [os.path.dirname(first[0])] * 3
+    sandbox.drop(
         "grid", "Train", a=0, outputDir="{date}/g_{time}", sweep={"grid": {"a": [3, 1]}}, maxAttempts=9
     )
-    report = arena.ready()
+    report = sandbox.ready()
     assert report.notes == ["grid.yaml: 2 of its 2 trials have runs already; none were queued"]
     assert not report.queued
-    assert arena.names("ConfigSources") == []
-    assert len(arena.names("ConfigsToRun")) == 3
+    assert sandbox.names("ConfigSources") == []
+    assert len(sandbox.names("ConfigsToRun")) == 3
 
 
-def test_a_sweep_that_computes_something_else_is_another_one(arena):
-    arena.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
-    arena.drop("grid", "Train", a=0, epochs=5, sweep={"grid": {"a": [1, 2]}})
-    report = arena.ready()
+def test_a_sweep_that_computes_something_else_is_another_one(sandbox):
+    sandbox.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
+    sandbox.drop("grid", "Train", a=0, epochs=5, sweep={"grid": {"a": [1, 2]}})
+    report = sandbox.ready()
     assert "already exists" in report.refused["grid.yaml"][0].what
-    arena.queue("grid", "Train", a=0, epochs=5, outputDir="other", sweep={"grid": {"a": [1, 2]}})
-    assert len(runs(arena)) == 4
+    sandbox.queue("grid", "Train", a=0, epochs=5, outputDir="other", sweep={"grid": {"a": [1, 2]}})
+    assert len(runs(sandbox)) == 4
 
 
-def test_overwriting_is_for_runs_with_another_config_and_equal_ones_stay(arena):
-    arena.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
-    arena.work()
+def test_overwriting_is_for_runs_with_another_config_and_equal_ones_stay(sandbox):
+    sandbox.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
+    sandbox.work()
     more = {"overwriteOutputFine": True, "sweep": {"grid": {"a": [1, 2, 3]}}}
-    arena.queue("grid", "Train", a=0, **more)
-    assert arena.names("ConfigsToRun") == ["grid,a=3"]
-    arena.work()
-    arena.queue("grid", "Train", a=0, epochs=5, **more)
-    assert len(arena.names("ConfigsToRun")) == 3
-    assert len(runs(arena)) == 3
-    assert arena.names("Completed") == [], "their tokens went to the trash with them"
+    sandbox.queue("grid", "Train", a=0, **more)
+    assert sandbox.names("ConfigsToRun") == ["grid,a=3"]
+    sandbox.work()
+    sandbox.queue("grid", "Train", a=0, epochs=5, **more)
+    assert len(sandbox.names("ConfigsToRun")) == 3
+    assert len(runs(sandbox)) == 3
+    assert sandbox.names("Completed") == [], "their tokens went to the trash with them"
 
 
-def test_a_sweep_in_the_workspaces_defaults_is_refused(arena):
-    (arena.root / "workspace.yaml").write_text("sweep: {grid: {a: [1, 2]}}\n")
-    arena.drop("a", "Train", a=1)
-    assert [p.what for p in arena.ready().refused["a.yaml"]] == ["a sweep is no default"]
+def test_a_sweep_in_the_workspaces_defaults_is_refused(sandbox):
+    (sandbox.root / "workspace.yaml").write_text("sweep: {grid: {a: [1, 2]}}\n")
+    sandbox.drop("a", "Train", a=1)
+    assert [p.what for p in sandbox.ready().refused["a.yaml"]] == ["a sweep is no default"]
 
 
-def test_one_bad_trial_keeps_the_sweep_and_nothing_else(arena):
-    arena.drop("bad", "Train", a=0, sweep={"grid": {"a": [1, 7], "lr": [1, 2]}})
-    arena.drop("good", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
-    report = arena.ready()
+def test_one_bad_trial_keeps_the_sweep_and_nothing_else(sandbox):
+    sandbox.drop("bad", "Train", a=0, sweep={"grid": {"a": [1, 7], "lr": [1, 2]}})
+    sandbox.drop("good", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
+    report = sandbox.ready()
     (problem,) = report.refused["bad.yaml"]
     assert "with a=7,lr=1 and 1 more trial: train: a may not be 7" in problem.what
-    assert arena.names("ConfigSources") == ["bad"]
-    assert (arena.root / "ConfigSources" / "bad.yaml.problems.txt").exists()
-    assert runs(arena) == ["good/a=1", "good/a=2"]
+    assert sandbox.names("ConfigSources") == ["bad"]
+    assert (sandbox.root / "ConfigSources" / "bad.yaml.problems.txt").exists()
+    assert runs(sandbox) == ["good/a=1", "good/a=2"]
 
 
-def test_a_bad_value_is_found_at_its_place_in_the_sweep(arena):
-    arena.drop("bad", "Train", a=0, sweep={"grid": {"timeout": ["4h", "soon"]}})
-    (problem,) = arena.ready().refused["bad.yaml"]
-    text = (arena.root / "ConfigSources" / "bad.yaml").read_text().splitlines()
+def test_a_bad_value_is_found_at_its_place_in_the_sweep(sandbox):
+    sandbox.drop("bad", "Train", a=0, sweep={"grid": {"timeout": ["4h", "soon"]}})
+    (problem,) = sandbox.ready().refused["bad.yaml"]
+    text = (sandbox.root / "ConfigSources" / "bad.yaml").read_text().splitlines()
     assert text[problem.line - 1].strip() == "- soon"
 
 
-def test_check_shows_what_a_sweep_expands_to(arena):
-    arena.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
-    arena.drop("grid", "Train", a=0, sweep={"grid": {"a": [1, 2, 3]}})
-    (found,) = examine(arena.workspace)
+def test_check_shows_what_a_sweep_expands_to(sandbox):
+    sandbox.queue("grid", "Train", a=0, sweep={"grid": {"a": [1, 2]}})
+    sandbox.drop("grid", "Train", a=0, sweep={"grid": {"a": [1, 2, 3]}})
+    (found,) = examine(sandbox.workspace)
     assert found.is_fine
     assert found.run == "grid"
     assert [(t.parameters, t.run, t.is_new) for t in found.trials] == [
@@ -144,12 +144,12 @@ def alone(tmp_path, monkeypatch):
     """Makes workspaces with a sweep of importable tasks, so that neither git nor a host is needed."""
     monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(Check, "_ask", lambda self, candidates: None)
-    monkeypatch.setattr("job_orchestration.actions.ready._BATCH", 2)
+    monkeypatch.setattr(task_check, "check", lambda *_: None)
+    monkeypatch.setattr("job_orchestration.submission.pipeline._BATCH", 2)
     made = iter(range(10_000))
 
     def make():
-        workspace = workspaces.prepare(str(tmp_path / f"workspace{next(made)}"))
+        workspace = layout.prepare(str(tmp_path / f"workspace{next(made)}"))
         tasks = [{"id": "t", "method": "a:B"}]
         config = {"outputDir": "s/{date}", "tasks": tasks, "sweep": {"grid": {"a": [1, 2, 3]}}}
         Path(workspace.sources, "s.yaml").write_bytes(to_yaml(config))
@@ -159,7 +159,7 @@ def alone(tmp_path, monkeypatch):
 
 
 def ready(workspace):
-    check = Check(workspace)
+    check = Checker(workspace)
     try:
         return ready_drops(workspace, check, lambda *_: True)
     finally:
@@ -186,16 +186,16 @@ def test_a_sweep_that_is_cut_anywhere_goes_on_and_each_trial_is_one_run(alone, h
 
 
 def test_the_folders_of_a_pattern_are_found_and_no_others(tmp_path):
-    workspace = workspaces.prepare(str(tmp_path / "workspace"))
+    workspace = layout.prepare(str(tmp_path / "workspace"))
     for folder in ("2026_11_20/x_10_00_00", "2026_11_20/x_10_00_00-2", "2026_11_20/y_10_00_00", "x/x_1", "a"):
         Path(workspace.output, folder).mkdir(parents=True)
-    found = list(sweeps._folders_of(workspace, "{date}/x_{time}", "a"))
+    found = list(sweep_candidates._folders_of(workspace, "{date}/x_{time}", "a"))
     assert found == ["2026_11_20/x_10_00_00", "2026_11_20/x_10_00_00-2"]
-    assert list(sweeps._folders_of(workspace, "{name}", "a")) == ["a"]
+    assert list(sweep_candidates._folders_of(workspace, "{name}", "a")) == ["a"]
 
 
 def test_a_thousand_trials_are_readied_without_a_step_that_grows_with_their_number(alone, monkeypatch):
-    monkeypatch.setattr("job_orchestration.actions.ready._BATCH", 200)
+    monkeypatch.setattr("job_orchestration.submission.pipeline._BATCH", 200)
     workspace = alone()
     tasks = [{"id": "t", "method": "a:B"}]
     config = {"outputDir": "s", "tasks": tasks, "sweep": {"grid": {"a": {"range": [1, 1000, 1]}}}}

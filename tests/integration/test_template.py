@@ -9,37 +9,37 @@ from itertools import pairwise
 
 import pytest
 
-from job_orchestration.model.config import Settings
-from job_orchestration.rules import reading
-from job_orchestration.rules.checking import read_and_check
-from job_orchestration.rules.settings import RULES, settings_of
+from job_orchestration.config import yaml_reader
+from job_orchestration.config.config import Settings
+from job_orchestration.config.settings import RULES, settings_of
+from job_orchestration.config.validation import read_and_check
 from tests.conftest import ROOT
 
-TEMPLATE = ROOT / "job_orchestration" / "workspace_template"
+TEMPLATE = ROOT / "workspace_template"
 EXAMPLES = TEMPLATE / "examples"
 
 
-def settings_told():
+def settings_shown():
     """The lines that show a setting, their comment sign taken away."""
     lines = (TEMPLATE / "workspace.yaml").read_text().splitlines()
     return [line[1:] for line in lines if re.match(r"#\w", line)]
 
 
 def test_the_defaults_that_workspace_yaml_shows_are_the_defaults():
-    root, problems = reading.read("\n".join(settings_told()).encode(), "workspace.yaml")
+    root, problems = yaml_reader.read("\n".join(settings_shown()).encode(), "workspace.yaml")
     assert not problems
-    assert settings_of(reading.plain(root)) == Settings()
+    assert settings_of(yaml_reader.plain(root)) == Settings()
 
 
 def test_workspace_yaml_shows_every_setting_once_and_says_what_it_is():
-    assert sorted(line.partition(":")[0] for line in settings_told()) == sorted(RULES)
+    assert sorted(line.partition(":")[0] for line in settings_shown()) == sorted(RULES)
     lines = (TEMPLATE / "workspace.yaml").read_text().splitlines()
     for before, line in pairwise(lines):
         if re.match(r"#\w", line):
             assert before.startswith("# "), line
 
 
-@pytest.mark.parametrize("line", settings_told())
+@pytest.mark.parametrize("line", settings_shown())
 def test_every_shown_default_is_a_value_that_a_config_may_say(line):
     config = f'outputDir: "a"\ntasks: [{{id: a, method: "m:C"}}]\n{line}\n'
     checked = read_and_check(config.encode(), "a.yaml", "a", {})
@@ -48,14 +48,15 @@ def test_every_shown_default_is_a_value_that_a_config_may_say(line):
 
 
 def test_workspace_yaml_says_nothing_as_it_stands(workspace):
-    from job_orchestration.files import workspace as workspaces
+    from job_orchestration.config import workspace_defaults
+    from job_orchestration.workspace import layout
 
     shutil.copy(TEMPLATE / "workspace.yaml", workspace)
-    assert workspaces.defaults(workspaces.locate(str(workspace))) == ({}, [])
+    assert workspace_defaults.defaults(layout.locate(str(workspace))) == ({}, [])
 
 
 @pytest.mark.parametrize("name", ["geneplexus", "own_tasks"])
-def test_an_example_has_no_problem_and_no_slip(name):
+def test_an_example_has_no_problem_and_no_misspelt_key(name):
     data = (EXAMPLES / f"{name}.yaml.example").read_bytes()
     checked = read_and_check(data, f"{name}.yaml", name, {})
     assert checked.config is not None
@@ -85,9 +86,9 @@ def test_nothing_in_the_template_can_be_readied_or_imported_by_accident():
 
 
 def test_the_template_is_shipped_with_the_package():
-    packaging = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    shipped = {path for pattern in packaging["job_orchestration"] for path in TEMPLATE.parent.glob(pattern)}
-    assert {path for path in TEMPLATE.rglob("*") if path.is_file()} <= shipped
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    assert targets["wheel"]["force-include"] == {TEMPLATE.name: f"job_orchestration/{TEMPLATE.name}"}
+    assert f"/{TEMPLATE.name}" in targets["sdist"]["include"]
 
 
 def test_a_repository_that_becomes_a_workspace_gets_no_files_that_count_as_uncommitted(repository, cli):

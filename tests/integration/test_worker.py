@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.integration.arena import eventually, is_gone, mutant
+from tests.integration.harness import eventually, is_gone, mutant
 
 TASKS = r"""
     import json
@@ -51,6 +51,15 @@ TASKS = r"""
             return os.getpid()
 
 
+    class Signals(Base):
+        def run(self):
+            status = Path("/proc/self/status").read_text()
+            own = [line.split()[1] for line in status.splitlines() if "SigIgn" in line]
+            grep = ["grep", "SigIgn", "/proc/self/status"]
+            program = subprocess.run(grep, stdout=-1, text=True, check=True)
+            return [int(mask, 16) for mask in (*own, program.stdout.split()[1])]
+
+
     class DiesAtFirst(Base):
         def run(self):
             tries = NOTES / "tries"
@@ -68,7 +77,7 @@ TASKS = r"""
             return attempt
 
 
-    class Litters(Base):
+    class LeavesProcesses(Base):
         def run(self):
             if self.context.attempt == 1:
                 two = (
@@ -77,7 +86,7 @@ TASKS = r"""
                 )
                 shell = subprocess.Popen(["setsid", "sleep", "1000"])
                 daemon = subprocess.Popen([sys.executable, "-c", two], stdout=subprocess.PIPE, text=True)
-                note("litter", json.dumps([shell.pid, int(daemon.stdout.readline())]))
+                note("garbage", json.dumps([shell.pid, int(daemon.stdout.readline())]))
                 wait_for("never")
             return "clean"
 
@@ -142,133 +151,135 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_an_import_that_fails_is_a_failed_try_and_not_a_storm_of_processes(arena, how):
-    source, told = BROKEN[how]
-    arena.queue("a", "Quick", maxAttempts=3)
-    (arena.notes / "broken").write_text(source)
-    (arena.notes / "imports").unlink()
-    said = arena.work()
-    assert arena.names("Failed") == ["a"]
-    failures = arena.events("a", "task_failed")
+def test_an_import_that_fails_is_a_failed_try_and_not_a_storm_of_processes(sandbox, how):
+    source, message = BROKEN[how]
+    sandbox.queue("a", "Quick", maxAttempts=3)
+    (sandbox.notes / "broken").write_text(source)
+    (sandbox.notes / "imports").unlink()
+    said = sandbox.work()
+    assert sandbox.names("Failed") == ["a"]
+    failures = sandbox.events("a", "task_failed")
     assert [f["task"] for f in failures] == ["quick"] * 3
-    assert all(told in f["error"] for f in failures)
-    assert (arena.notes / "imports").read_text().count("\n") == 3, "one host a try"
-    assert told in arena.log("a")
-    assert "FAILED" in (arena.output("a") / "status.yaml").read_text()
+    assert all(message in f["error"] for f in failures)
+    assert (sandbox.notes / "imports").read_text().count("\n") == 3, "one fork server a try"
+    assert message in sandbox.log("a")
+    assert "FAILED" in (sandbox.output("a") / "status.yaml").read_text()
     assert "a: failed" in said
 
 
-def test_an_import_that_hangs_is_a_failed_try_too(arena, tmp_path):
-    arena.queue("a", "Quick", maxAttempts=1)
-    (arena.notes / "broken").write_text("time.sleep(1000)")
+def test_an_import_that_hangs_is_a_failed_try_too(sandbox, tmp_path):
+    sandbox.queue("a", "Quick", maxAttempts=1)
+    (sandbox.notes / "broken").write_text("time.sleep(1000)")
     impatient = mutant(
-        tmp_path, "engine/hosts.py", "IMPORT_LIMIT: Final = 600.0", "IMPORT_LIMIT: Final = 1.0"
+        tmp_path, "executor/fork_server_client.py", "IMPORT_LIMIT: Final = 600.0", "IMPORT_LIMIT: Final = 1.0"
     )
-    arena.work(package=impatient)
-    (failure,) = arena.events("a", "task_failed")
+    sandbox.work(package=impatient)
+    (failure,) = sandbox.events("a", "task_failed")
     assert "took longer than 1 s" in failure["error"]
-    assert arena.names("Failed") == ["a"]
+    assert sandbox.names("Failed") == ["a"]
 
 
-def test_an_import_that_is_mended_in_time_costs_tries_and_nothing_else(arena):
-    arena.queue("a", "Quick", maxAttempts=2)
-    (arena.notes / "broken").write_text("(NOTES / 'broken').unlink()\nraise RuntimeError('once')\n")
-    arena.work()
-    assert arena.names("Completed") == ["a"]
-    assert len(arena.events("a", "task_failed")) == 1
+def test_an_import_that_is_mended_in_time_costs_tries_and_nothing_else(sandbox):
+    sandbox.queue("a", "Quick", maxAttempts=2)
+    (sandbox.notes / "broken").write_text("(NOTES / 'broken').unlink()\nraise RuntimeError('once')\n")
+    sandbox.work()
+    assert sandbox.names("Completed") == ["a"]
+    assert len(sandbox.events("a", "task_failed")) == 1
 
 
 # -- deaths -------------------------------------------------------------------------------------------------
 
 
-def test_a_run_whose_worker_and_child_died_goes_on_from_its_checkpoint(arena):
-    arena.queue("a", "Quick", "Gated", maxAttempts=1)
-    worker = arena.start()
-    child = int(arena.note("a.1"))
+def test_a_run_whose_worker_and_child_died_goes_on_from_its_checkpoint(sandbox):
+    sandbox.queue("a", "Quick", "Gated", maxAttempts=1)
+    worker = sandbox.start()
+    child = int(sandbox.note("a.1"))
     kill(worker.pid)
     eventually(lambda: is_gone(child), "the child of a dead worker")
-    (arena.notes / "gate").touch()
-    arena.work()
-    assert [e["attempt"] for e in arena.events("a", "claimed")] == [1, 2]
-    assert len([e for e in arena.events("a", "task_started") if e["task"] == "quick"]) == 1
-    assert arena.results("a")["gated"] == 2
-    assert arena.events("a", "task_failed") == []
+    (sandbox.notes / "gate").touch()
+    sandbox.work()
+    assert [e["attempt"] for e in sandbox.events("a", "claimed")] == [1, 2]
+    assert len([e for e in sandbox.events("a", "task_started") if e["task"] == "quick"]) == 1
+    assert sandbox.results("a")["gated"] == 2
+    assert sandbox.events("a", "task_failed") == []
 
 
-def test_an_attempt_ends_with_its_host_though_that_is_killed_between_two_tries(arena, tmp_path):
+def test_an_attempt_ends_with_its_fork_server_though_that_is_killed_between_two_tries(sandbox, tmp_path):
     killing = mutant(
         tmp_path,
-        "engine/hosts.py",
-        "        host = self._warm.pop(plan, None)\n",
-        "        host = self._warm.pop(plan, None)\n"
-        "        if host is not None:\n"
-        "            os.kill(host.pid, signal.SIGKILL)\n"
-        "            host._process.wait()\n",
+        "executor/fork_server_client.py",
+        "        fork_server = self._warm.pop(plan, None)\n",
+        "        fork_server = self._warm.pop(plan, None)\n"
+        "        if fork_server is not None:\n"
+        "            os.kill(fork_server.pid, signal.SIGKILL)\n"
+        "            fork_server._process.wait()\n",
     )
-    arena.queue("a", "DiesAtFirst")
-    arena.work(package=killing)
-    tries = [line.split() for line in (arena.notes / "tries").read_text().splitlines()]
+    sandbox.queue("a", "DiesAtFirst")
+    sandbox.work(package=killing)
+    tries = [line.split() for line in (sandbox.notes / "tries").read_text().splitlines()]
     assert [attempt for attempt, _ in tries] == ["1", "2"]
-    assert len({host for _, host in tries}) == 2
-    assert [e["attempt"] for e in arena.events("a", "claimed")] == [1, 2]
-    assert [e["outcome"] for e in arena.events("a", "task_failed")] == ["crash"]
+    assert len({fork_server for _, fork_server in tries}) == 2
+    assert [e["attempt"] for e in sandbox.events("a", "claimed")] == [1, 2]
+    assert [e["outcome"] for e in sandbox.events("a", "task_failed")] == ["crash"]
 
 
-@pytest.mark.parametrize("victims", ["host", "worker", "both"])
-def test_what_a_run_left_behind_is_ended_whoever_was_killed(arena, victims):
-    arena.queue("a", "Litters", maxAttempts=1)
-    worker = arena.start()
-    litter = json.loads(arena.note("litter"))
-    host = arena.host_of(worker)
-    if victims == "host":
-        kill(host)
-        eventually(lambda: arena.names("Completed"), "the same worker goes on")
-        assert all(is_gone(pid) for pid in litter), "gone before the next attempt began"
+@pytest.mark.parametrize("victims", ["fork_server", "worker", "both"])
+def test_processes_that_a_run_left_behind_are_killed_whichever_process_died(sandbox, victims):
+    sandbox.queue("a", "LeavesProcesses", maxAttempts=1)
+    worker = sandbox.start()
+    garbage = json.loads(sandbox.note("garbage"))
+    fork_server = sandbox.fork_server_of(worker)
+    if victims == "fork_server":
+        kill(fork_server)
+        eventually(lambda: sandbox.names("Completed"), "the same worker goes on")
+        assert all(is_gone(pid) for pid in garbage), "gone before the next attempt began"
     elif victims == "worker":
         kill(worker.pid)
-        eventually(lambda: all(is_gone(pid) for pid in [*litter, host]), "the host ends everything")
+        eventually(
+            lambda: all(is_gone(pid) for pid in [*garbage, fork_server]), "the fork server ends everything"
+        )
     else:
-        kill(host, signal.SIGSTOP)
+        kill(fork_server, signal.SIGSTOP)
         kill(worker.pid)
-        kill(host)
-        eventually(lambda: is_gone(host))
-        assert not any(is_gone(pid) for pid in litter), "nobody was left to end them"
-        arena.work()
-        assert all(is_gone(pid) for pid in litter), "the next holder has ended them"
+        kill(fork_server)
+        eventually(lambda: is_gone(fork_server))
+        assert not any(is_gone(pid) for pid in garbage), "no process was left to end them"
+        sandbox.work()
+        assert all(is_gone(pid) for pid in garbage), "the next holder has ended them"
     if victims != "worker":
-        assert arena.results("a") == {"litters": "clean"}
-        assert arena.events("a", "task_failed") == []
+        assert sandbox.results("a") == {"leavesprocesses": "clean"}
+        assert sandbox.events("a", "task_failed") == []
 
 
-def test_a_fork_in_a_session_of_its_own_ends_with_its_host(arena):
-    arena.queue("a", "Forks", maxAttempts=1)
-    worker = arena.start()
-    fork = int(arena.note("fork"))
-    kill(arena.host_of(worker))
-    eventually(lambda: arena.names("Completed") == ["a"])
+def test_a_fork_in_a_session_of_its_own_ends_with_its_fork_server(sandbox):
+    sandbox.queue("a", "Forks", maxAttempts=1)
+    worker = sandbox.start()
+    fork = int(sandbox.note("fork"))
+    kill(sandbox.fork_server_of(worker))
+    eventually(lambda: sandbox.names("Completed") == ["a"])
     assert is_gone(fork)
 
 
-def test_a_process_that_a_task_forked_ends_by_sigterm_and_stops_nobody_else(arena):
-    arena.queue("a", "Pools", maxAttempts=1)
-    arena.work()
-    assert arena.results("a") == {"pools": [-signal.SIGTERM, False]}
+def test_a_process_that_a_task_forked_ends_by_sigterm_and_stops_no_other(sandbox):
+    sandbox.queue("a", "Pools", maxAttempts=1)
+    sandbox.work()
+    assert sandbox.results("a") == {"pools": [-signal.SIGTERM, False]}
 
 
-def test_a_fork_that_outlived_everybody_is_ended_by_the_next_holder(arena):
-    arena.queue("a", "Forks", maxAttempts=1)
-    worker = arena.start()
-    fork = int(arena.note("fork"))
-    host = arena.host_of(worker)
-    kill(host, signal.SIGSTOP)
+def test_a_fork_that_outlived_everybody_is_ended_by_the_next_holder(sandbox):
+    sandbox.queue("a", "Forks", maxAttempts=1)
+    worker = sandbox.start()
+    fork = int(sandbox.note("fork"))
+    fork_server = sandbox.fork_server_of(worker)
+    kill(fork_server, signal.SIGSTOP)
     kill(worker.pid)
-    kill(host)
+    kill(fork_server)
     worker.wait()
-    arena.queue("b", "Quick")
-    arena.start()
+    sandbox.queue("b", "Quick")
+    sandbox.start()
     try:
-        eventually(lambda: arena.names("Completed"))
-        assert arena.names("Completed")[0] == "a", "it was tried first, and is not stuck"
+        eventually(lambda: sandbox.names("Completed"))
+        assert sandbox.names("Completed")[0] == "a", "it was tried first, and is not stuck"
         assert is_gone(fork)
     finally:
         if not is_gone(fork):
@@ -280,93 +291,93 @@ LOCK_IS_NOT_SENT = "(os.open(claim.path, os.O_RDONLY), claim.journal.descriptor)
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_a_run_stays_locked_while_its_host_sleeps_because_the_host_has_the_lock(arena, tmp_path, sent):
-    package = None if sent else mutant(tmp_path, "engine/worker.py", LOCK_IS_SENT, LOCK_IS_NOT_SENT)
-    arena.queue("a", "Gated", maxAttempts=1)
-    worker = arena.start(package=package)
-    child = int(arena.note("a.1"))
-    host = arena.host_of(worker)
-    kill(host, signal.SIGSTOP)
+def test_a_run_stays_locked_while_its_fork_server_sleeps_because_that_has_the_lock(sandbox, tmp_path, sent):
+    package = None if sent else mutant(tmp_path, "worker/claimed_run.py", LOCK_IS_SENT, LOCK_IS_NOT_SENT)
+    sandbox.queue("a", "Gated", maxAttempts=1)
+    worker = sandbox.start(package=package)
+    child = int(sandbox.note("a.1"))
+    fork_server = sandbox.fork_server_of(worker)
+    kill(fork_server, signal.SIGSTOP)
     kill(worker.pid)
     worker.wait()
-    arena.queue("b", "Quick")
-    arena.start(package=package)
+    sandbox.queue("b", "Quick")
+    sandbox.start(package=package)
     if sent:
-        eventually(lambda: arena.names("Completed") == ["b"], "b: Running was tried before it")
-        assert [e["attempt"] for e in arena.events("a", "claimed")] == [1]
+        eventually(lambda: sandbox.names("Completed") == ["b"], "b: Running was tried before it")
+        assert [e["attempt"] for e in sandbox.events("a", "claimed")] == [1]
         assert not is_gone(child)
-        kill(host)
+        kill(fork_server)
         eventually(lambda: is_gone(child))  # or it would finish the task before its death reached it
     else:
-        arena.note("a.2")  # its host only slept, and lost the run: this is what sending the lock prevents
-    (arena.notes / "gate").touch()
-    eventually(lambda: arena.names("Completed") == ["a", "b"])
-    assert arena.results("a") == {"gated": 2}
-    with suppress(ProcessLookupError):  # whoever took the run over has swept it away, and it may be reaped
-        kill(host, signal.SIGCONT) if not sent else None
+        sandbox.note("a.2")  # its fork server only slept, and lost the run: sending the lock prevents this
+    (sandbox.notes / "gate").touch()
+    eventually(lambda: sandbox.names("Completed") == ["a", "b"])
+    assert sandbox.results("a") == {"gated": 2}
+    with suppress(ProcessLookupError):  # the next holder has killed it, and it may be reaped
+        kill(fork_server, signal.SIGCONT) if not sent else None
 
 
-def test_half_a_line_in_a_journal_is_ended_before_the_next_event(arena):
-    arena.queue("a", "Tears", maxAttempts=2)
-    arena.work()
-    lines = (arena.output("a") / "journal" / "000001.jsonl").read_bytes().split(b"\n")
+def test_half_a_line_in_a_journal_is_ended_before_the_next_event(sandbox):
+    sandbox.queue("a", "Tears", maxAttempts=2)
+    sandbox.work()
+    lines = (sandbox.output("a") / "journal" / "000001.jsonl").read_bytes().split(b"\n")
     assert lines[2].endswith(b"task_fin (torn)")
     whole = [json.loads(line)["event"] for line in lines[3:] if line]
     assert whole == ["task_failed", "task_started", "task_finished", "completed"]
-    assert arena.results_of_valid("a") == {"tears": "mended"}
+    assert sandbox.results_of_valid("a") == {"tears": "mended"}
     (failure,) = [json.loads(line) for line in lines[3:] if b"task_failed" in line]
     assert failure["error"] == "the task ended its process with exit code 7"
 
 
-def test_a_run_whose_folder_was_removed_ends_with_a_sentence_and_not_in_a_circle(arena):
-    arena.drop("a", "Removes")
-    arena.drop("b", "Quick")
-    arena.ready()
-    said = arena.work()
-    assert arena.names("Completed") == ["b"]
-    assert arena.names("Running") == ["a"]
+def test_a_run_whose_folder_was_removed_ends_with_a_sentence_and_not_in_a_circle(sandbox):
+    sandbox.drop("a", "Removes")
+    sandbox.drop("b", "Quick")
+    sandbox.ready()
+    said = sandbox.work()
+    assert sandbox.names("Completed") == ["b"]
+    assert sandbox.names("Running") == ["a"]
     assert said.count("a: attempt") == 1
-    assert "was taken away" in said
-    (problems,) = (arena.root / "Running").glob("a~*.problems.txt")
+    assert "was moved or removed" in said
+    (problems,) = (sandbox.root / "Running").glob("a~*.problems.txt")
     assert "is gone" in problems.read_text()
 
 
 # -- the order of things ------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_run_is_tried_before_those_that_wait(arena):
-    arena.queue("z", "Gated")
-    worker = arena.start()
-    arena.note("z.1")
+def test_an_interrupted_run_is_tried_before_those_that_wait(sandbox):
+    sandbox.queue("z", "Gated")
+    worker = sandbox.start()
+    sandbox.note("z.1")
     kill(worker.pid)
     worker.wait()
     for name in ("a", "b"):
-        arena.drop(name, "Quick")
-    arena.ready()
-    (arena.notes / "gate").touch()
-    arena.work()
-    begun = sorted((e["at"], run) for run in ("z", "a", "b") for e in arena.events(run, "claimed"))
+        sandbox.drop(name, "Quick")
+    sandbox.ready()
+    (sandbox.notes / "gate").touch()
+    sandbox.work()
+    begun = sorted((e["at"], run) for run in ("z", "a", "b") for e in sandbox.events(run, "claimed"))
     assert [run for _, run in begun] == ["z", "z", "a", "b"]
 
 
-def test_a_polite_stop_hands_the_run_back_and_is_no_failed_try(arena):
-    arena.queue("a", "Gated", maxAttempts=1, graceTime=0)
-    worker = arena.start()
-    arena.note("a.1")
+def test_a_polite_stop_hands_the_run_back_and_is_no_failed_try(sandbox):
+    sandbox.queue("a", "Gated", maxAttempts=1, graceTime=0)
+    worker = sandbox.start()
+    sandbox.note("a.1")
     worker.terminate()
-    arena.ended(worker)
-    assert arena.names("ConfigsToRun") == ["a"]
-    assert arena.events("a")[-1]["event"] == "handed_back"
-    (arena.notes / "gate").touch()
-    arena.work()
-    assert arena.names("Completed") == ["a"]
+    sandbox.ended(worker)
+    assert sandbox.names("ConfigsToRun") == ["a"]
+    assert sandbox.events("a")[-1]["event"] == "handed_back"
+    (sandbox.notes / "gate").touch()
+    sandbox.work()
+    assert sandbox.names("Completed") == ["a"]
 
 
-def test_files_that_ready_did_not_put_there_never_run_and_stop_nobody(arena):
+def test_files_that_ready_did_not_put_there_never_run_and_stop_no_worker(sandbox):
     for name in ("edited", "replaced", "fine", "running"):
-        arena.drop(name, "Quick")
-    arena.ready()
-    to_run = arena.root / "ConfigsToRun"
+        sandbox.drop(name, "Quick")
+    sandbox.ready()
+    to_run = sandbox.root / "ConfigsToRun"
     with (to_run / "edited.yaml").open("a") as file:
         file.write("x: 1\n")
     (to_run / "new").write_text((to_run / "replaced.yaml").read_text() + "\n")
@@ -375,18 +386,38 @@ def test_files_that_ready_did_not_put_there_never_run_and_stop_nobody(arena):
     (to_run / "folder.yaml").mkdir()
     os.mkfifo(to_run / "pipe.yaml")
     (to_run / "link.yaml").symlink_to("fine.yaml")
-    (to_run / "running.yaml").rename(arena.root / "Running" / "running~g000001~lab.1.abc.yaml")
-    with (arena.root / "Running" / "running~g000001~lab.1.abc.yaml").open("a") as file:
+    (to_run / "running.yaml").rename(sandbox.root / "Running" / "running~g000001~lab.1.abc.yaml")
+    with (sandbox.root / "Running" / "running~g000001~lab.1.abc.yaml").open("a") as file:
         file.write("x: 1\n")
-    said = arena.work()
-    assert arena.names("Completed") == ["fine"]
+    said = sandbox.work()
+    assert sandbox.names("Completed") == ["fine"]
     unfit = ["byhand", "edited", "folder", "link", "pipe", "replaced"]
-    assert arena.names("ConfigsToRun") == unfit
+    assert sandbox.names("ConfigsToRun") == unfit
     for name in unfit:
         problems = (to_run / f"{name}.yaml.problems.txt").read_text()
         assert problems.startswith(f"{name}.yaml: ")
         assert len(problems.split(". ")) >= 2, "what is wrong, and what to do"
         assert said.count(f"{name}.yaml: ") == 1, "said once"
-    assert arena.names("Running") == ["running"]
+    assert sandbox.names("Running") == ["running"]
     for name in ("edited", "replaced", "running"):
-        assert len(arena.events(name)) == 1, "nobody claimed it"
+        assert len(sandbox.events(name)) == 1, "no worker claimed it"
+
+
+# -- how the worker was started ------------------------------------------------------------------------------
+
+STARTED_WITH = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
+def test_a_task_has_default_signals_however_its_worker_was_started(sandbox, isolation):
+    """As under `nohup`, `cron`, and `&` in a script, which have programs ignore some signals."""
+    sandbox.queue("a", "Signals", isolation=isolation)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STARTED_WITH}
+    try:
+        worker = sandbox.start("--until-idle")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    sandbox.ended(worker)
+    for mask in sandbox.results("a")["signals"]:
+        assert not [number for number in STARTED_WITH if mask & 1 << number - 1]

@@ -14,10 +14,10 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 IMPORTS = """
 import sys
-from job_orchestration.engine import bytecode
+from job_orchestration.code import task_importer
 
 snapshot, cache, other = sys.argv[1:4]
-bytecode.keep_apart(snapshot, cache)
+task_importer.keep_apart(snapshot, cache)
 sys.path[:0] = [snapshot, other]
 import Tasks, package.inner, beside
 print(Tasks.VALUE, package.inner.VALUE, beside.VALUE, sys.pycache_prefix, sys.dont_write_bytecode)
@@ -57,7 +57,7 @@ def test_only_the_snapshots_bytecode_goes_into_the_cache_and_none_into_the_snaps
     assert compiled(other) == {"beside"}
 
 
-def test_the_cache_is_kept_and_read_where_python_is_told_to_write_no_bytecode(folders):
+def test_the_cache_is_kept_and_read_where_python_writes_no_bytecode(folders):
     snapshot, cache, other = folders
     assert run(IMPORTS, *folders, PYTHONDONTWRITEBYTECODE="1") == "1 2 3 None True"
     assert compiled(cache) == {"Tasks", "inner"}
@@ -78,9 +78,9 @@ def test_programs_that_tasks_start_leave_no_bytecode_in_the_snapshot(folders):
 
 FROM_ANYWHERE = """
 import os, sys
-from job_orchestration.engine import bytecode
+from job_orchestration.code import task_importer
 
-bytecode.keep_apart(*sys.argv[1:3])
+task_importer.keep_apart(*sys.argv[1:3])
 os.chdir(sys.argv[1])
 """
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_orchestration.rules.filtering import MOST_CHARACTERS, FilterError, parse
+from job_orchestration.config.expressions import MOST_CHARACTERS, FilterError, parse
 
 RUN = {
     "model": "Conv",
@@ -97,25 +97,25 @@ def test_what_is_missing_or_has_no_order_is_false_in_every_comparison(text):
         ("a && b", 3, "Write and"),
         ("a || b", 3, "Write or"),
         ("!a", 1, "Write not"),
-        ("a == 'x", 6, "never ends"),
-        ("`a", 1, "never ends"),
+        ("a == 'x", 6, "has no closing"),
+        ("`a", 1, "has no closing"),
         ("(a == 1", 8, ") is missing"),
         ("[1, 2", 6, "] is missing"),
-        ("a == 1)", 7, "cannot stand here"),
-        ("a b", 3, "cannot stand here"),
-        ("a == and", 6, "cannot stand here"),
-        ("a is 3", 6, "is asks only"),
-        ("a == 3x", 6, "no part"),
-        ("a == $", 6, "no part"),
+        ("a == 1)", 7, "is not allowed here"),
+        ("a b", 3, "is not allowed here"),
+        ("a == and", 6, "is not allowed here"),
+        ("a is 3", 6, "is can only be followed by"),
+        ("a == 3x", 6, "cannot be part"),
+        ("a == $", 6, "cannot be part"),
         ("a == 1e999", 6, "too large"),
-        ("a == 'x\\d'", 8, "no escape"),
-        ("a.b()", 4, "cannot stand here"),
-        ("__import__('os')", 11, "cannot stand here"),
-        ("a ** 2", 4, "cannot stand here"),
-        ("lambda: 1", 7, "no part"),
+        ("a == 'x\\d'", 8, "not a known escape"),
+        ("a.b()", 4, "is not allowed here"),
+        ("__import__('os')", 11, "is not allowed here"),
+        ("a ** 2", 4, "is not allowed here"),
+        ("lambda: 1", 7, "cannot be part"),
     ],
 )
-def test_a_mistake_is_told_with_its_column(text, column, says):
+def test_a_mistake_is_reported_with_its_column(text, column, says):
     with pytest.raises(FilterError) as raised:
         parse(text)
     assert raised.value.column == column
@@ -164,7 +164,7 @@ WORDS = [
     "`q`",
 ]
 NAMES = ["a", "b", "train.lr", "none"]
-ORDERS = {
+COMPARISONS = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -173,19 +173,19 @@ ORDERS = {
     ">=": operator.ge,
 }
 numbers = st.integers(-9, 9) | st.floats(-9, 9).map(lambda x: round(x, 2))
-comparisons = st.tuples(st.sampled_from(NAMES[:3]), st.sampled_from(sorted(ORDERS)), numbers)
+comparisons = st.tuples(st.sampled_from(NAMES[:3]), st.sampled_from(sorted(COMPARISONS)), numbers)
 
 
-def told(tree):
+def printed(tree):
     """An expression as text and as a function of Python's own."""
     match tree:
-        case (str(name), str(sign), number) if sign in ORDERS:
-            return f"{name} {sign} {number}", lambda values: ORDERS[sign](values[name], number)
+        case (str(name), str(sign), number) if sign in COMPARISONS:
+            return f"{name} {sign} {number}", lambda values: COMPARISONS[sign](values[name], number)
         case ("not", inner):
-            text, means = told(inner)
+            text, means = printed(inner)
             return f"not ({text})", lambda values: not means(values)
         case (word, left, right):
-            (text_1, means_1), (text_2, means_2) = told(left), told(right)
+            (text_1, means_1), (text_2, means_2) = printed(left), printed(right)
             join = all if word == "and" else any
             return f"({text_1}) {word} ({text_2})", lambda v: join([means_1(v), means_2(v)])
 
@@ -199,7 +199,7 @@ trees = st.recursive(
 
 @given(trees, st.tuples(numbers, numbers, numbers))
 def test_an_expression_means_what_it_would_mean_in_python(tree, values):
-    text, means = told(tree)
+    text, means = printed(tree)
     given_values = dict(zip(NAMES, values, strict=False))
     assert parse(text).matches(given_values) is means(given_values)
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
-from job_orchestration.actions.live import Frame
-from job_orchestration.actions.outlook import Forecast
-from job_orchestration.actions.status import Entry, Overview
-from job_orchestration.cli import times
-from job_orchestration.cli.frame import Line, ascii_only, lines, table
-from job_orchestration.model.run import Place
+from job_orchestration.cli import forecast_text
+from job_orchestration.cli.table_layout import Line, ascii_only, lines, table
+from job_orchestration.commands.live_view import Frame
+from job_orchestration.commands.status import Overview, StatusEntry
+from job_orchestration.forecast.time_left import Forecast
+from job_orchestration.workspace.layout import Place
+from tests.conftest import ROOT
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOTHING = Forecast(0, 0, 0, *(None,) * 6)
 
 
-def entry(run: str = "sweep/net_1", place: Place = Place.RUNNING, progress: float | None = 0.45) -> Entry:
-    return Entry(
+def entry(
+    run: str = "sweep/net_1", place: Place = Place.RUNNING, progress: float | None = 0.45
+) -> StatusEntry:
+    return StatusEntry(
         run=run,
         config="net_1",
         place=place,
@@ -49,7 +57,7 @@ def entry(run: str = "sweep/net_1", place: Place = Place.RUNNING, progress: floa
     )
 
 
-def frame(*rows: tuple[Entry, str], forecast: Forecast = NOTHING) -> Frame:
+def frame(*rows: tuple[StatusEntry, str], forecast: Forecast = NOTHING) -> Frame:
     counts = dict.fromkeys(Place, 0) | {Place.RUNNING: len(rows), Place.COMPLETED: 3}
     return Frame(Overview(counts, [e for e, _ in rows], forecast), 2, stopping=False, rows=rows)
 
@@ -58,16 +66,16 @@ def texts(frame: Frame, width: int, height: int = 40) -> list[str]:
     return [line.text for line in lines(frame, width, height)]
 
 
-def test_with_room_everything_is_shown() -> None:
+def test_on_a_large_screen_everything_is_shown() -> None:
     shown = texts(frame((entry(), "epoch 3 of 9")), 200)
     assert shown[0].split() == ["run", "task", "elapsed", "left", "ends", "worker", "note"]
-    assert "sweep/net_1  train 2/3  ████░░░░░░  45%  1 h 02 m  12 m to 20 m" in shown[1]
+    assert "sweep/net_1  train 2/3  ████░░░░░░  45%  1 h 2 m  12 m to 20 m" in shown[1]
     assert shown[1].endswith("lab3.4711.k7f  silent")
     assert shown[2] == "  └ epoch 3 of 9"
     assert shown[-2:] == ["2 workers; Ctrl-C ends", "1 running, 3 completed"]
 
 
-def test_with_less_room_the_name_task_and_time_left_stay_the_longest() -> None:
+def test_on_a_smaller_screen_the_name_task_and_time_left_stay_the_longest() -> None:
     row = texts(frame((entry("sweep/a_rather_long_name_of_a_run"), "")), 60)[1]
     assert row.startswith("sweep/a_r")
     for part in ("…e_of_a_run", "train 2/3", "45%", "12 m to 20 m"):
@@ -140,24 +148,16 @@ def test_a_terminal_that_knows_only_ascii_gets_a_bar_too() -> None:
     assert ascii_only(Line("██░ … └")).text == "##. ~ `"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0, "0 s"), (99, "99 s"), (100, "2 m"), (3599, "60 m"), (3600, "1 h 00 m"), (100_000, "1 d 03 h")],
-)
-def test_times_are_said_as_far_as_they_matter(seconds: float, said: str) -> None:
-    assert times.brief(seconds) == said
-
-
 def test_a_moment_is_said_with_its_day_when_that_is_another() -> None:
     def until(*ahead: float) -> str:
         p50, p90 = ((NOW + timedelta(days=days)).isoformat() for days in ahead)
-        return times.until(p50, p90, NOW)
+        return forecast_text.until(p50, p90, NOW)
 
     clock = NOW.astimezone().strftime("%H:%M")
     assert until(0, 0) == clock
     assert until(0, 1) == f"{clock} to {(NOW + timedelta(days=1)).astimezone():%a} {clock}"
     assert until(30, 30) == f"{(NOW + timedelta(days=30)).astimezone():%Y-%m-%d}"
-    assert times.until(None, None) == ""
+    assert forecast_text.until(None, None) == ""
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,43 @@ def test_a_moment_is_said_with_its_day_when_that_is_another() -> None:
     [
         (NOTHING, ""),
         (Forecast(2, 3, 1, 1.0, 2.0, *(None,) * 4), "time left unknown: 1 of 3 runs have"),
-        (Forecast(0, 3, 0, 600.0, 900.0, *(None,) * 4), "nobody works; there is work for 10 m to 15 m"),
-        (Forecast(1, 3, 0, 600.0, 900.0, *(None,) * 4), "nobody knows of some workers"),
+        (Forecast(0, 3, 0, 600.0, 900.0, *(None,) * 4), "no workers; 10 m to 15 m of work queued"),
+        (Forecast(1, 3, 0, 600.0, 900.0, *(None,) * 4), "cannot tell whether some workers are alive"),
         (
             Forecast(1, 1, 0, 9.0, 9.0, 9.0, 12.0, NOW.isoformat(), NOW.isoformat()),
             "9 s to 12 s left with 1 worker,",
         ),
     ],
 )
-def test_the_queue_is_told_in_a_sentence(forecast: Forecast, said: str) -> None:
-    assert said in times.forecast(forecast)
-    assert bool(said) == bool(times.forecast(forecast))
+def test_the_queue_is_described_in_a_sentence(forecast: Forecast, said: str) -> None:
+    assert said in forecast_text.summary(forecast)
+    assert bool(said) == bool(forecast_text.summary(forecast))
+
+
+def test_the_picture_in_the_readme_is_what_the_live_view_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw fixed runs; with ``UPDATE_PICTURES=1`` in the environment, write the picture anew."""
+    monkeypatch.setattr(forecast_text, "until", lambda p50, *_: "14:30" if p50 else "")
+    rows = tuple(
+        (entry(f"sweep/{name}", progress=done)._replace(note=None), log)
+        for name, done, log in (
+            ("lr_0.1", 0.45, "epoch 9 of 20, loss 0.41"),
+            ("lr_0.01", 0.8, "epoch 16 of 20, loss 0.27"),
+        )
+    )
+    queue = Forecast(2, 12, 0, 14400.0, 18000.0, 7200.0, 9000.0, NOW.isoformat(), NOW.isoformat())
+    console = Console(
+        width=90, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor", _environ={}
+    )
+    for line in lines(frame(*rows, forecast=queue), 90, 20):
+        console.print(Text(line.text, line.style), no_wrap=True, overflow="crop", crop=True)
+    drawn = console.export_svg(title="job-orchestration up --workers 2", unique_id="live-view")
+    drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # they are loaded from a network
+    picture = ROOT / "docs" / "live_view.svg"
+    if os.environ.get("UPDATE_PICTURES"):
+        picture.write_text(drawn, encoding="utf-8")
+    words = re.compile(r">([^<>]+)</text>").findall  # the rest is up to the version of rich
+    kept = picture.read_text(encoding="utf-8")
+    assert words(kept) == words(drawn), "draw it again with UPDATE_PICTURES=1"
+    assert "http" not in kept.replace("http://www.w3.org/2000/svg", "").replace(
+        "https://www.textualize.io", ""
+    )

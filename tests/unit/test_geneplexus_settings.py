@@ -79,7 +79,7 @@ def test_a_value_of_the_wrong_kind_is_refused(config, sentence):
     assert sentence in problems[0]
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_at_once():
     _, problems = read_choice({"net_type": "x", "features": "y", "sp_trn": "z", "gsc_trn": "w"})
     assert len(problems) == 4
 
@@ -89,6 +89,9 @@ def test_names_of_earlier_services_mean_the_same():
     assert not problems
     assert (choice.gsc_trn, choice.results) == ("GO", (("Human", "GO"),))
     assert read_training({"max_num_genes": 9}, LOGREG)[0].num_nodes == 9
+    entry = {"id": "train", "method": "RunGenePlexus", "max_num_genes": 9}
+    of_all = {"num_nodes": 50, "tasks": [{"id": "load", "num_nodes": 7}, entry]}
+    assert read_training({**of_all, **entry}, LOGREG)[0].num_nodes == 9, "a task's own key wins"
 
 
 def test_all_species_means_those_that_the_network_has_and_leaves_the_list_alone():

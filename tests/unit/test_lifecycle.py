@@ -11,31 +11,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_orchestration.model.config import Settings
-from job_orchestration.model.errors import TemporaryError
-from job_orchestration.model.event import (
+from job_orchestration.config.config import Settings
+from job_orchestration.diagnostics.errors import TemporaryError
+from job_orchestration.runs import lifecycle
+from job_orchestration.runs.events import (
     Cancelled,
     Claimed,
     Completed,
-    Entry,
     Event,
     GaveUp,
     HandedBack,
-    Output,
+    JournalEntry,
+    Outcome,
+    OutputFile,
     Readied,
     Requeued,
     TaskFailed,
     TaskFinished,
     TaskStarted,
 )
-from job_orchestration.model.run import Outcome, Place, RunState, Status, TaskStatus
-from job_orchestration.rules import lifecycle
-from job_orchestration.rules.lifecycle import FileAway, Finish, GiveUp, Go, Wait, fold, next_step, step
+from job_orchestration.runs.lifecycle import FinalMove, Finish, GiveUp, Go, Wait, fold, next_step, step
+from job_orchestration.runs.state import RunState, Status, TaskStatus
+from job_orchestration.workspace.layout import Place
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 IDS = ("one", "two", "three")
 READIED = Readied("a", "00", {"tasks": [{"id": i, "method": "Work"} for i in IDS]}, 7)
-OUTPUTS = (Output("one/a.txt", 3, "ab"),)
+OUTPUTS = (OutputFile("one/a.txt", 3, "ab"),)
 
 task_ids = st.sampled_from([*IDS, "stranger"])
 some_events = st.one_of(
@@ -65,8 +67,8 @@ task_events = st.one_of(
 """Those that make up most of a journal; among all kinds a finished task would hardly ever come up."""
 
 
-def entries(*events: Event) -> list[Entry]:
-    return [Entry(n, (NOON + timedelta(seconds=n)).isoformat(), e) for n, e in enumerate(events, 1)]
+def entries(*events: Event) -> list[JournalEntry]:
+    return [JournalEntry(n, (NOON + timedelta(seconds=n)).isoformat(), e) for n, e in enumerate(events, 1)]
 
 
 def state_after(*events: Event) -> RunState:
@@ -76,7 +78,7 @@ def state_after(*events: Event) -> RunState:
 
 
 journals = st.dictionaries(st.integers(0, 6), st.lists(some_events, max_size=12).map(lambda e: entries(*e)))
-"""Journals of any content; also such as nobody ever writes."""
+"""Journals of any content; also such as no program ever writes."""
 cut_journals = st.builds(
     lambda journal, cuts, last: {
         **journal,
@@ -149,7 +151,7 @@ class Model:
             if next(left, None) is None:
                 raise KilledError
             self.now += timedelta(seconds=1)
-            entry = Entry(len(self.journal[number]) + 1, self.now.isoformat(), event)
+            entry = JournalEntry(len(self.journal[number]) + 1, self.now.isoformat(), event)
             self.journal[number].append(entry)
 
         try:
@@ -178,7 +180,7 @@ class Model:
                     write(GaveUp(reason, outcome))
                 case Finish():
                     write(Completed())
-                case FileAway():
+                case FinalMove():
                     return True
 
     def valid(self) -> list[Event]:
@@ -290,9 +292,9 @@ LATER = NOON + timedelta(hours=1)
         ([STARTED, FAILED], Go(0)),
         ([STARTED, FAILED, HandedBack("stops")], Go(0)),
         (ALL_DONE, Finish()),
-        ([*ALL_DONE, Completed()], FileAway(Place.COMPLETED)),
-        ([STARTED, FAILED, GaveUp("enough")], FileAway(Place.FAILED)),
-        ([Cancelled("asked")], FileAway(Place.FAILED)),
+        ([*ALL_DONE, Completed()], FinalMove(Place.COMPLETED)),
+        ([STARTED, FAILED, GaveUp("enough")], FinalMove(Place.FAILED)),
+        ([Cancelled("asked")], FinalMove(Place.FAILED)),
         ([STARTED, FAILED, GaveUp("enough"), Requeued()], Go(0)),
     ],
 )
@@ -356,8 +358,8 @@ def test_a_delay_that_is_no_number_of_seconds_is_refused_where_it_is_raised(dela
 
 
 def test_the_state_diagram_of_the_documentation_is_the_table():
-    page = Path(__file__).parents[2] / "docs" / "states.md"
-    assert f"```mermaid\n{lifecycle.diagram()}```\n" in page.read_text()
+    document = Path(__file__).parents[2] / "docs" / "states.md"
+    assert f"```mermaid\n{lifecycle.diagram()}```\n" in document.read_text()
 
 
 def test_every_status_can_be_reached():

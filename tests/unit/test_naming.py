@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job_orchestration.rules import naming
-from job_orchestration.rules.naming import Fault, TokenName
+from job_orchestration.diagnostics.problems import Fault
+from job_orchestration.workspace import naming
+from job_orchestration.workspace.naming import TokenName
 
 NOW = datetime(2026, 11, 20, 5, 15, 7, tzinfo=UTC)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -154,7 +155,7 @@ def test_a_name_that_parses_is_the_only_name_of_its_token(name):
     assert token is None or str(token) == name
 
 
-def test_a_worker_is_named_after_its_host_and_process():
+def test_a_worker_is_named_after_its_machine_and_process():
     assert naming.worker_name("lab3.example.org", 4711, "k7f") == "lab3.4711.k7f"
     assert naming.worker_name("my_host~x/y", 1, "abc") == "my-host-x-y.1.abc"
     assert naming.worker_name("", 1, "abc") == "host.1.abc"
@@ -208,7 +209,7 @@ def test_a_method_is_a_class_or_a_class_in_a_module():
     ):
         fault = naming.fault_of_method(method)
         assert fault is not None
-        assert fault.what == f"'{method}' names no class"
+        assert fault.what == f"'{method}' is not the name of a class"
 
 
 # -- output folders ---------------------------------------------------------------------------------------
@@ -240,7 +241,8 @@ def test_placeholders_are_rendered():
         ("/".join(["x" * 199] * 6), "the path has more than 16 folders or 1000 bytes"),
     ],
 )
-def test_b_jo_14_an_output_folder_never_leaves_output(template, what):
+@pytest.mark.seed_fault("B-JO-14")
+def test_an_output_folder_never_leaves_output(template, what):
     assert render(template) == (what, 'Write a folder inside Output, such as "{date}/{name}"')
 
 
@@ -251,12 +253,13 @@ def test_b_jo_14_an_output_folder_never_leaves_output(template, what):
         ("{date:%Y}", "'{date:%Y}' is not a placeholder"),
         ("{}", "'{}' is not a placeholder"),
         ("{date!r}", "'{date!r}' is not a placeholder"),
-        ("a}b", "its braces do not fit together"),
-        ("{date", "its braces do not fit together"),
-        ("{{date}}", "its braces do not fit together"),
+        ("a}b", "its braces do not match"),
+        ("{date", "its braces do not match"),
+        ("{{date}}", "its braces do not match"),
     ],
 )
-def test_b_jo_17_other_braces_are_refused_by_name(template, what):
+@pytest.mark.seed_fault("B-JO-17")
+def test_other_braces_are_refused_by_name(template, what):
     assert render(template) == (what, "Use braces only in {date}, {time}, {name} and {commit}")
 
 

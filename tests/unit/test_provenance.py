@@ -6,9 +6,8 @@ import json
 import platform
 from importlib import metadata
 
-from job_orchestration.files import git
-from job_orchestration.files.provenance import environment
-from job_orchestration.model.provenance import Provenance
+from job_orchestration.code import git
+from job_orchestration.code.provenance import Provenance, environment
 
 
 def test_the_environment_names_python_packages_and_tools():
@@ -27,8 +26,8 @@ def test_each_caller_gets_an_environment_of_its_own():
     assert environment()["packages"]
 
 
-def test_a_user_without_a_name_is_told_by_number(monkeypatch):
-    from job_orchestration.files import provenance
+def test_a_user_without_a_name_is_shown_by_number(monkeypatch):
+    from job_orchestration.code import provenance
 
     def nameless():
         raise KeyError("getpwuid(): uid not found: 4711")
@@ -39,7 +38,7 @@ def test_a_user_without_a_name_is_told_by_number(monkeypatch):
 
 
 def test_provenance_is_one_flat_object_that_any_json_writer_takes():
-    told = Provenance(
+    printed = Provenance(
         run="2026-01-01/x",
         config="x",
         digest="ab" * 32,
@@ -50,9 +49,9 @@ def test_provenance_is_one_flat_object_that_any_json_writer_takes():
         argv=("ready",),
         environment={"host": "here", "run": "an environment cannot say what the run is"},
     ).as_json()
-    assert told["run"] == "2026-01-01/x"
-    assert told["host"] == "here"
-    assert told["branch"] is None
-    assert told["dirty"] == ["a.py", "b\\n\\udcff.py"]
-    assert "environment" not in told
-    assert json.dumps(told, ensure_ascii=False).encode("utf-8")
+    assert printed["run"] == "2026-01-01/x"
+    assert printed["host"] == "here"
+    assert printed["branch"] is None
+    assert printed["dirty"] == ["a.py", "b\\n\\udcff.py"]
+    assert "environment" not in printed
+    assert json.dumps(printed, ensure_ascii=False).encode("utf-8")

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from job_orchestration.config.yaml_reader import read
 from job_orchestration.hyperparameter_optimisation.base import HyperParameterOptimisationBase
 from job_orchestration.hyperparameter_optimisation.grid import (
     GridOptimizationConfig,
     hyperParameterOptimisationFactory,
 )
-from job_orchestration.model.run import RunState, TaskState
-from job_orchestration.model.sweep import Choice, Result, Uniform, Whole
-from job_orchestration.rules import pruning, sampling, searching
-from job_orchestration.rules.reading import read
-from job_orchestration.rules.searching import value_of
+from job_orchestration.runs.state import RunState, TaskState
+from job_orchestration.search import pruning, samplers, search_settings, sweep_expansion
+from job_orchestration.search.parameter_space import Choice, Uniform, Whole
+from job_orchestration.search.search_settings import TrialResult, value_of
 
 BASE = "outputDir: out\ntasks:\n- {id: train, method: Train}\nsweep:\n  search:\n"
 SPACE = {"x": Uniform(0, 1), "k": Whole(1, 3), "act": Choice(("relu", ["a", 1], None))}
@@ -26,7 +26,7 @@ SPACE = {"x": Uniform(0, 1), "k": Whole(1, 3), "act": Choice(("relu", ["a", 1], 
 def parsed(*lines: str):
     root, problems = read((BASE + "".join(f"    {line}\n" for line in lines)).encode(), "a.yaml")
     assert not problems
-    return searching.parse(root, "a.yaml")
+    return search_settings.parse(root, sweep_expansion.block_of(root), "a.yaml")
 
 
 def test_a_search_is_understood_and_what_is_left_out_has_a_meaning():
@@ -60,38 +60,38 @@ def test_everything_wrong_with_a_search_is_found_in_one_go():
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
-        (("method: random", "metric: train", "space: {x: [1]}"), "it does not say how many trials"),
+        (("method: random", "metric: train", "space: {x: [1]}"), "the number of trials is missing"),
         (("method: grid", "metric: train", "space: {x: {uniform: [0, 1]}}"), "a grid needs single values"),
-        (("method: random", "metric: train", "n: 3"), "it does not say what to try"),
+        (("method: random", "metric: train", "n: 3"), "it has no space"),
     ],
 )
-def test_a_search_that_lacks_something_is_told_what(lines, what):
+def test_a_search_that_lacks_something_names_it(lines, what):
     assert what in [p.what for p in parsed(*lines)[1]]
 
 
 def test_a_space_that_is_written_down_is_the_same_when_it_is_read():
     space = {**SPACE, "lr": Uniform(1e-4, 1.0, log=True)}
-    assert searching.space_of(searching.as_json(space)) == space
+    assert search_settings.space_of(search_settings.as_json(space)) == space
 
 
 def test_a_grid_has_every_combination_once_and_then_none():
-    sampler = sampling.GridSampler({"a": Choice((1, 2)), "b": Choice(("x", "y", "z"))})
-    found = sampling.first(sampler, 100)
+    sampler = samplers.GridSampler({"a": Choice((1, 2)), "b": Choice(("x", "y", "z"))})
+    found = samplers.first(sampler, 100)
     assert [(p["a"], p["b"]) for p in found] == [(a, b) for a in (1, 2) for b in "xyz"]
     assert sampler.ask(7) is None
 
 
 @given(st.integers(), st.integers(1, 10**6))
 def test_a_draw_depends_on_its_seed_and_number_alone(seed, number):
-    sampler = sampling.RandomSampler(SPACE, seed)
+    sampler = samplers.RandomSampler(SPACE, seed)
     found = sampler.ask(number)
-    assert sampling.RandomSampler(SPACE, seed).ask(number) == found
+    assert samplers.RandomSampler(SPACE, seed).ask(number) == found
     assert 0 <= found["x"] <= 1
     assert found["k"] in {1, 2, 3}
 
 
 def test_a_space_is_tried_out_at_its_ends():
-    assert sampling.corners(SPACE) == [
+    assert samplers.corners(SPACE) == [
         {"x": 0, "k": 1, "act": "relu"},
         {"x": 1, "k": 3, "act": ["a", 1]},
         {"x": 0, "k": 1, "act": None},
@@ -99,10 +99,10 @@ def test_a_space_is_tried_out_at_its_ends():
 
 
 def test_the_best_has_the_best_value_and_of_equals_is_the_first():
-    found = [Result(n, f"r{n}", {}, value) for n, value in enumerate([None, 2, 5, 1, 5, 1], 1)]
-    assert sampling.best(found, maximize=True).number == 3
-    assert sampling.best(found, maximize=False).number == 4
-    assert sampling.best(found[:1], maximize=True) is None
+    found = [TrialResult(n, f"r{n}", {}, value) for n, value in enumerate([None, 2, 5, 1, 5, 1], 1)]
+    assert samplers.best(found, maximize=True).number == 3
+    assert samplers.best(found, maximize=False).number == 4
+    assert samplers.best(found[:1], maximize=True) is None
 
 
 @pytest.mark.parametrize(

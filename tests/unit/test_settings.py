@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from job_orchestration.rules.settings import parse_duration, parse_size
+from job_orchestration.config.settings import parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

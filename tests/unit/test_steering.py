@@ -8,24 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_orchestration.model.event import (
+from job_orchestration.config import scheduling
+from job_orchestration.config.settings import parse_resources, settings_of
+from job_orchestration.config.yaml_writer import to_yaml
+from job_orchestration.runs import lifecycle, token_header
+from job_orchestration.runs.event_codec import decode, encode
+from job_orchestration.runs.events import (
     Cancelled,
     Claimed,
-    Entry,
+    Code,
+    GaveUp,
+    JournalEntry,
+    Outcome,
     Readied,
     Requeued,
     TaskFinished,
     TaskStarted,
 )
-from job_orchestration.model.run import Outcome, Status, TaskStatus
-from job_orchestration.rules import lifecycle, steering
-from job_orchestration.rules.settings import parse_resources, settings_of
-from job_orchestration.rules.writing import to_yaml
+from job_orchestration.runs.state import Status, TaskStatus
 
 names = st.sampled_from("abcdef")
 graphs = st.dictionaries(names, st.lists(names, max_size=3))
-wants = st.builds(
-    steering.Wants,
+requirements = st.builds(
+    scheduling.Requirements,
     st.integers(-1000, 1000),
     st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=3).map(tuple),
     st.dictionaries(st.sampled_from(["gpus", "memory", "licence"]), st.integers(1, 10**12)).map(
@@ -34,34 +39,37 @@ wants = st.builds(
 )
 
 
-@given(wants)
+@given(requirements)
 def test_a_token_says_what_its_run_asks_for(asked):
-    token = to_yaml({"a": 1}, comment=f"job_orchestration run: x\n{steering.to_comment(asked)}")
-    assert bool(steering.is_told(token)) == (asked != steering.PLAIN)
-    assert not steering.is_told(token) or steering.from_token(token) == asked
+    token = to_yaml({"a": 1}, comment=f"job_orchestration run: x\n{token_header.to_comment(asked)}")
+    assert bool(token_header.has_requirements(token)) == (asked != scheduling.NO_REQUIREMENTS)
+    assert not token_header.has_requirements(token) or token_header.from_token(token) == asked
     assert token.endswith(b"\na: 1\n")
 
 
 @pytest.mark.parametrize(
     "line", [b"asks: ", b"asks: {", b"asks: []", b'asks: {"resources": {"a": "b"}}', b"asks: 1"]
 )
-def test_a_line_that_nobody_of_us_wrote_asks_for_nothing(line):
-    assert steering.from_token(b"# job_orchestration run: x\n# " + line + b"\n") == steering.PLAIN
+def test_a_line_that_another_program_wrote_requires_nothing(line):
+    assert (
+        token_header.from_token(b"# job_orchestration run: x\n# " + line + b"\n")
+        == scheduling.NO_REQUIREMENTS
+    )
 
 
 @given(graphs)
 def test_whatever_comes_after_others_is_ordered_behind_them(after):
-    found = steering.ordered(after)
+    found = scheduling.ordered(after)
     assert sorted(found) == sorted(after)
     for name, others in after.items():
         for other in others:
-            circular = steering.circle(after, name) and steering.circle(after, other)
+            circular = scheduling.circle(after, name) and scheduling.circle(after, other)
             assert other not in after or circular or found.index(other) < found.index(name)
 
 
 @given(graphs, names)
 def test_a_circle_is_a_way_back(after, name):
-    way = steering.circle(after, name)
+    way = scheduling.circle(after, name)
     if way:
         assert way[0] == way[-1] == name
         assert all(b in after[a] for a, b in itertools.pairwise(way))
@@ -69,7 +77,7 @@ def test_a_circle_is_a_way_back(after, name):
 
 
 def test_configs_in_no_circle_keep_their_own_order():
-    assert steering.ordered({"c": [], "a": ["b"], "b": [], "d": ["elsewhere"]}) == ["c", "b", "a", "d"]
+    assert scheduling.ordered({"c": [], "a": ["b"], "b": [], "d": ["elsewhere"]}) == ["c", "b", "a", "d"]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,8 @@ def fold(*events):
     readied = Readied("a", "00", {"tasks": [{"id": i, "method": "Work"} for i in ("one", "two")]}, 7)
     at = "2030-01-01T12:00:00+00:00"
     claimed = Claimed(1, "w", "h", 1, {0: 1})
-    entries = [Entry(n, at, e) for n, e in enumerate([claimed, *events], 1)]
-    return lifecycle.fold({0: [Entry(1, at, readied)], 1: entries})
+    entries = [JournalEntry(n, at, e) for n, e in enumerate([claimed, *events], 1)]
+    return lifecycle.fold({0: [JournalEntry(1, at, readied)], 1: entries})
 
 
 DONE = (TaskStarted("one", 1), TaskFinished("one", 1.0, 1), TaskStarted("two", 1), Cancelled("enough"))
@@ -131,3 +139,59 @@ def test_a_requeued_event_takes_checkpoints_back_from_a_task_on(asked, current):
 def test_what_was_asked_of_the_old_output_outlasts_another_retry():
     state = fold(*DONE, Requeued("x", fresh=True), Cancelled("again"), Requeued("y", "two"))
     assert state.requeued == Requeued("x", fresh=True)
+
+
+# -- a run that continues in other code ---------------------------------------------------------------------
+
+FIRST, SECOND = Code("1" * 40, "."), Code("2" * 40, "sub", "/tree")
+
+
+def continued(*asked):
+    values = {"x": 1, "tasks": [{"id": "one", "method": "Work"}, {"id": "two", "method": "Work", "y": 1}]}
+    at = "2030-01-01T12:00:00+00:00"
+    journal = {
+        0: [Readied("a", "00", values, 7, FIRST)],
+        1: [
+            Claimed(1, "w", "h", 1, {0: 1}),
+            TaskStarted("one", 1),
+            TaskFinished("one", 1.0, 1, commit=FIRST.commit, imported=("Tasks.py",)),
+            TaskStarted("two", 1),
+            GaveUp("enough"),
+        ],
+        2: [Claimed(2, "w", "h", 1, {0: 1, 1: 5}), *asked],
+    }
+    lines = {n: [encode(JournalEntry(i, at, e)) for i, e in enumerate(es, 1)] for n, es in journal.items()}
+    return lifecycle.fold({n: [decode(line[:-1]) for line in found] for n, found in lines.items()})
+
+
+def test_a_requeued_event_with_code_counts_for_the_tasks_without_a_checkpoint():
+    before = continued()
+    assert (before.code, before.commits) == (FIRST, {"one": FIRST.commit, "two": FIRST.commit})
+    after = continued(Requeued("x", code=SECOND, dirty=("b.py",)))
+    assert (after.code, after.commits) == (SECOND, {"one": FIRST.commit, "two": SECOND.commit})
+    (change,) = after.changes
+    assert (change.attempt, change.commit, change.dirty, change.tasks) == (
+        2,
+        SECOND.commit,
+        ("b.py",),
+        ("two",),
+    )
+    assert after.tasks[0].imported == ("Tasks.py",)
+    again = continued(Requeued("x", "one", code=SECOND))
+    assert again.commits == {"one": SECOND.commit, "two": SECOND.commit}
+    assert continued(Requeued("x")).changes == ()
+
+
+def test_a_requeued_event_with_values_changes_them_at_their_place():
+    asked = Requeued("x", parameters={"x": 2, "two.y": [3], "seed": 9})
+    state = continued(asked)
+    assert (state.values["x"], state.values["tasks"][1]["y"], state.seed) == (2, [3], 9)
+    assert state.code == FIRST
+    assert continued(asked, Cancelled("no"), Requeued("y", parameters={"x": 5})).values["x"] == 5
+    assert continued().values["tasks"][1]["y"] == 1, "and those of the other journal stay"
+
+
+@pytest.mark.parametrize("wrong", ['"set": [1]', '"code": {"commit": 1}', '"dirty": [2]', '"code": null'])
+def test_a_requeued_event_with_a_field_of_another_type_is_no_event(wrong):
+    line = f'{{"seq": 1, "at": "2030-01-01T12:00:00+00:00", "event": "requeued", "reason": "x", {wrong}}}'
+    assert decode(line.encode()) is None

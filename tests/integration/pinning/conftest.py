@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from job_orchestration.files.code import CodeStore
+from job_orchestration.code.snapshots import CodeStore
 from tests.integration.pinning.repositories import commit, sh
 
 HERE = {"GIT_CEILING_DIRECTORIES": tempfile.gettempdir(), "GIT_CONFIG_NOSYSTEM": "1"}
@@ -14,7 +14,7 @@ HERE = {"GIT_CEILING_DIRECTORIES": tempfile.gettempdir(), "GIT_CONFIG_NOSYSTEM":
 
 @pytest.fixture(autouse=True)
 def own_configuration(tmp_path, monkeypatch):
-    """A home folder of its own, so that the configuration of whoever runs the tests plays no part."""
+    """A home folder of its own, so that the configuration of the person who runs the tests plays no part."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from job_orchestration.model.errors import CodeError
+from job_orchestration.diagnostics.errors import CodeError
 
 NAME = {f"GIT_{r}_{w}": "a@b" for r in ("AUTHOR", "COMMITTER") for w in ("NAME", "EMAIL")}
 

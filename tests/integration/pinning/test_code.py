@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from job_orchestration.files import durable
-from job_orchestration.files.code import CodeStore, look
+from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.code.work_tree import inspect_work_tree
+from job_orchestration.workspace import durable
 from tests.integration.pinning.repositories import commit, content, refusal, sh
 
 # -- pins and snapshots -------------------------------------------------------------------------------------
@@ -23,7 +24,7 @@ def test_a_pinned_commit_survives_everything_that_happens_to_its_repository(repo
     commit(repo, "second")
     (repo / "exp" / "Tasks.py").write_text("VALUE = 2\n")
     commit(repo, "third")
-    pinned = store.pin(look(repo / "exp", workspace))
+    pinned = store.pin(inspect_work_tree(repo / "exp", workspace))
     (repo / "exp" / "Tasks.py").write_text("VALUE = 3\n")
     sh(repo, "commit", "-q", "-a", "--amend", "-m", "amended")
     sh(repo, "rebase", "-q", "--onto", "HEAD~2", "HEAD~1")
@@ -37,7 +38,7 @@ def test_a_pinned_commit_survives_everything_that_happens_to_its_repository(repo
 
 
 def test_a_second_pin_and_a_second_snapshot_run_no_git(repo, workspace, store, monkeypatch):
-    tree = look(repo, workspace)
+    tree = inspect_work_tree(repo, workspace)
     snapshot = store.snapshot(store.pin(tree))
     monkeypatch.setenv("PATH", "")
     assert store.pin(tree) == tree.head
@@ -45,8 +46,8 @@ def test_a_second_pin_and_a_second_snapshot_run_no_git(repo, workspace, store, m
     assert CodeStore(workspace / "Misc").has(tree.head)
 
 
-def test_a_pin_is_seen_after_somebody_packed_the_refs(repo, workspace, store):
-    pinned = store.pin(look(repo, workspace))
+def test_a_pin_is_seen_after_the_refs_were_packed(repo, workspace, store):
+    pinned = store.pin(inspect_work_tree(repo, workspace))
     sh(workspace / "Misc" / "code.git", "gc", "-q", "--prune=now")
     assert not store._ref(pinned).exists()
     assert store.has(pinned)
@@ -58,7 +59,7 @@ def test_a_snapshot_is_read_only_and_no_repository(repo, workspace, store):
     (repo / "run.sh").chmod(0o755)
     (repo / "dangling").symlink_to("/nowhere at all")
     commit(repo)
-    snapshot = store.snapshot(store.pin(look(repo, workspace)))
+    snapshot = store.snapshot(store.pin(inspect_work_tree(repo, workspace)))
     assert snapshot == workspace / "Misc" / "snapshots" / sh(repo, "rev-parse", "HEAD")
     assert not (snapshot / ".git").exists()
     assert content(snapshot) == content(repo)
@@ -75,14 +76,14 @@ def test_a_snapshot_holds_the_bytes_of_the_commit_whatever_its_attributes_ask_fo
     )
     commit(repo)
     sh(repo, "config", "--global", "core.autocrlf", "true")
-    snapshot = store.snapshot(store.pin(look(repo, workspace)))
+    snapshot = store.snapshot(store.pin(inspect_work_tree(repo, workspace)))
     assert (snapshot / "a.txt").read_bytes() == b"one\ntwo $Id$\n"
     assert (snapshot / "b.txt").read_text("utf-8") == "é"
 
 
 def test_only_a_pinned_commit_has_a_snapshot(repo, workspace, store):
     refusal(store.snapshot, "0" * 40)
-    pinned = store.pin(look(repo, workspace))
+    pinned = store.pin(inspect_work_tree(repo, workspace))
     store.snapshot(pinned)
     (workspace / "Misc" / "other").mkdir()
     for strange in ("../other", "HEAD", "", "--help", pinned.upper() + "\n"):
@@ -91,7 +92,7 @@ def test_only_a_pinned_commit_has_a_snapshot(repo, workspace, store):
 
 
 def test_a_snapshot_that_was_not_finished_is_not_there(repo, workspace, store, monkeypatch):
-    pinned = store.pin(look(repo, workspace))
+    pinned = store.pin(inspect_work_tree(repo, workspace))
 
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -105,7 +106,7 @@ def test_a_snapshot_that_was_not_finished_is_not_there(repo, workspace, store, m
 
 
 def test_a_pin_is_only_written_after_its_objects_are_durable(repo, workspace, store, monkeypatch):
-    tree, done = look(repo, workspace), []
+    tree, done = inspect_work_tree(repo, workspace), []
     store._create()
     monkeypatch.setattr(durable, "intercept", lambda operation, call: (done.append(operation), call())[1])
     store.pin(tree)
@@ -122,20 +123,20 @@ def test_a_shallow_clone_is_pinned_as_far_as_it_goes(repo, workspace, store, tmp
     sh(tmp_path, "clone", "-q", "--depth", "1", repo.as_uri(), "shallow")
     store._create()
     (store._repository / "shallow.lock").touch()  # what a kill in an earlier fetch leaves
-    tree = look(tmp_path / "shallow", workspace)
+    tree = inspect_work_tree(tmp_path / "shallow", workspace)
     assert store.pin(tree) == sh(repo, "rev-parse", "HEAD")
     sh(store._repository, "fsck", "--full", "--strict")
     shutil.rmtree(tmp_path / "shallow")
     assert content(store.snapshot(tree.head)) == content(repo)
     commit(repo, "third")
-    assert (store.snapshot(store.pin(look(repo, workspace))) / "exp" / "Tasks.py").exists()
+    assert (store.snapshot(store.pin(inspect_work_tree(repo, workspace))) / "exp" / "Tasks.py").exists()
 
 
 # -- captures -----------------------------------------------------------------------------------------------
 
 
 def test_a_clean_tree_is_captured_as_its_head(repo, workspace, store):
-    assert store.capture(look(repo, workspace)) == sh(repo, "rev-parse", "HEAD")
+    assert store.capture(inspect_work_tree(repo, workspace)) == sh(repo, "rev-parse", "HEAD")
 
 
 def test_a_capture_is_exact_and_survives_its_repository(repo, workspace, store):
@@ -163,7 +164,7 @@ def test_a_capture_is_exact_and_survives_its_repository(repo, workspace, store):
     (repo / "exp" / "__pycache__").mkdir()
     (repo / "exp" / "__pycache__" / "x.pyc").write_text("1")
     head = sh(repo, "rev-parse", "HEAD")
-    captured = store.capture(look(repo, workspace))
+    captured = store.capture(inspect_work_tree(repo, workspace))
     shutil.rmtree(repo)
     assert captured != head
     assert store.has(captured)
@@ -177,7 +178,7 @@ def test_a_capture_leaves_the_workspace_out(repo, tmp_path):
     workspace = repo / "ws"
     store = CodeStore(workspace / "Misc")
     (repo / "new.py").write_text("1")
-    snapshot = store.snapshot(store.capture(look(repo, workspace)))
+    snapshot = store.snapshot(store.capture(inspect_work_tree(repo, workspace)))
     assert sorted(content(snapshot)) == [".gitignore", "exp/Tasks.py", "new.py"]
 
 
@@ -185,27 +186,31 @@ def test_the_same_content_is_the_same_commit(repo, workspace, store, tmp_path):
     long_ago = {"GIT_COMMITTER_DATE": "@1000000000 +0200", "GIT_AUTHOR_DATE": "@900000000 +0200"}
     sh(repo, "commit", "-q", "--allow-empty", "-m", "old", **long_ago)
     (repo / "new.py").write_text("1")
-    first = store.capture(look(repo, workspace))
+    first = store.capture(inspect_work_tree(repo, workspace))
     os.utime(repo / "new.py", (1, 1))
     sh(repo, "add", "new.py")
     other = CodeStore(tmp_path / "other" / "Misc")
-    assert store.capture(look(repo / "exp", workspace)) == other.capture(look(repo, workspace)) == first
+    assert (
+        store.capture(inspect_work_tree(repo / "exp", workspace))
+        == other.capture(inspect_work_tree(repo, workspace))
+        == first
+    )
     assert sh(store._repository, "log", "-1", "--format=%at %ct", first) == "1000000000 1000000000"
     (repo / "new.py").write_text("2")
-    assert store.capture(look(repo, workspace)) != first
+    assert store.capture(inspect_work_tree(repo, workspace)) != first
 
 
 def test_a_capture_started_from_inside_the_work_tree_is_the_same(repo, workspace, store, monkeypatch):
     (repo / "new.py").write_text("1")
     monkeypatch.chdir(repo / "exp")
-    snapshot = store.snapshot(store.capture(look(Path(), workspace)))
+    snapshot = store.snapshot(store.capture(inspect_work_tree(Path(), workspace)))
     assert "new.py" in content(snapshot)
 
 
 def test_a_folder_that_became_a_link_to_itself_is_captured(repo, workspace, store):
     shutil.rmtree(repo / "exp")
     (repo / "exp").symlink_to("exp")
-    assert content(store.snapshot(store.capture(look(repo, workspace)))) == content(repo)
+    assert content(store.snapshot(store.capture(inspect_work_tree(repo, workspace)))) == content(repo)
 
 
 NAMES = st.sampled_from(["a", "a/x", "a/y z", "b", "b/é", "c/d/e", "c/d", "-n", ":(top)q", "w\nl"])
@@ -241,6 +246,6 @@ def test_whatever_changed_a_snapshot_of_the_capture_is_the_tree(before, after):
         commit(folder)
         grow(folder, after)
         store = CodeStore(Path(scratch) / "Misc")
-        tree = look(folder, Path(scratch))
+        tree = inspect_work_tree(folder, Path(scratch))
         assert bool(tree.dirty) == (before != after)
         assert content(store.snapshot(store.capture(tree))) == after == content(folder)

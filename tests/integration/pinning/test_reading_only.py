@@ -12,10 +12,10 @@ import threading
 
 import pytest
 
-from job_orchestration.files import code as code_module
-from job_orchestration.files import git
-from job_orchestration.files.code import CodeStore, look
-from job_orchestration.model.errors import CodeError
+from job_orchestration.code import git, snapshots
+from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.code.work_tree import inspect_work_tree
+from job_orchestration.diagnostics.errors import CodeError
 from tests.integration.pinning.repositories import commit, content, fingerprint, refusal, sh
 
 # -- only reading, executing nothing ----------------------------------------------------------------------
@@ -27,7 +27,7 @@ def test_the_repository_is_byte_for_byte_as_it_was(repo, workspace, store):
     (repo / "new.py").write_text("1")
     os.utime(repo / "exp" / "Tasks.py", (1, 1))  # what tempts git to refresh its index
     before = fingerprint(repo)
-    tree = look(repo / "exp", workspace)
+    tree = inspect_work_tree(repo / "exp", workspace)
     store.snapshot(store.pin(tree))
     store.snapshot(store.capture(tree))
     assert fingerprint(repo) == before
@@ -72,11 +72,11 @@ def booby_trap(repo, mark):
 def test_a_repository_executes_nothing_of_its_own(repo, workspace, store):
     mark = repo.parent / "mark"
     booby_trap(repo, mark)
-    tree = look(repo / "exp", workspace)
+    tree = inspect_work_tree(repo / "exp", workspace)
     store.snapshot(store.pin(tree))
     (repo / "exp" / "new.py").write_text("1")
     (repo / "exp" / "More.py").write_text("2")
-    tree = look(repo / "exp", workspace)
+    tree = inspect_work_tree(repo / "exp", workspace)
     assert tree.dirty == ("exp/More.py", "exp/new.py")
     store.snapshot(store.capture(tree))
     assert not mark.exists(), mark.read_text()
@@ -89,7 +89,7 @@ def test_a_smudging_filter_is_refused_without_being_executed(repo, workspace):
     booby_trap(repo, mark)
     for kind in ("smudge", "process"):
         sh(repo, "config", f"filter.evil.{kind}", str(repo.parent / "trap"))
-    assert "rewrites" in refusal(look, repo, workspace)
+    assert "rewrites" in refusal(inspect_work_tree, repo, workspace)
     assert not mark.exists(), mark.read_text()
 
 
@@ -99,9 +99,9 @@ def test_a_persons_own_filters_leave_the_repository_alone_too(repo, workspace, s
     commit(repo)
     sh(repo, "config", "--global", "filter.mine.clean", f"touch {mark}; cat")
     os.utime(repo / "exp" / "Tasks.py", (1, 1))
-    store.snapshot(store.pin(look(repo, workspace)))
+    store.snapshot(store.pin(inspect_work_tree(repo, workspace)))
     (repo / "exp" / "Tasks.py").write_text("VALUE = 2\n")
-    store.snapshot(store.capture(look(repo, workspace)))
+    store.snapshot(store.capture(inspect_work_tree(repo, workspace)))
     assert not mark.exists()
 
 
@@ -114,7 +114,7 @@ def test_a_submodules_own_configuration_is_not_executed(repo, workspace, tmp_pat
     commit(repo)
     sh(repo / "sub", "config", "filter.evil.clean", f"touch {mark}; cat")
     os.utime(repo / "sub" / "exp" / "Tasks.py", (1, 1))
-    look(repo, workspace)
+    inspect_work_tree(repo, workspace)
     assert not mark.exists()
     sh(repo, "status")
     assert mark.exists(), "the trap is no trap"
@@ -129,7 +129,7 @@ def test_a_partial_clone_fetches_nothing(repo, workspace, tmp_path):
     sh(partial, "config", "remote.origin.uploadpack", f"touch {mark}; git-upload-pack")
     sh(partial, "read-tree", "HEAD")
     with contextlib.suppress(CodeError):  # git may or may not do without the attributes that are not there
-        look(partial, workspace)
+        inspect_work_tree(partial, workspace)
     assert not mark.exists()
     sh(partial, "ls-files", ":(exclude,attr:filter)")
     assert mark.exists(), "the trap is no trap"
@@ -141,7 +141,7 @@ def test_a_persons_configuration_does_not_change_what_is_captured(repo, workspac
     sh(repo, "config", "--global", "core.fileMode", "false")
     (repo / "run.sh").write_text("1")
     (repo / "run.sh").chmod(0o755)
-    assert content(store.snapshot(store.capture(look(repo, workspace)))) == content(repo)
+    assert content(store.snapshot(store.capture(inspect_work_tree(repo, workspace)))) == content(repo)
 
 
 def test_settings_of_a_command_come_after_those_of_the_environment(repo, monkeypatch):
@@ -157,8 +157,9 @@ def test_settings_of_a_command_come_after_those_of_the_environment(repo, monkeyp
 RACER = """
 import sys
 from pathlib import Path
-from job_orchestration.files.code import CodeStore, look
-tree = look(Path(sys.argv[1]), Path(sys.argv[2]))
+from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.code.work_tree import inspect_work_tree
+tree = inspect_work_tree(Path(sys.argv[1]), Path(sys.argv[2]))
 store = CodeStore(Path(sys.argv[2]) / "Misc")
 print("ready", flush=True)
 sys.stdin.readline()
@@ -199,16 +200,16 @@ def test_racing_processes_all_get_the_whole_snapshot(repo, workspace):
 
 def test_who_comes_second_takes_what_the_first_one_made(repo, workspace, store, monkeypatch):
     """Both find nothing and make it: forced by letting another store be first in between."""
-    tree, other = look(repo, workspace), CodeStore(workspace / "Misc")
-    in_place, firsts = code_module._put_in_place, [lambda: other.pin(tree), lambda: other.snapshot(tree.head)]
+    tree, other = inspect_work_tree(repo, workspace), CodeStore(workspace / "Misc")
+    in_place, firsts = snapshots._put_in_place, [lambda: other.pin(tree), lambda: other.snapshot(tree.head)]
 
     def late(made, target):
-        monkeypatch.setattr(code_module, "_put_in_place", in_place)
+        monkeypatch.setattr(snapshots, "_put_in_place", in_place)
         firsts.pop(0)()
         in_place(made, target)
 
     for step in (store.pin, lambda t: store.snapshot(t.head)):
-        monkeypatch.setattr(code_module, "_put_in_place", late)
+        monkeypatch.setattr(snapshots, "_put_in_place", late)
         step(tree)
     assert not firsts
     assert (store.snapshot(tree.head) / "exp" / "Tasks.py").exists()
@@ -218,7 +219,7 @@ def test_who_comes_second_takes_what_the_first_one_made(repo, workspace, store, 
 def test_the_store_is_written_by_one_process_at_a_time(repo, workspace, store, monkeypatch):
     keep, locked = store._keep, []
 
-    def kept(commit):
+    def kept(commit, modules=()):
         other = os.open(store._repository, os.O_RDONLY)
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,11 +227,11 @@ def test_the_store_is_written_by_one_process_at_a_time(repo, workspace, store, m
             locked.append(commit)
         finally:
             os.close(other)
-        keep(commit)
+        keep(commit, modules)
 
     monkeypatch.setattr(store, "_keep", kept)
     (repo / "new.py").write_text("1")
-    tree = look(repo, workspace)
+    tree = inspect_work_tree(repo, workspace)
     captured = store.capture(tree)
     assert locked == [tree.head, captured]
 
@@ -244,7 +245,7 @@ def slow(tmp_path):
 
 
 def test_the_lock_of_the_store_lasts_as_long_as_its_git(repo, workspace, store, slow):
-    store.pin(look(repo, workspace))
+    store.pin(inspect_work_tree(repo, workspace))
     with store._writing() as lock:
         held = os.dup(lock)  # our own copy, closed below as a kill would close it
     thread = threading.Thread(
@@ -264,5 +265,5 @@ def test_the_lock_of_the_store_lasts_as_long_as_its_git(repo, workspace, store, 
 
 
 def test_a_git_that_hangs_is_ended_with_a_sentence(repo, slow):
-    with pytest.raises(CodeError, match=r"git hash-object failed: it did not finish in 0.3 seconds\."):
+    with pytest.raises(CodeError, match=r"git hash-object failed: it did not finish in 0.3 s\."):
         git.run("hash-object", str(slow), folder=str(repo), limit=0.3)

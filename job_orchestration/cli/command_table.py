@@ -1,0 +1,217 @@
+"""Table of all commands, with summary, arguments and aliases.
+
+A command names its function as text, so that ``--help`` imports no command.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from job_orchestration.cli import flags
+
+if TYPE_CHECKING:
+    from job_orchestration.cli.flags import Argument
+
+
+class Command(NamedTuple):
+    """One command of the command line."""
+
+    name: str
+    summary: str
+    example: str
+    """Its arguments in an example, without the program's name."""
+    function: str
+    """``module:function``; it gets the parsed arguments and returns the exit code."""
+    arguments: tuple[Argument, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """Names in the first release."""
+    alias_function: str = ""
+    """The function that these names call, if it is another one."""
+    reads: bool = False
+    """Whether it changes and locks nothing, with any arguments; only doctor probes the disk."""
+
+
+_DAILY: Final = "job_orchestration.cli.commands"
+_HOUSEKEEPING: Final = "job_orchestration.cli.housekeeping"
+_STEERING: Final = "job_orchestration.cli.steering"
+
+COMMANDS: Final = (
+    Command("init", "create or repair a workspace", "init --workspace ~/experiments", f"{_DAILY}:init"),
+    Command(
+        "ready",
+        "check, pin and queue the configs in ConfigSources",
+        "ready",
+        f"{_DAILY}:ready",
+        (flags.JSON,),
+        ("readyConfigs",),
+    ),
+    Command(
+        "check",
+        "check configs without queueing them",
+        "check ConfigSources/a.yaml",
+        f"{_DAILY}:check",
+        (flags.FILES, flags.JSON),
+    ),
+    Command(
+        "work",
+        "run one or several workers",
+        "work --workers 2 --until-idle",
+        f"{_DAILY}:work",
+        (flags.WORKERS, flags.UNTIL_IDLE, flags.FOR, flags.RESOURCES, flags.POOL),
+        ("runWorker", "newWorker"),
+    ),
+    Command("watch", "watch ConfigSources and queue new configs", "watch", f"{_DAILY}:watch", (flags.JSON,)),
+    Command(
+        "up",
+        "watch ConfigSources and run workers, with a live view",
+        "up --workers 2",
+        f"{_DAILY}:up",
+        (flags.WORKERS, flags.UNTIL_IDLE, flags.RESOURCES),
+    ),
+    Command(
+        "status",
+        "list runs with their state and time left",
+        "status --status failed,running",
+        f"{_DAILY}:status",
+        (flags.SOME, *flags.SELECT, flags.JSON, flags.ALL, flags.WATCH),
+        reads=True,
+    ),
+    Command(
+        "progressReport",
+        "print `status` in the first release's format",
+        "progressReport",
+        f"{_DAILY}:progress_report",
+        (flags.JSON, flags.ALL),
+        reads=True,
+    ),
+    Command(
+        "logs",
+        "print a run's log; -f follows it",
+        "logs -f a.yaml",
+        f"{_DAILY}:logs",
+        (flags.RUN, flags.FOLLOW, flags.JSON),
+        reads=True,
+    ),
+    Command(
+        "show",
+        "show one run: state, tasks, provenance, files",
+        "show 2026_11_20/bbs",
+        f"{_DAILY}:show",
+        (flags.RUN, flags.JSON),
+        reads=True,
+    ),
+    Command(
+        "results",
+        "show parameters and results of runs as a table, or save them to a file or database",
+        "results --best accuracy --top 5",
+        "job_orchestration.cli.results:results",
+        (flags.SOME, *flags.SELECT, *flags.ARRANGE, *flags.FORMATS),
+        reads=True,
+    ),
+    Command(
+        "retry",
+        "queue failed runs again; they resume from their checkpoint, also in mended code",
+        "retry a.yaml --commit HEAD",
+        f"{_STEERING}:retry",
+        (flags.RUNS, *flags.SELECT, flags.FROM, flags.FRESH, flags.COMMIT, flags.SET, flags.JSON),
+        ("rereadyFailed",),
+        f"{_STEERING}:retry_today",
+    ),
+    Command(
+        "cancel",
+        "stop runs now; retry resumes them",
+        "cancel a.yaml 2026_11_20/bbs",
+        f"{_STEERING}:cancel",
+        (flags.WHICH, *flags.SELECT, flags.JSON),
+    ),
+    Command(
+        "hold",
+        "hold waiting runs: workers do not start them",
+        "hold --filter 'epochs > 100'",
+        f"{_STEERING}:hold",
+        (flags.WHICH, *flags.SELECT, flags.JSON),
+    ),
+    Command(
+        "release",
+        "release held runs: workers may start them",
+        "release a.yaml",
+        f"{_STEERING}:release",
+        (flags.WHICH, *flags.SELECT, flags.JSON),
+    ),
+    Command(
+        "gc",
+        "list what can be deleted; --yes deletes it and moves runs to the trash",
+        "gc --keep best:5:accuracy --older-than 30d",
+        f"{_HOUSEKEEPING}:gc",
+        (
+            flags.ONLY_RUNS,
+            *flags.SELECT,
+            flags.KEEP,
+            flags.OLDER_THAN,
+            flags.EMPTY_TRASH,
+            flags.YES,
+            flags.JSON,
+        ),
+    ),
+    Command(
+        "restore",
+        "move runs out of the trash; without a name, list the trash",
+        "restore 2026_11_20/bbs",
+        f"{_HOUSEKEEPING}:restore",
+        (flags.TRASHED, flags.JSON),
+    ),
+    Command(
+        "doctor",
+        "check the workspace and the machine; paste the output into a bug report",
+        "doctor",
+        f"{_HOUSEKEEPING}:doctor",
+        (flags.JSON,),
+        reads=True,
+    ),
+    Command(
+        "schema",
+        "print the JSON Schema of configs, for an editor",
+        "schema --workspace-file",
+        f"{_HOUSEKEEPING}:schema",
+        (flags.OF_DEFAULTS, flags.JSON),
+        reads=True,
+    ),
+    Command(
+        "notify",
+        "show notification recipients and the outbox; --test sends a message",
+        "notify --test",
+        "job_orchestration.cli.notifications:notify",
+        (flags.CONFIG, flags.TEST, flags.DELIVER, flags.JSON),
+    ),
+)
+
+NOTHING: Final = "na"
+"""Name in the first release's menu for "no action": the folders are made and that is all."""
+
+
+SYNONYMS: Final = {
+    **dict.fromkeys(("run", "start"), "up"),
+    **dict.fromkeys(("list", "ls", "ps"), "status"),
+    **dict.fromkeys(("stop", "kill", "abort"), "cancel"),
+    **dict.fromkeys(("rm", "delete", "remove", "clean"), "gc"),
+    **dict.fromkeys(("add", "submit", "queue"), "ready"),
+    **dict.fromkeys(("log", "tail"), "logs"),
+    **dict.fromkeys(("info", "describe"), "show"),
+}
+"""Words of other tools, and the commands that a message suggests for them."""
+
+
+def find(name: str) -> Command | None:
+    """Return the command of this name, in upper or lower case."""
+    wanted = name.lower()
+    for command in COMMANDS:
+        if wanted == command.name.lower():
+            return command
+        if wanted in {alias.lower() for alias in command.aliases}:
+            return command._replace(function=command.alias_function or command.function)
+    return None
+
+
+def names() -> list[str]:
+    """Return all names that `find` accepts."""
+    return [name for command in COMMANDS for name in (command.name, *command.aliases)]

@@ -1,0 +1,101 @@
+"""Change some runs, one after the other: what is refused of one does not keep the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from job_orchestration.commands import selection
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.problems import Problem, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.diagnostics.problems import Fault
+    from job_orchestration.runs.catalog import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a command changed, run by run."""
+
+    runs: tuple[str, ...]
+    """The changed runs."""
+    refused: tuple[Problem, ...]
+    """A problem for each other run."""
+
+
+def suited(
+    records: Sequence[RunRecord], choice: Selection, fault_of: Callable[[RunRecord], Fault | None]
+) -> tuple[list[RunRecord], list[Problem]]:
+    """Return the runs that a selection names, other than by a glob, and that suit the command.
+
+    Args:
+        records: all records.
+        choice: the selection.
+        fault_of: returns why a run does not suit, as a sentence without its subject, or `None`.
+
+    Returns:
+        The runs that suit, and a problem for each other run.
+
+    Raises:
+        UsageError: if a name matches no run, or more than one.
+    """
+    found, refused = [], []
+    for name in selection.plain_names(records, choice):
+        record = selection.one(records, name)
+        fault = fault_of(record)
+        if fault is None:
+            found.append(record)
+        else:
+            refused.append(Problem(name, fault.what, fault.todo))
+    return found, refused
+
+
+def require(
+    records: Sequence[RunRecord], choice: Selection, fault_of: Callable[[RunRecord], Fault | None]
+) -> list[RunRecord]:
+    """Return the runs that a selection names, other than by a glob; each must suit the command.
+
+    Args:
+        records: all records.
+        choice: the selection.
+        fault_of: returns why a run does not suit, as a sentence without its subject, or `None`.
+
+    Raises:
+        UsageError: if a name matches no run, more than one, or one that does not suit.
+    """
+    found, refused = suited(records, choice, fault_of)
+    for problem in refused:
+        raise UsageError(f"{escaped(problem.file)} {problem.what}", problem.todo)
+    return found
+
+
+def change_each(
+    records: Iterable[RunRecord],
+    change: Callable[[RunRecord], Problem | None],
+    unsuited: Iterable[Problem] = (),
+) -> Changes:
+    """Change runs.
+
+    Args:
+        records: the runs.
+        change: changes one, or returns why it could not.
+        unsuited: the problems of runs that do not suit the command.
+    """
+    runs: list[str] = []
+    refused = list(unsuited)
+    for record in records:
+        problem = change(record)
+        if problem is None:
+            runs.append(record.run or record.config)
+        else:
+            refused.append(problem)
+    return Changes(tuple(runs), tuple(refused))
+
+
+def taken_meanwhile(filename: str) -> Problem:
+    """Return the problem of a run whose token another process has just locked or moved."""
+    return Problem(filename, "Another process is just moving this run", "See where it is with: status")

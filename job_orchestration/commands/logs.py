@@ -1,0 +1,128 @@
+"""`logs`: print or follow the log of a run."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.commands import selection
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.runs import catalog, journal, lifecycle
+from job_orchestration.runs.state import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from job_orchestration.workspace.layout import Workspace
+
+LOG: Final = "log.log"
+_CHUNK: Final = 1 << 16
+_REACH: Final = 1 << 14
+"""Bytes at the end of a followed log that may still change: more than the executor overwrites."""
+_LOOK_AGAIN: Final = 0.2
+"""Seconds between reads of a followed log."""
+
+
+def path_of(workspace: Workspace, name: str) -> str:
+    """Return the path of a run's log, which may not exist yet.
+
+    Raises:
+        UsageError: if the name matches no run, more than one, or a config that is not queued yet.
+    """
+    record = selection.one(catalog.entries(workspace), name)
+    if record.run is None:
+        raise UsageError(
+            f"{escaped(name)} was not readied yet, so it has no log", "Run: job-orchestration ready"
+        )
+    return os.path.join(workspace.run_folder(record.run), LOG)
+
+
+def logs(
+    workspace: Workspace, name: str, *, follow: bool = False, pause: Callable[[float], None] = time.sleep
+) -> Iterator[str]:
+    """Yield the log of a run in pieces.
+
+    Args:
+        workspace: the workspace of the run.
+        name: the name of the run.
+        follow: yield new text until the run has ended, and lines that were overwritten again; restart if the
+            log is cut.
+        pause: called with the seconds to wait for more.
+
+    Returns:
+        Text; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        UsageError: if the name matches no run, or more than one.
+    """
+    return _pieces(path_of(workspace, name), follow=follow, pause=pause)
+
+
+def _pieces(path: str, *, follow: bool, pause: Callable[[float], None]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    at, shown = 0, b""
+    while True:
+        over = not follow or _has_ended(os.path.dirname(path))  # asked first: what follows it is in the log
+        if (now := _first_change(path, at, shown)) != at:
+            if now and (text := _back_to_line(shown[len(shown) - at + now :])):
+                yield text
+            at, shown = now, shown[: len(shown) - at + now] if now else b""
+            decoder.reset()
+        while data := _read(path, at):
+            at += len(data)
+            shown = (shown + data)[-_REACH:]
+            if text := decoder.decode(data):
+                yield text
+        if over:
+            break
+        pause(_LOOK_AGAIN)
+    if text := decoder.decode(b"", final=True):
+        yield text
+
+
+def _first_change(path: str, at: int, shown: bytes) -> int:
+    """Return where the first line begins that is no longer what was shown; `at` if there is none.
+
+    Lines that a program overwrites, such as a progress bar, change at the end of the log. A log that was cut
+    begins anew, at 0.
+    """
+    begin = at - len(shown)
+    now = _read(path, begin, len(shown))
+    if now == shown:
+        return at
+    same = len(os.path.commonprefix((now, shown)))  # noqa: RUF071  # these are no paths
+    if not same:
+        return at if _size(path) >= at else 0
+    return begin + (shown.rfind(b"\n", 0, same) + 1 or same)
+
+
+def _back_to_line(shown: bytes) -> str:
+    """What brings a terminal from the end of some text to where the text began, or to a new line."""
+    if b"\n" in shown:
+        return "" if shown.endswith(b"\n") else "\n"
+    return f"\r{' ' * len(shown.decode('utf-8', 'replace'))}\r"
+
+
+def _read(path: str, at: int, length: int = _CHUNK) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(at)
+            return file.read(length)
+    except FileNotFoundError:
+        return b""
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _has_ended(run_folder: str) -> bool:
+    if not journal.attempts(run_folder):
+        return True  # the first Job Orchestration made it, or it is gone
+    return lifecycle.fold(journal.read(run_folder)).status in {Status.COMPLETE, Status.FAILED}

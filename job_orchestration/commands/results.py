@@ -1,0 +1,93 @@
+"""`results`: one table of the parameters and results of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from job_orchestration.commands import selection
+from job_orchestration.results import tables
+from job_orchestration.runs import catalog
+
+if TYPE_CHECKING:
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.results.tables import Table
+    from job_orchestration.workspace.layout import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How to group, sort and cut the table. A column may be named by its last parts: ``accuracy``."""
+
+    group_by: tuple[str, ...] = ()
+    """One row for each combination of the values of these columns."""
+    sort: str | None = None
+    descending: bool = False
+    best: str | None = None
+    """Only rows with a number in this column, best first; one row if `top` is not given."""
+    lowest: bool = False
+    """Whether the lowest is the best."""
+    top: int | None = None
+    """Most rows."""
+    columns: tuple[str, ...] = ()
+    """Columns to return, in this order."""
+
+
+AS_THEY_ARE = Arrangement()
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The table, and notes about unreadable files."""
+
+    table: Table
+    notes: tuple[str, ...]
+    """One sentence per file that could not be read."""
+
+
+def results(
+    workspace: Workspace,
+    choice: Selection = selection.EVERYTHING,
+    arrangement: Arrangement = AS_THEY_ARE,
+) -> Results:
+    """Collect parameters and results; unfinished runs contribute their finished tasks. Changes nothing.
+
+    Args:
+        workspace: the workspace to read.
+        choice: which runs.
+        arrangement: how the table is sorted, grouped and cut.
+
+    Raises:
+        UsageError: if a run, a key or a column does not exist.
+    """
+    records = [r for r in catalog.entries(workspace) if r.run is not None and r.state is not None]
+    notes: list[str] = []
+    found = [row for _, row in selection.chosen_rows(workspace, records, choice, notes)]
+    found.sort(key=lambda row: (str(row.facts["readied_at"] or ""), str(row.facts["run"])))
+    if arrangement.best is not None and not any(row.results for row in found):
+        found = []  # no results yet: an empty table, not an error
+    return Results(_arranged(tables.table_of(found), arrangement), tuple(notes))
+
+
+def _arranged(table: Table, how: Arrangement) -> Table:
+    if not table.rows:
+        return table
+    if how.group_by:
+        table = tables.grouped(table, [_column(table, name) for name in how.group_by])
+    if how.sort is not None:
+        table = tables.sorted_by(table, _column(table, how.sort, how), descending=how.descending)
+    if how.best is not None:
+        column = _column(table, how.best, how)
+        table = tables.best(table, column, lowest=how.lowest).led_by(column, len(how.group_by) or 1)
+    top = 1 if how.best is not None and how.top is None else how.top
+    table = table if top is None else table.first(top)
+    if not how.columns:
+        return table
+    return table.only(list(dict.fromkeys(_column(table, name, how) for name in how.columns)))
+
+
+def _column(table: Table, name: str, how: Arrangement = AS_THEY_ARE) -> str:
+    """Return the column of a name; in a grouped table, a bare name refers to the mean."""
+    means = {c.removesuffix(".mean"): c for c in table.figures if how.group_by and c.endswith(".mean")}
+    found = selection.column_of(name, {*table.columns, *means})
+    return means.get(found, found)

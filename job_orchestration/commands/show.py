@@ -1,0 +1,130 @@
+"""`show`: state, tasks, provenance and files of one run."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from job_orchestration.code import commits
+from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.commands import selection
+from job_orchestration.commands.status import StatusEntry, entry
+from job_orchestration.config import json_floats
+from job_orchestration.forecast.time_left import TimeLeft, places_of
+from job_orchestration.results import tables
+from job_orchestration.runs import provenance_file
+from job_orchestration.runs.catalog import Catalog, living_workers
+from job_orchestration.runs.opening import PROVENANCE
+from job_orchestration.workspace import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_orchestration.code.commits import CommitDetails
+    from job_orchestration.runs.state import Change, RunState, TaskState
+    from job_orchestration.workspace.layout import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One run, read from its journal, provenance and folder."""
+
+    entry: StatusEntry
+    tasks: tuple[TaskState, ...]
+    provenance: dict[str, Any] | None
+    folder: str | None
+    """The run's output folder; `None` for a config that was not readied yet."""
+    files: tuple[str, ...]
+    """Names in it; a folder ends in ``/``."""
+    commit: CommitDetails | None = None
+    """Author, date and subject of the commit; `None` if there is none or the store cannot tell them."""
+    commits: Mapping[str, str] = field(default_factory=dict)
+    """The commit of each task, by task id."""
+    changes: tuple[Change, ...] = ()
+    """The retries in other code or with other parameters."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What the config says beside how the run is treated, flattened as in `results`."""
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """What the tasks returned and saved, flattened as in `results`."""
+    headline: tuple[str, ...] = ()
+    """The results for people: one copy of each, without hashes."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as ``show --json`` prints it."""
+        return {
+            **self.entry.as_json(),
+            "tasks": [{**_task(t), "commit": self.commits.get(t.id)} for t in self.tasks],
+            "changes": [provenance_file.as_json(change) for change in self.changes],
+            "provenance": self.provenance,
+            "commit_details": None if self.commit is None else asdict(self.commit),
+            "parameters": json_floats.strict(dict(self.parameters)),
+            "results": json_floats.strict(dict(self.results)),
+        }
+
+
+def show(workspace: Workspace, name: str) -> Shown:
+    """Return one run. Changes nothing.
+
+    Raises:
+        UsageError: if the name matches no run, or more than one.
+    """
+    records = Catalog(workspace).records()
+    record = selection.one(records, name)
+    living = [heartbeat.worker for heartbeat in living_workers(workspace)]
+    ahead = TimeLeft(records, clock.now(), living, places=places_of(workspace, records))
+    state = record.state
+    folder = workspace.run_folder(record.run) if record.run else None
+    row = selection.row_of(workspace, record, clock.now(), [])
+    table = tables.table_of([row])
+    return Shown(
+        entry(record, ahead),
+        state.tasks if state else (),
+        _provenance(folder) if folder else None,
+        folder,
+        _files(folder) if folder else (),
+        _described(workspace, state),
+        state.commits if state else {},
+        state.changes if state else (),
+        row.parameters,
+        row.results,
+        tuple(column for column in table.shown if column in row.results),
+    )
+
+
+def _described(workspace: Workspace, state: RunState | None) -> CommitDetails | None:
+    if state is None or state.code is None:
+        return None
+    return commits.describe(CodeStore(Path(workspace.misc)), state.code.commit)
+
+
+def _task(task: TaskState) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "method": task.method,
+        "status": str(task.status),
+        "tries": task.tries,
+        "started_at": task.started_at,
+        "ended_at": task.ended_at,
+        "duration_s": task.duration_s,
+        "result": task.result,
+        "outputs": [asdict(o) for o in task.outputs],
+        "error": task.error,
+    }
+
+
+def _provenance(folder: str) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError), open(os.path.join(folder, PROVENANCE), "rb") as file:
+        found = json_floats.value_of(file.read())
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _files(folder: str) -> tuple[str, ...]:
+    try:
+        with os.scandir(folder) as found:
+            return tuple(sorted(f"{e.name}/" if e.is_dir() else e.name for e in found))
+    except OSError:
+        return ()

@@ -1,0 +1,300 @@
+"""`status`: list runs with their state and time left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
+
+from job_orchestration.commands import selection
+from job_orchestration.diagnostics.problems import escaped, named
+from job_orchestration.forecast import time_left
+from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
+from job_orchestration.runs.catalog import Catalog, living_workers
+from job_orchestration.workspace import clock
+from job_orchestration.workspace.layout import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.forecast.task_durations import Span
+    from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.runs.summaries import RunSummary
+    from job_orchestration.workspace.layout import Workspace
+
+_ORDER: Final = (
+    Place.RUNNING,
+    Place.INTERRUPTED,
+    Place.TO_RUN,
+    Place.HELD,
+    Place.SOURCES,
+    Place.FAILED,
+    Place.COMPLETED,
+)
+"""Order of places in the list."""
+_RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
+_SILENT: Final = "silent"
+_SILENT_AFTER: Final = 5
+"""A run is marked silent after this multiple of the usual duration of its task …"""
+_SILENT_AT_LEAST: Final = 60.0
+"""… but not before this many seconds."""
+
+
+class StatusEntry(NamedTuple):
+    """A config or a run as one line of the list. `None`: not applicable, or unknown."""
+
+    run: str | None
+    config: str
+    place: Place
+    status: str | None
+    """The name of a `Status`."""
+    task: str | None
+    """The id of the first task without a checkpoint."""
+    task_index: int | None
+    """Its number, from 0."""
+    task_count: int | None
+    attempt: int | None
+    worker: str | None
+    """The worker that holds, or last held, the run."""
+    commit: str | None
+    readied_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    """The times are UTC, ISO 8601."""
+    elapsed_s: float | None
+    """From the first claim to the end, or until now if it is running."""
+    progress: float | None
+    """Progress of the running task, from 0 to 1, if it reports any."""
+    eta_s: float | None
+    """Seconds of work left (median), without the time spent waiting for a worker."""
+    outcome: str | None
+    held_by: str | None
+    """The worker that holds the run now."""
+    waits_for: tuple[str, ...]
+    """The dependencies that have not completed, marked ``(gone)``, ``(failed)`` or ``(held)`` if so."""
+    error: str | None
+    eta_p90_s: float | None
+    """The same as a 90th percentile, also below."""
+    eta_at: str | None
+    """Expected end of the run, including the wait for one of the living workers: UTC, ISO 8601."""
+    eta_p90_at: str | None
+    note: str | None
+    """``silent``, ``delayed`` or ``lost`` (its worker is unknown)."""
+    commits: Mapping[str, str] | None = None
+    """The commit of each task, by task id, if the run continued in other code; otherwise `None`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as ``status --json`` prints it."""
+        return {**self._asdict(), "place": self.place.value}
+
+
+class Entries(Sequence[StatusEntry]):
+    """Lazy sequence of entries: of a hundred thousand, a terminal shows a few."""
+
+    def __init__(self, records: Sequence[RunRecord], make: Callable[[RunRecord], StatusEntry]) -> None:
+        self.records = records
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, at: int) -> StatusEntry: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[StatusEntry, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> StatusEntry | tuple[StatusEntry, ...]:
+        if isinstance(at, slice):
+            return tuple(map(self._make, self.records[at]))
+        return self._make(self.records[at])
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """State of a workspace at one moment."""
+
+    counts: Mapping[Place, int]
+    """Number of configs and runs in each place, with zeros."""
+    runs: Sequence[StatusEntry]
+    """Running ones first, completed ones last; each group in the order of `readied_at`."""
+    forecast: Forecast
+    """When all waiting and running work is expected to end."""
+    hint: str | None = None
+    """One sentence: that failed runs could go on in newer code."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the overview as ``status --json`` prints it."""
+        return {
+            "counts": {str(place): n for place, n in self.counts.items()},
+            "forecast": asdict(self.forecast),
+            "runs": [e.as_json() for e in self.runs],
+        }
+
+
+def status(
+    workspace: Workspace, catalog: Catalog | None = None, choice: Selection = selection.EVERYTHING
+) -> Overview:
+    """Return the state of a workspace. Changes nothing.
+
+    Args:
+        workspace: the workspace to read.
+        catalog: the catalog of an earlier call, which caches ended runs.
+        choice: the configs and runs to show and count.
+
+    Raises:
+        UsageError: if the selection names an unknown run or key.
+    """
+    records = (catalog or Catalog(workspace)).records()
+    living = [heartbeat.worker for heartbeat in living_workers(workspace)]
+    shown = selection.chosen(workspace, records, choice)
+    coming, places = pending_trials(workspace, records), time_left.places_of(workspace, records)
+    found = overview(records, clock.now(), living, shown, coming=coming, places=places)
+    return replace(found, hint=_newer_code(workspace, shown))
+
+
+def _newer_code(workspace: Workspace, records: Sequence[RunRecord]) -> str | None:
+    """Say that failed runs could go on in newer code; `None` if there is none."""
+    failed = [r.summary for r in records if r.place is Place.FAILED and r.summary is not None]
+    pairs = [(s.failed_in, s.commit) for s in failed if s.failed_in and s.commit]
+    if not pairs:
+        return None
+    from pathlib import Path
+
+    from job_orchestration.code import newer_commits
+    from job_orchestration.code.snapshots import CodeStore
+
+    trees = newer_commits.newer_trees(CodeStore(Path(workspace.misc)), reversed(pairs))
+    runs = sum(top in trees and commit != trees[top] for top, commit in pairs)
+    if not runs:
+        return None
+    count = "1 failed run has" if runs == 1 else f"{runs} failed runs have"
+    where = escaped(named(trees))
+    return f"{count} newer code in {where}; to go on in it: job-orchestration retry RUN --commit HEAD"
+
+
+def overview(
+    records: Sequence[RunRecord],
+    now: datetime,
+    living: Collection[str] = (),
+    shown: Sequence[RunRecord] | None = None,
+    *,
+    coming: Sequence[PendingTrials] = (),
+    places: Mapping[str, Place] | None = None,
+) -> Overview:
+    """Build the overview from records of the catalog.
+
+    Args:
+        records: all records; the forecast covers all of them.
+        now: the current time.
+        living: names of the workers known to be alive.
+        shown: the records to show and count; `None` for all.
+        coming: the trials that searches have yet to open.
+        places: the place of each run, and of each search that runs depend on.
+    """
+    shown = records if shown is None else shown
+    ahead = TimeLeft(records, now, living, coming, places)
+    counts = Counter(r.place for r in shown)
+    ordered = sorted(shown, key=_place_in_list)
+    return Overview(
+        {place: counts[place] for place in Place},
+        Entries(ordered, lambda record: entry(record, ahead)),
+        ahead.forecast,
+    )
+
+
+def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
+    summary = record.summary
+    return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
+
+
+def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:
+    """Return the dependencies of a waiting or held run that have not completed."""
+    if record.summary is None or record.place not in {Place.TO_RUN, Place.HELD}:
+        return ()
+    left = {run: places.get(run) for run in record.summary.after if places.get(run) is not Place.COMPLETED}
+    words = {None: " (gone)", Place.FAILED: " (failed)", Place.HELD: " (held)"}
+    return tuple(f"{run}{words.get(place, '')}" for run, place in left.items())
+
+
+def entry(record: RunRecord, ahead: TimeLeft) -> StatusEntry:
+    """Return the entry of one config or run."""
+    summary = record.summary
+    work = ahead.work(record)
+    left: Span | None = work.span if work else None
+    end = ahead.end(record)
+    return StatusEntry(
+        run=record.run,
+        config=record.config,
+        place=record.place,
+        status=summary.status if summary else None,
+        task=summary.task if summary else None,
+        task_index=summary.task_index if summary else None,
+        task_count=summary.task_count if summary else None,
+        attempt=(summary.attempt or None) if summary else None,
+        worker=record.held_by or (summary.worker if summary else None),
+        commit=summary.commit if summary else None,
+        readied_at=summary.readied_at if summary else None,
+        started_at=summary.started_at if summary else None,
+        ended_at=summary.ended_at if summary else None,
+        elapsed_s=_elapsed(record, summary, ahead.now),
+        progress=time_left.fraction_of(record),
+        eta_s=time_left.rounded(left.p50) if left else None,
+        outcome=summary.outcome if summary else None,
+        held_by=record.held_by,
+        waits_for=waits_for(record, ahead.places),
+        error=record.error or (summary.error if summary else None),
+        eta_p90_s=time_left.rounded(left.p90) if left else None,
+        eta_at=ahead.at(end.p50) if end else None,
+        eta_p90_at=ahead.at(end.p90) if end else None,
+        note=_note(record, summary, ahead),
+        commits=summary.commits if summary else None,
+    )
+
+
+def _elapsed(record: RunRecord, summary: RunSummary | None, now: datetime) -> float | None:
+    if summary is None or summary.started_at is None:
+        return None
+    if summary.ended_at is not None:
+        return summary.elapsed_s
+    if record.place is not Place.RUNNING:
+        return None
+    return round(max((now - datetime.fromisoformat(summary.started_at)).total_seconds(), 0.0), 3)
+
+
+def _note(record: RunRecord, summary: RunSummary | None, ahead: TimeLeft) -> str | None:
+    if record.place is Place.TO_RUN:
+        return "delayed" if time_left.not_before(record) else None
+    if record.place is not Place.RUNNING or summary is None:
+        return None
+    if record.held_by is None:
+        return "lost"
+    return _SILENT if _is_silent(record, summary, ahead) else None
+
+
+class SilentRuns:
+    """Callable that returns the silent runs; keeps a catalog between calls."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._catalog = Catalog(workspace)
+
+    def __call__(self) -> list[str]:
+        """Return the names of the silent runs."""
+        runs = status(self._workspace, self._catalog).runs
+        running = takewhile(lambda entry: entry.place is Place.RUNNING, runs)
+        return [entry.run for entry in running if entry.note == _SILENT and entry.run is not None]
+
+
+def _is_silent(record: RunRecord, summary: RunSummary, ahead: TimeLeft) -> bool:
+    """Return whether log and progress have been quiet for much longer than the task usually takes."""
+    if summary.since is None or summary.task_index is None or not summary.text:
+        return False
+    usual = ahead.median(summary.tasks[summary.task_index].method)
+    signs = [summary.since, record.logged_at, record.heartbeat.moved_at if record.heartbeat else None]
+    quiet = min(time_left.seconds_since(sign, ahead.now) for sign in signs if sign is not None)
+    return usual is not None and quiet > max(_SILENT_AFTER * usual, _SILENT_AT_LEAST)

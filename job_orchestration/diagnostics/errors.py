@@ -1,0 +1,82 @@
+"""Exceptions; each has a sentence about what is wrong and one about what to do. Pure."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+
+class OrchestrationError(Exception):
+    """An error with a sentence for the user; never shown with a traceback.
+
+    Attributes:
+        what: what is wrong, a sentence without its full stop.
+        todo: what to do about it, without its full stop, or a question.
+        exit_code: exit code of a command that ends with this error.
+    """
+
+    exit_code = 4
+
+    def __init__(self, what: str, todo: str = "") -> None:
+        super().__init__(what, todo)
+        self.what = what
+        self.todo = todo
+
+    def __str__(self) -> str:
+        return " ".join(s if s.endswith("?") else f"{s.rstrip('.')}." for s in (self.what, self.todo) if s)
+
+
+class UsageError(OrchestrationError):
+    """The command line asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class WorkspaceError(OrchestrationError):
+    """The workspace cannot be used as it is."""
+
+
+class CodeError(OrchestrationError):
+    """The code of the tasks cannot be pinned as it is."""
+
+
+class ForkServerError(OrchestrationError):
+    """The process that imports the tasks could not be started."""
+
+
+class NotifierError(OrchestrationError):
+    """A notification could not be sent, or its recipient can never be reached."""
+
+
+class ClaimLostError(OrchestrationError):
+    """Another holder has the run now: stop at once and write nothing more for it."""
+
+    @classmethod
+    def taken_over(cls, attempt: int, run: str) -> ClaimLostError:
+        """Return the error of an attempt whose run another worker has claimed."""
+        return cls(f"Attempt {attempt} at {run} was taken over by another worker")
+
+
+class PermanentError(Exception):
+    """Raised by a task when trying again cannot help: the run gives up at once."""
+
+
+class TemporaryError(Exception):
+    """Raised by a task when a later try may well succeed.
+
+    Args:
+        message: the cause.
+        delay: seconds to wait before the next try; default: the config's ``retryDelay``.
+
+    Raises:
+        ValueError: if the delay is not a number of seconds.
+    """
+
+    def __init__(self, message: object = "", delay: float | None = None) -> None:
+        super().__init__(message)
+        self.delay = None if delay is None else float(delay)
+        if self.delay is not None and not isfinite(self.delay):
+            raise ValueError(f"a delay of {delay} is not a number of seconds")
+
+
+class PrunedError(Exception):
+    """Raised by ``context.progress`` in a trial that its search ends early; let it pass through."""

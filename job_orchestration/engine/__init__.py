@@ -1,1 +1,0 @@
-"""Processes: workers that claim runs, hosts that are warm, children that run tasks."""

@@ -1,0 +1,32 @@
+"""The code plan of a run: which snapshot its fork server imports, and which modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from job_orchestration.code.task_importer import CodePlan, modules_named
+from job_orchestration.runs.state import TaskStatus
+
+if TYPE_CHECKING:
+    from job_orchestration.code.snapshots import CodeStore
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.workspace.layout import Workspace
+
+
+def plan_of(workspace: Workspace, store: CodeStore, state: RunState) -> CodePlan:
+    """Return what is imported for a run; the snapshot is made if it is not there yet.
+
+    The module of a task that finished in another commit need not exist in the present one.
+
+    Raises:
+        CodeError: if the run's commit is not pinned.
+    """
+    code = state.code
+    present = code.commit if code else None
+    modules = modules_named(
+        t.method for t in state.tasks if t.status is not TaskStatus.FINISHED or t.commit in {None, present}
+    )
+    if code is None:
+        return CodePlan(modules=modules, fallback=workspace.root)
+    snapshot = str(store.snapshot(code.commit))
+    return CodePlan(snapshot, code.folder, code.work_tree, modules, bytecode=workspace.bytecode)

@@ -1,0 +1,50 @@
+"""Turn a child's exit status into an outcome and a log line."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from job_orchestration.runs.events import Outcome
+from job_orchestration.workspace import clock
+
+if TYPE_CHECKING:
+    from job_orchestration.runs.claims import Claim
+
+
+def seconds_since(moment: str | None) -> float | None:
+    """Seconds from a moment of the journal until now, at least 0."""
+    if moment is None:
+        return None
+    return round(max((clock.now() - datetime.fromisoformat(moment)).total_seconds(), 0.0), 6)
+
+
+def classify_exit(code: int, stopped: Outcome | None, *, oom: bool) -> tuple[Outcome, str]:
+    """Return the outcome of a try, with a sentence about it.
+
+    Args:
+        code: the child's exit code; the negative number of a signal.
+        stopped: why the fork server stopped it; `None` if it did not.
+        oom: whether its memory ran out.
+    """
+    if stopped is Outcome.TIMEOUT:
+        return stopped, "timeout: it took longer than it may and was stopped"
+    if stopped is Outcome.HANG:
+        return stopped, "hang: its interpreter did not run for the stallTimeout and was stopped"
+    if oom and code == -signal.SIGKILL:
+        return Outcome.OOM, "out of memory: the kernel killed it (SIGKILL)"
+    if code == 0:
+        return Outcome.LOST, "the task ended its process (exit code 0) without finishing"
+    how = f"the task ended its process with exit code {code}" if code > 0 else f"signal {-code}"
+    with suppress(ValueError):
+        how = signal.Signals(-code).name
+    return Outcome.CRASH, how
+
+
+def append_to_log(claim: Claim, text: str) -> None:
+    """Append a line to the log of a run that has no child to print it."""
+    with suppress(OSError), open(os.path.join(claim.run_folder, "log.log"), "a", encoding="utf-8") as file:
+        file.write(f"[job_orchestration] {text.rstrip()}\n")

@@ -1,0 +1,261 @@
+"""A worker's side of its fork servers: start them, send them work, and kill what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.diagnostics.errors import ForkServerError
+from job_orchestration.executor import messages, shared_memory
+from job_orchestration.executor.fork_server import bootstrap
+from job_orchestration.executor.silence import Silence
+from job_orchestration.processes import reaper, standard_streams
+from job_orchestration.workspace.layout import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from job_orchestration.code.task_importer import CodePlan
+    from job_orchestration.executor.messages import Message
+    from job_orchestration.runs.events import Outcome
+    from job_orchestration.workspace.layout import Workspace
+
+IMPORT_LIMIT: Final = 600.0
+"""Seconds that the imports of a ``Tasks.py`` may take."""
+_LOOK_AGAIN: Final = 0.5
+"""Seconds between two checks whether the imports are still wanted."""
+KEPT: Final = 2
+"""Number of fork servers that a worker keeps warm: the current one and the one before."""
+
+
+class ForkServerClient:
+    """A fork server process as its worker sees it; ready for work once it has been made.
+
+    Raises:
+        ForkServerError: if the tasks cannot be imported; the message holds the traceback.
+    """
+
+    def __init__(
+        self, workspace: Workspace, plan: CodePlan, unwanted: Callable[[], bool] = lambda: False
+    ) -> None:
+        standard_streams.open_missing()  # a program that embeds the product may have closed them
+        self.plan = plan
+        self.shared_page = shared_memory.SharedPage(shared_memory.create())
+        self.socket, theirs = messages.pair()
+        self.silence = Silence(lambda: messages.send(self.socket, {"op": "ask"}))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", bootstrap("main"), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # the output of imports is no output of the command
+                start_new_session=True,
+                env=_environment(workspace),
+            )
+        try:
+            messages.send(self.socket, {"plan": plan.as_message()}, [self.shared_page.descriptor])
+            ready = self._first_word(unwanted)
+        except BaseException:
+            self.kill()
+            raise
+        if ready is not None and ready["event"] == "ready" and not ready["error"]:
+            self.threads: int = ready["threads"]
+            """Number of its threads after the imports; a fork would have only one of them."""
+            return
+        if ready is not None and ready["event"] == "ready":
+            self.close()  # it kills the processes that its imports started, and exits
+        raise ForkServerError(_why(ready, self.kill()), "Mend the import, commit, and ready the config anew")
+
+    def _first_word(self, unwanted: Callable[[], bool]) -> Message | None:
+        """Wait until the imports have ended or are no longer wanted."""
+        deadline = time.monotonic() + IMPORT_LIMIT
+        while True:
+            said = self.wait(min(_LOOK_AGAIN, max(deadline - time.monotonic(), 0)))
+            if said is None or said["event"] != "nothing" or unwanted() or time.monotonic() >= deadline:
+                return said
+
+    @property
+    def pid(self) -> int:
+        """The fork server's process."""
+        return self._process.pid
+
+    def begin(self, order: Message, descriptors: Sequence[int] = ()) -> bool:
+        """Ask for a child; return whether the fork server was still alive."""
+        self.shared_page.reset()  # at once: its values are those of the last child
+        self.silence.broken()
+        return messages.send(self.socket, {"op": "begin", **order}, descriptors)
+
+    def stop(self, outcome: Outcome, grace: float) -> None:
+        """Ask for the child's end; it is killed after `grace` seconds."""
+        messages.send(self.socket, {"op": "stop", "outcome": outcome, "grace": grace})
+
+    def wait(self, seconds: float | None, wake: int | None = None) -> Message | None:
+        """The fork server's next message.
+
+        Args:
+            seconds: how long to wait for it; for ever when `None`.
+            wake: another descriptor whose readiness ends the waiting.
+
+        Returns:
+            The message; ``{"event": "nothing"}`` when the time was over or `wake` was ready; `None` when
+            the fork server is gone.
+        """
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(None if seconds is None else max(seconds, 0) * 1000)}
+        if self.socket.fileno() in ready:
+            received = messages.receive(self.socket)
+            if received is None:
+                return None
+            self.silence.broken()
+            return {"event": "nothing"} if received[0]["event"] == "answer" else received[0]
+        return {"event": "nothing"}
+
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    def close(self, seconds: float = 5.0) -> None:
+        """End an idle fork server, by closing its socket."""
+        self.socket.close()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._free()
+
+    def kill(self) -> int:
+        """Kill a fork server that does not answer, and return its exit code. The caller reaps its orphans."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(
+                    self._process.pid, signal.SIGKILL
+                )  # its session, with the processes that the imports started
+        code = self._process.wait()
+        self.socket.close()
+        self._free()
+        return code
+
+    def _free(self) -> None:
+        with suppress(OSError, ValueError):
+            self.shared_page.close()
+
+
+def _why(ready: Message | None, code: int) -> str:
+    if ready is None:
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"The process that imports the tasks {how}"
+    if ready["event"] == "nothing":
+        from job_orchestration.diagnostics import durations
+
+        return f"The imports of the tasks took longer than {durations.text_of(IMPORT_LIMIT)}"
+    traceback = str(ready["error"]).encode("utf-8", "backslashreplace").decode()
+    return f"The tasks cannot be imported: {_exception_in(traceback)}\n{traceback}".rstrip()
+
+
+def _exception_in(traceback: str) -> str:
+    """The first line of the exception: the first one after the last frame that is not indented."""
+    lines = traceback.strip().splitlines()
+    frames = [n for n, line in enumerate(lines) if line.startswith("  File ")]
+    last = max(frames, default=0)
+    unindented = (line for line in lines[last:] if not line.startswith(" "))
+    found = next(unindented, lines[-1])[:500]
+    place = re.fullmatch(r'  File "(?P<path>.*)", line (?P<line>[0-9]+)', lines[last])  # of a SyntaxError
+    return f"{found} ({os.path.basename(place['path'])}, line {place['line']})" if place else found
+
+
+def _environment(workspace: Workspace) -> dict[str, str]:
+    """The environment of fork servers; a fixed hash seed gives sets the same order in each of them.
+
+    Apache Arrow, which pandas imports if it is installed, must start no thread: no fork would have it.
+    """
+    return {
+        "PYTHONHASHSEED": "0",
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        VARIABLE: workspace.root,
+    }
+
+
+class ForkServerPool:
+    """The warm fork servers of a worker, least recently used first.
+
+    Args:
+        workspace: the workspace of their runs.
+        unwanted: whether to stop waiting for imports.
+        say: called with one sentence, once, if imports leave threads behind.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        unwanted: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._workspace = workspace
+        self._unwanted = unwanted
+        self._say = say
+        self._said_threads = False
+        self._warm: dict[CodePlan, ForkServerClient] = {}
+
+    def get(self, plan: CodePlan) -> ForkServerClient:
+        """Return the fork server that has imported the tasks of a plan; start it if there is none.
+
+        Raises:
+            ForkServerError: if it cannot be imported.
+        """
+        fork_server = self._warm.pop(plan, None)
+        if fork_server is not None and fork_server.is_gone():
+            self.bury(fork_server)
+            fork_server = None
+        while len(self._warm) >= KEPT:
+            self._warm.pop(next(iter(self._warm))).close()
+        if fork_server is None:
+            try:
+                fork_server = ForkServerClient(self._workspace, plan, self._unwanted)
+            except ForkServerError:
+                self._reap()
+                raise
+            self._note_threads(fork_server)
+        self._warm[plan] = fork_server
+        return fork_server
+
+    def _note_threads(self, fork_server: ForkServerClient) -> None:
+        if fork_server.threads > 1 and not self._said_threads:
+            self._said_threads = True
+            self._say(
+                "The imports of some tasks leave threads behind, which do not survive a fork: each of their"
+                " runs gets a fresh interpreter and imports again. Start threads in run() to avoid this"
+            )
+
+    def bury(self, fork_server: ForkServerClient) -> None:
+        """Forget a dead fork server, and kill the processes that it left behind."""
+        self._warm.pop(fork_server.plan, None)
+        fork_server.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        """Kill the orphans of dead fork servers, which the worker inherits, if the worker is a subreaper.
+
+        A program that embeds the product is none, and keeps its own children.
+        """
+        if reaper.is_subreaper():
+            reaper.kill_descendants(spare={h.pid for h in self._warm.values()} | reaper.lasting)
+
+    def close(self) -> None:
+        """End all of them."""
+        deadline = time.monotonic() + 5
+        while self._warm:
+            _, fork_server = self._warm.popitem()
+            fork_server.close(max(deadline - time.monotonic(), 0.1))

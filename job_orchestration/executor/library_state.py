@@ -1,0 +1,169 @@
+"""Put back what a task set in well-known libraries for its whole process.
+
+A library is looked at when the fork server has imported the tasks, or as soon as a task imports it. What
+a library does not expect never fails a task: then it stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import warnings
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.executor.import_hooks import OnImport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    PutBack = Callable[[], object]
+
+added_filters: Final[list[Any]] = []
+"""Filters of `warnings` that libraries added when a task imported them, which happens once in a process."""
+added_environment: Final[dict[bytes, bytes]] = {}
+"""Variables that they set then."""
+_put_back: Final[dict[str, PutBack]] = {}
+"""Name of a library to the function that puts it back."""
+
+
+def note() -> None:
+    """Look at the libraries that were imported, and at the others when they are."""
+    for name in _LIBRARIES:
+        if name in sys.modules:
+            _note(name, sys.modules[name])
+    later = {name: partial(_execute_and_note, name) for name in _LIBRARIES if name not in sys.modules}
+    sys.meta_path.insert(0, OnImport(later))
+
+
+def put_back() -> None:
+    """Put all of them back as they were."""
+    for function in list(_put_back.values()):
+        with warnings.catch_warnings(), suppress(Exception):
+            warnings.simplefilter("ignore")
+            function()
+    context = getattr(sys.modules.get("multiprocessing.context"), "_default_context", None)
+    if context is not None and context._actual_context is not _start_method:  # noqa: SLF001
+        context._actual_context = _start_method  # noqa: SLF001  # a method can be set once only
+
+
+def _execute_and_note(name: str, module: Any, execute: Callable[[], object]) -> None:
+    filters, environment = warnings.filters[:], dict(os.environb)
+    execute()
+    added_filters[:0] = [f for f in warnings.filters if f not in filters and f not in added_filters]
+    added_environment.update({n: v for n, v in os.environb.items() if environment.get(n) != v})
+    _note(name, module)
+
+
+def _note(name: str, module: Any) -> None:
+    global _start_method  # noqa: PLW0603  # it has no name of its own before it is chosen
+    if name == "multiprocessing.context":
+        _start_method = module._default_context._actual_context  # noqa: SLF001
+        return
+    with suppress(Exception):
+        _put_back[name] = _LIBRARIES[name](module)
+
+
+_start_method: Any = None
+"""The context of `multiprocessing` that the imports chose."""
+
+
+def _matplotlib(matplotlib: Any) -> PutBack:
+    kept = _copies(matplotlib.rcParams)
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    figures = set(pyplot.get_fignums()) if pyplot is not None else set()
+    backend = getattr(pyplot, "_backend_mod", None)
+
+    def put_back() -> None:
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        for number in pyplot.get_fignums() if pyplot is not None else ():
+            if number not in figures:
+                pyplot.close(number)
+        dict.update(matplotlib.rcParams, _copies(kept))  # without the checks, which warn of old names
+        if pyplot is not None and pyplot._backend_mod is not backend:  # noqa: SLF001
+            pyplot._backend_mod = None  # noqa: SLF001  # it is chosen anew when it is needed
+
+    return put_back
+
+
+def _copies(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.copy() if isinstance(v, list) else v for k, v in dict.items(values)}
+
+
+def _numpy(numpy: Any) -> PutBack:
+    errors, call, options = numpy.geterr(), numpy.geterrcall(), numpy.get_printoptions()
+
+    def put_back() -> None:
+        numpy.seterr(**errors)
+        numpy.seterrcall(call)
+        numpy.set_printoptions(**options)
+
+    return put_back
+
+
+def _pandas(pandas: Any) -> PutBack:
+    config = sys.modules["pandas._config.config"]
+    kept = copy.deepcopy(config._global_config)  # noqa: SLF001
+
+    def put_back() -> None:
+        _set_options(pandas, kept, config._global_config)  # noqa: SLF001
+
+    return put_back
+
+
+def _set_options(pandas: Any, kept: dict[str, Any], now: dict[str, Any], above: str = "") -> None:
+    for name, value in kept.items():
+        if isinstance(value, dict) and isinstance(now.get(name), dict):
+            _set_options(pandas, value, now[name], f"{above}{name}.")
+        elif now.get(name) != value:
+            pandas.set_option(f"{above}{name}", value)
+
+
+def _sklearn(sklearn: Any) -> PutBack:
+    return partial(sklearn.set_config, **sklearn.get_config())
+
+
+def _torch(torch: Any) -> PutBack:
+    dtype, grad, device = torch.get_default_dtype(), torch.is_grad_enabled(), _device(torch)
+    precise = torch.get_float32_matmul_precision()
+    deterministic = torch.get_deterministic_debug_mode()
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+
+    def put_back() -> None:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if _device(torch) != device:
+            torch.set_default_device(device)
+        torch.set_float32_matmul_precision(precise)
+        torch.set_deterministic_debug_mode(deterministic)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+
+    return put_back
+
+
+def _device(torch: Any) -> Any:
+    """The default device that was set; `None` if none was."""
+    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)  # noqa: SLF001
+    return getattr(context, "device", None)
+
+
+def _tempfile(tempfile: Any) -> PutBack:
+    return partial(setattr, tempfile, "tempdir", tempfile.tempdir)
+
+
+def _socket(socket: Any) -> PutBack:
+    return partial(socket.setdefaulttimeout, socket.getdefaulttimeout())
+
+
+_LIBRARIES: Final[dict[str, Callable[[Any], PutBack]]] = {
+    "matplotlib": _matplotlib,
+    "numpy": _numpy,
+    "pandas": _pandas,
+    "sklearn": _sklearn,
+    "torch": _torch,
+    "tempfile": _tempfile,
+    "socket": _socket,
+    "multiprocessing.context": lambda _: lambda: None,
+}

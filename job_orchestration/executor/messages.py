@@ -1,0 +1,100 @@
+"""Messages between workers and fork servers: one JSON object a packet, with descriptors.
+
+`socket.recv_fds` of Python 3.11 ignores its flags and hands out inheritable descriptors, which every
+program that a task starts would then keep open; so `receive` calls `recvmsg` itself and asks for
+close-on-exec.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.config.config import specs_of
+from job_orchestration.config.settings import parse_duration
+from job_orchestration.processes import reaper
+from job_orchestration.workspace.layout import VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from job_orchestration.config.config import Settings
+    from job_orchestration.runs.claims import Claim
+
+Message = dict[str, Any]
+"""The content of a packet; the function that sends it decides its keys."""
+
+_PACKET: Final = 1 << 17
+_DESCRIPTORS: Final = 4
+_CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_GONE: Final = (BrokenPipeError, ConnectionResetError)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends that keep packets apart; each end must live in one process only."""
+    kind = socket.SOCK_SEQPACKET if hasattr(socket, "MSG_CMSG_CLOEXEC") else socket.SOCK_DGRAM
+    return socket.socketpair(socket.AF_UNIX, kind)
+
+
+def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> bool:
+    """Send a packet; return whether the other end was still open."""
+    data = json.dumps(message).encode()
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    try:
+        end.sendmsg([data], ancillary)
+    except _GONE:
+        return False
+    return True
+
+
+def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
+    """Return the next packet and its descriptors; `None` if the other end is closed."""
+    found = array.array("i")
+    space = socket.CMSG_SPACE(_DESCRIPTORS * found.itemsize)
+    try:
+        data, ancillary, _, _ = end.recvmsg(_PACKET, space, _CLOEXEC)
+    except _GONE:
+        return None
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    if not data:
+        return None
+    return json.loads(data), list(found)
+
+
+def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: Mapping[str, str]) -> Message:
+    """Return the message that makes a fork server fork a child for an attempt.
+
+    Args:
+        claim: the run.
+        settings: its limits and retries.
+        workspace: the workspace's folder.
+        allocation: environment variables that name the resources allocated to the run.
+    """
+    own = [spec.parameters.get("timeout") for spec in specs_of(claim.state.values)]
+    limits = [None if limit is None else parse_duration(limit) for limit in own]
+    spent = sum(task.duration_s or 0.0 for task in claim.state.tasks)
+    return {
+        "kind": "attempt",
+        "run": claim.run,
+        "folder": claim.run_folder,
+        "attempt": claim.attempt,
+        "journal": sorted({*claim.earlier, claim.attempt}),
+        "token": claim.path,
+        "written": claim.journal.written,
+        "isolation": settings.isolation,
+        "timeouts": limits if any(limits) else [],
+        "run_limit": None if settings.timeout is None else max(settings.timeout - spent, 0.0),
+        "stall_timeout": settings.stall_timeout,
+        "grace_time": settings.grace_time,
+        "memory_limit": settings.memory_limit,
+        "log": os.path.join(claim.run_folder, "log.log"),
+        "log_limit": settings.log_limit,
+        "allocation": dict(allocation),
+        "cpus": dict(settings.resources).get("cpus"),
+        "environment": {reaper.MARK: f"{claim.run}#{claim.attempt}", VARIABLE: workspace},
+    }

@@ -1,0 +1,130 @@
+"""A shared-memory page for worker, fork server and current child.
+
+The page replaces a message per task: which task runs and since when, its progress, whether it should stop,
+and finally the child's own verdict. The page does not outlive the processes, and nothing that matters
+after a crash stands in it alone: the journal is the truth.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from typing import Final
+
+from job_orchestration.runs.events import Outcome
+
+_SIZE: Final = 4096
+_INT: Final = struct.Struct("=q")
+_FLOAT: Final = struct.Struct("=d")
+_STOP, _VERDICT, _TASK, _STARTED, _DONE, _TOTAL, _HEARTBEAT, _ENDING = range(0, 64, 8)
+_REASONS: Final = tuple(Outcome)
+
+
+class Verdict(IntEnum):
+    """The child's own verdict on how it ended; `NONE` if it wrote none."""
+
+    NONE = 0
+    DONE = 1
+    """All tasks have their checkpoint."""
+    FAILED = 2
+    """A task failed and the journal says how."""
+    STOPPED = 3
+    """It was asked to stop and did so between tasks."""
+    LOST = 4
+    """Another worker has taken the run over."""
+    DISK = 5
+    """The journal or the task's files could not be written."""
+
+
+def create() -> int:
+    """The descriptor of a new page; closed on exec like every descriptor of ours."""
+    descriptor = os.memfd_create("job_orchestration") if hasattr(os, "memfd_create") else _unnamed_file()
+    os.ftruncate(descriptor, _SIZE)
+    return descriptor
+
+
+def _unnamed_file() -> int:
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+class SharedPage:
+    """The page behind a descriptor, mapped into this process and its forks."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, _SIZE)
+
+    def reset(self) -> None:
+        """Clear the page for another child."""
+        self._map[:64] = bytes(64)
+        _INT.pack_into(self._map, _TASK, -1)
+
+    @property
+    def stop(self) -> Outcome | None:
+        """Why the child was asked to stop; `None` if it was not."""
+        number = int(_INT.unpack_from(self._map, _STOP)[0])
+        return None if number == 0 else _REASONS[number - 1]
+
+    @stop.setter
+    def stop(self, why: Outcome) -> None:
+        _INT.pack_into(self._map, _STOP, _REASONS.index(why) + 1)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The child's verdict on how it ended."""
+        return Verdict(_INT.unpack_from(self._map, _VERDICT)[0])
+
+    @verdict.setter
+    def verdict(self, value: Verdict) -> None:
+        _INT.pack_into(self._map, _VERDICT, value)
+
+    @property
+    def ending(self) -> bool:
+        """Whether the child has done its work and ends."""
+        return bool(_INT.unpack_from(self._map, _ENDING)[0])
+
+    @ending.setter
+    def ending(self, value: bool) -> None:
+        _INT.pack_into(self._map, _ENDING, value)
+
+    def begin_task(self, index: int, monotonic: float) -> None:
+        """Set the task that starts now, without progress."""
+        _FLOAT.pack_into(self._map, _STARTED, monotonic)
+        _FLOAT.pack_into(self._map, _DONE, 0.0)
+        _FLOAT.pack_into(self._map, _TOTAL, 0.0)
+        _INT.pack_into(self._map, _TASK, index)
+
+    @property
+    def task(self) -> tuple[int, float] | None:
+        """The index of the running task and the monotonic time of its start."""
+        index = int(_INT.unpack_from(self._map, _TASK)[0])
+        return None if index < 0 else (index, float(_FLOAT.unpack_from(self._map, _STARTED)[0]))
+
+    def set_progress(self, done: float, total: float) -> None:
+        """Set the progress of the task; a total of 0 means unknown."""
+        _FLOAT.pack_into(self._map, _DONE, done)
+        _FLOAT.pack_into(self._map, _TOTAL, total)
+
+    @property
+    def progress(self) -> tuple[float, float]:
+        """The progress that the task last reported: done and total."""
+        return float(_FLOAT.unpack_from(self._map, _DONE)[0]), float(_FLOAT.unpack_from(self._map, _TOTAL)[0])
+
+    @property
+    def heartbeat(self) -> float:
+        """A number that changes as long as the child's interpreter runs."""
+        return float(_FLOAT.unpack_from(self._map, _HEARTBEAT)[0])
+
+    @heartbeat.setter
+    def heartbeat(self, value: float) -> None:
+        _FLOAT.pack_into(self._map, _HEARTBEAT, value)
+
+    def close(self) -> None:
+        """Unmap the page and close its descriptor."""
+        self._map.close()
+        os.close(self.descriptor)

@@ -1,0 +1,54 @@
+"""Call a task's `run`, and understand how it ended as a shell or an event loop would."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine
+from types import AsyncGeneratorType, GeneratorType
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.diagnostics.errors import PermanentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+YIELDS: Final = (
+    "run() is a generator, so nothing in it was executed. Return one value instead of `yield`, "
+    "or iterate inside of run()"
+)
+
+
+def yields(kind: type[Any]) -> bool:
+    """Whether the `run` of a class is a generator, of either sort."""
+    function = kind.run
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def result_of(run: Callable[[], Any]) -> Any:
+    """Call a function and return its result; of a coroutine what it comes to.
+
+    Raises:
+        PermanentError: it returned a generator.
+        BaseException: whatever it raises.
+    """
+    value = run()
+    if isinstance(value, GeneratorType | AsyncGeneratorType):
+        raise PermanentError(YIELDS)
+    return awaited(value) if isinstance(value, Coroutine) else value
+
+
+def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine."""
+    import asyncio
+
+    async def wait() -> Any:
+        return await coroutine
+
+    return asyncio.run(wait())
+
+
+def is_failure(exit_: SystemExit) -> bool:
+    """Whether a shell would see a program that ends by this exception as failed."""
+    if exit_.code is None:
+        return False
+    return not isinstance(exit_.code, int) or exit_.code & 0xFF != 0

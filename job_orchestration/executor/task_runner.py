@@ -1,0 +1,341 @@
+"""Run the tasks of a run that have no checkpoint yet, in order, in a child; write the journal.
+
+The child writes into the shared page how it ended; if it could not, the worker derives it from the journal
+and the exit status. The checkpoint of a task is written in this order: commit the files of the task, check
+that the run is still this worker's, append and sync `task_finished`. Only then does the next task start.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import errno
+import logging
+import math
+import os
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.code import imported_files, task_importer
+from job_orchestration.config import json_floats
+from job_orchestration.config.config import specs_of
+from job_orchestration.diagnostics.errors import ClaimLostError, PermanentError, PrunedError, TemporaryError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.executor import (
+    child_setup,
+    open_files,
+    process_exit,
+    process_state,
+    task_call,
+    thread_pools,
+    unfinished_work,
+    unseeded_generators,
+)
+from job_orchestration.executor.child_setup import seed_all
+from job_orchestration.executor.shared_memory import SharedPage, Verdict
+from job_orchestration.processes import reaper
+from job_orchestration.runs import artifact_store, journal, kept_values, lifecycle
+from job_orchestration.runs.claims import still_ours
+from job_orchestration.runs.events import Cancelled, Event, Outcome, TaskFailed, TaskFinished, TaskStarted
+from job_orchestration.runs.state import TaskState, TaskStatus
+
+if TYPE_CHECKING:
+    from job_orchestration.config.config import Json
+    from job_orchestration.executor.messages import Message
+    from job_orchestration.search.pruning import MetricReporter
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a task's writes that count as errors of the disk, not of the task."""
+
+log = logging.getLogger("job_orchestration")
+
+
+class TaskContext:
+    """The interface of a running task to its run: `self.context`."""
+
+    def __init__(self, attempt: TaskRunner, task: TaskState, number: int) -> None:
+        self.run = attempt.run_name
+        self.attempt = attempt.number
+        self.seed = attempt.seed
+        self.store = artifact_store.ArtifactStore(attempt.folder, task.id, f"{attempt.number}.{number}")
+        self._of = attempt
+        self._id = task.id
+
+    @property
+    def log(self) -> logging.Logger:
+        """A logger that writes into the run's log, like everything that is printed."""
+        return logging.getLogger(self._id)
+
+    @property
+    def resume_dir(self) -> Path:
+        """A folder of this task that survives attempts."""
+        path = Path(self._of.folder, artifact_store.RESUME, self._id)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._of.shared_page.stop is not None
+
+    def progress(self, done: float, total: float | None = None, *, metric: float | None = None) -> None:
+        """Report the progress of the task: two numbers in shared memory, so call it as often as you like.
+
+        With a metric it also writes a file, in a trial of a search that prunes.
+
+        Raises:
+            PrunedError: if the search ends this trial early.
+        """
+        numbers = float(done), float(total or 0)
+        if all(map(math.isfinite, numbers)):
+            self._of.shared_page.set_progress(*numbers)
+            if metric is not None:
+                self._of.report(numbers[0], float(metric))
+
+    def result_of(self, task_id: str) -> Json:
+        """Return the result of an earlier task of this run.
+
+        Raises:
+            KeyError: if there is no such task, or it has not finished.
+        """
+        copy: Json = kept_values.copy_of(self._of.finished(task_id).result)
+        return copy
+
+    def load_json(self, task_id: str, name: str) -> Json:
+        """Return a value that an earlier task of this run saved with ``store.save_json``.
+
+        Raises:
+            KeyError: if there is no such task, it has not finished, or it saved nothing.
+            OSError: the file cannot be read.
+            ValueError: it is no JSON.
+        """
+        text = self.folder_of(task_id).joinpath(name).read_text("utf-8")
+        found: Json = json_floats.value_of(text)
+        return found
+
+    def folder_of(self, task_id: str) -> Path:
+        """Return the folder of the files that an earlier task of this run saved through its store.
+
+        Raises:
+            KeyError: if there is no such task, it has not finished, or it saved nothing.
+        """
+        folder = self._of.finished(task_id).folder
+        if folder is None:
+            raise KeyError(f"task {task_id} saved nothing through its store")
+        return Path(self._of.folder, folder)
+
+
+class TaskRunner:
+    """Runs the tasks of one run in a child; the fork server makes it before the fork.
+
+    Args:
+        order: the worker's message.
+        lock: the locked token.
+        journal_file: the journal file of this attempt, open for appending.
+        shared_page: shared with the fork server.
+
+    Raises:
+        OSError: if the journal cannot be read.
+    """
+
+    def __init__(self, order: Message, lock: int, journal_file: int, shared_page: SharedPage) -> None:
+        self.run_name: str = order["run"]
+        self.folder: str = order["folder"]
+        self.number: int = order["attempt"]
+        self.token: str = order["token"]
+        self.lock = lock
+        self.shared_page = shared_page
+        path = journal.path_of(self.folder, self.number)
+        self._writer = journal.Writer(journal_file, path, order["written"])
+        state = lifecycle.fold(journal.read(self.folder, order["journal"]))
+        self._folding = lifecycle.RunStateBuilder(state)
+        self._stall_timeout: float | None = order.get("stall_timeout")
+        self._grace_time: float = order["grace_time"]
+        self._process = 0
+        self._open_files: int | None = None
+        self._allocation: dict[str, str] = order["allocation"]
+        self._cpus: int | None = order.get("cpus")
+        self.seed = state.seed
+        self._commit = state.code.commit if state.code else None
+        self._reporting: MetricReporter | None = None
+        self.specs = specs_of(state.values)
+        self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
+
+    def run(self) -> int:
+        """Continue the run; return the exit code: the errno if the disk ended it."""
+        self._process = os.getpid()
+        self._open_files = open_files.count()
+        reaper.keep_from_forks(self.lock)
+        os.environ.update(self._allocation)  # not in the fork server: its next run has another allocation
+        thread_pools.resize(self._cpus)
+        if self._stall_timeout:
+            threading.Thread(
+                target=_heartbeat, args=(self.shared_page, self._stall_timeout), daemon=True
+            ).start()
+        try:
+            self.shared_page.verdict = self.go_on()
+        except ClaimLostError as error:
+            if not _is_open(self.lock):
+                log.error("The task closed files that are not its own (os.closerange?)")  # noqa: TRY400
+                return 1  # without a verdict: a crash of the task
+            self.shared_page.verdict = Verdict.LOST
+            log.error("%s", error)  # noqa: TRY400  # not an error of the program, so no traceback
+        except OSError as error:
+            return end_by_disk(self.shared_page, error)
+        return 0 if self.shared_page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
+
+    def finished(self, task_id: str) -> TaskState:
+        """Return a task of this run that has its checkpoint."""
+        tasks = self._folding.state.tasks
+        for task in tasks:
+            if task.id == task_id and task.status is TaskStatus.FINISHED:
+                return task
+        done = ", ".join(t.id for t in tasks if t.status is TaskStatus.FINISHED) or "none yet"
+        raise KeyError(f"no finished task {task_id} in this run (finished: {done})")
+
+    def report(self, step: float, metric: float) -> None:
+        """Report the metric of a task to the trial's search; other runs ignore it."""
+        trial = self._folding.state.trial
+        if trial is None:
+            return
+        if self._reporting is None:
+            from job_orchestration.search.pruning import MetricReporter
+
+            self._reporting = MetricReporter(trial)
+        self._reporting.report(step, metric)
+
+    def write(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event to the journal and to the state."""
+        self._folding.add(self._writer.write(event, sync=sync))
+
+    def go_on(self) -> Verdict:
+        """Run the tasks without a checkpoint, in order, until one fails or a stop is requested."""
+        state: process_state.RunState | None = None
+        while (index := self._folding.current) is not None:
+            if self.shared_page.stop is not None:
+                return Verdict.STOPPED
+            if state is not None:
+                state.put_back()
+                thread_pools.resize(self._cpus)
+            elif index + 1 < len(self.specs):
+                state = process_state.RunState()
+            if not self._run_task(index):
+                return Verdict.FAILED
+        return Verdict.DONE
+
+    def _run_task(self, index: int) -> bool:
+        task = self._folding.task(index)
+        self._fence()
+        self.write(TaskStarted(task.id, task.tries + 1))
+        started = time.monotonic()
+        self.shared_page.begin_task(index, started)
+        child_setup.log_line(f"Running task with id: {task.id}")
+        context = TaskContext(self, task, task.tries + 1)
+        try:
+            value = contextvars.copy_context().run(self._call, index, context)
+            self._settle(task.id, context.store)
+        except BaseException as error:  # noqa: BLE001  # sys.exit and Ctrl-C of a task end the task, not more
+            process_exit.end_if_fork(self._process, error)
+            context.store.discard()  # first: on a full disk it frees the space that the next writes need
+            self._failed(task, error, time.monotonic() - started)
+            return False
+        try:
+            folder, outputs = context.store.commit()
+        except OSError:
+            context.store.discard()
+            raise
+        self._fence()
+        duration = round(time.monotonic() - started, 6)
+        imported = imported_files.new_ones()
+        finished = TaskFinished(task.id, duration, value, folder, outputs, self._commit, imported)
+        self.write(finished, sync=True)
+        child_setup.log_line(f"Finished task with id: {task.id} ({duration:.3f} s)")
+        return True
+
+    def _call(self, index: int, context: TaskContext) -> Json:
+        spec = self.specs[index]
+        seed_all(self.seed)
+        unseeded_generators.reseed(self.seed)
+        values = kept_values.copy_of(spec.merged_with(self.values))
+        made: Any = task_importer.resolve(spec.method)(values)
+        made.context = context
+        try:
+            value = task_call.result_of(made.run)
+        except SystemExit as exit_:
+            if task_call.is_failure(exit_) or self.shared_page.stop is not None:
+                raise  # a task that was asked to stop and exits has stopped, not finished
+            return None
+        process_exit.end_if_fork(self._process)
+        kept, phrases = kept_values.kept(value)
+        if phrases:
+            child_setup.log_line(kept_values.sentence_of(phrases), "WARNING")
+        return kept
+
+    def _settle(self, task_id: str, store: artifact_store.ArtifactStore) -> None:
+        """Have everything done that a task has begun: it may have left threads at work, and files open."""
+        process_exit.end_if_fork(self._process)
+        if unfinished_work.may_be():
+            unfinished_work.wait(task_id, self._grace_time)
+        if (number := open_files.count()) is None or number != self._open_files:
+            open_files.write(store.staging)
+
+    def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
+        if isinstance(error, PrunedError):
+            self.write(Cancelled(str(error)), sync=True)
+            child_setup.log_line(f"Task {task.id}: {error}")
+            return
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise error  # an error of the disk is not the task's: the attempt ends uncounted
+        traceback.print_exception(error)
+        outcome = Outcome.OOM if isinstance(error, MemoryError) else Outcome.ERROR
+        stop = self.shared_page.stop  # an exception of a task that is asked to stop is not its fault
+        delay = error.delay if isinstance(error, TemporaryError) else None
+        self.write(
+            TaskFailed(
+                task.id,
+                stop or outcome,
+                describe(error),
+                round(duration, 6),
+                permanent=isinstance(error, PermanentError) and stop is None,
+                delay_s=delay,
+            )
+        )
+        log.error("Task %s failed: %s", task.id, describe(error))
+
+    def _fence(self) -> None:
+        if not still_ours(self.token, self.lock):
+            raise ClaimLostError.taken_over(self.number, self.run_name)
+
+
+def describe(error: BaseException) -> str:
+    """An exception's name and message in one bounded line that is safe to print."""
+    name = type(error).__name__
+    try:
+        text = escaped(" ".join(str(error).split()))
+    except Exception:  # noqa: BLE001  # the exception's own code may raise anything
+        text = "its message cannot be shown"
+    return (f"{name}: {text}" if text else name)[:2000]
+
+
+def end_by_disk(shared_page: SharedPage, error: OSError) -> int:
+    """Record that the disk ended the attempt; return the exit code, the number of the error."""
+    shared_page.verdict = Verdict.DISK
+    log.error("This attempt ends, and will go on when it can write again: %s", error)
+    return error.errno or errno.EIO
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _heartbeat(shared_page: SharedPage, stall_timeout: float) -> None:
+    """Show that the interpreter runs, for as long as it does."""
+    while True:
+        shared_page.heartbeat = time.monotonic()
+        time.sleep(min(stall_timeout / 5, 1.0))

@@ -1,0 +1,72 @@
+"""Validate every task of some configs in a child, before any of them is queued.
+
+The request and the answers are files, one JSON object a line and a config each, so that a `validate` that
+kills its process is recognised by the missing answer, and harms no other config.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import traceback
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.code import task_importer
+from job_orchestration.executor import process_exit, task_call
+
+if TYPE_CHECKING:
+    from job_orchestration.executor.messages import Message
+
+_FIRST_WORD: Final = re.compile(r"[\"'`]?([\w-]+)")
+
+
+def answer(order: Message) -> int:
+    """Answer a request file line by line; each answer is written in full before the next begins."""
+    with open(order["request"], encoding="utf-8") as request:
+        lines = request.readlines()
+    own = os.getpid()
+    reply = os.open(order["reply"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    for line in lines:
+        question = json.loads(line)
+        faults = [
+            [index, what, key, is_warning]
+            for index, task in enumerate(question["tasks"])
+            for what, key, is_warning in _faults({**question["values"], **task}, own, ask=question["ask"])
+        ]
+        os.write(reply, json.dumps({"number": question["number"], "faults": faults}).encode() + b"\n")
+    os.close(reply)
+    return 0
+
+
+def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str, bool]]:
+    """The faults of one task, each with its key and whether it only warns; `ask` calls its `validate` too."""
+    try:
+        kind = task_importer.resolve(str(task["method"]))
+    except LookupError as error:
+        return [(str(error.args[0]), "method", False)]
+    if task_call.yields(kind):
+        return [(task_call.YIELDS, "method", False)]
+    if not ask:
+        return []
+    try:
+        found = kind(task).validate() if hasattr(kind, "validate") else []
+        if isinstance(found, Coroutine):
+            found = task_call.awaited(found)
+        process_exit.end_if_fork(own)
+        sentences = [found] if isinstance(found, str | Warning) else list(found or ())
+        return [(str(what), _key_in(str(what), task), isinstance(what, Warning)) for what in sentences]
+    except BaseException as error:  # noqa: BLE001  # any exception of a user's code is a fault
+        process_exit.end_if_fork(own, error)
+        if known := task_importer.explanation(error):
+            return [(known, "", False)]
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+        return [(f"its validate() raised {type(error).__name__}: {error} ({where})", "", False)]
+
+
+def _key_in(sentence: str, task: dict[str, Any]) -> str:
+    """The key of the config that a sentence begins with, as in "epochs must be positive"; empty if none."""
+    word = _FIRST_WORD.match(sentence)
+    return word[1] if word and word[1] in task else ""

@@ -1,1 +1,0 @@
-"""Values: frozen dataclasses and enums. Nothing here does I/O or knows what time it is."""

@@ -1,0 +1,363 @@
+"""Claim runs: lock the token, start an attempt in the journal, move the token to Running.
+
+The lock is the kernel's `flock` on the token's inode. Every process that works for the attempt shares the
+descriptor, so the lock lasts until the last of them ends or the holder releases it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.diagnostics.errors import ClaimLostError, OrchestrationError
+from job_orchestration.diagnostics.problems import Problem
+from job_orchestration.runs import journal, lifecycle, token
+from job_orchestration.runs.events import Claimed, Readied
+from job_orchestration.runs.token import Token, scan
+from job_orchestration.runs.token_header import run_named_in, run_of
+from job_orchestration.workspace import durable, safe_reads
+from job_orchestration.workspace.naming import TokenName, numbered, worker_name
+
+if TYPE_CHECKING:
+    from job_orchestration.runs.events import Event, JournalEntry
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.workspace.layout import Workspace
+
+_LIMIT: Final = 8 << 20
+"""Bytes; `ready` writes no larger token."""
+
+
+class UnfitTokenError(OrchestrationError):
+    """A file in a config folder that is not a token as `ready` wrote it. It never runs."""
+
+    def problem(self, filename: str) -> Problem:
+        """Return the problem to write beside the file."""
+        return Problem(filename, self.what, self.todo)
+
+
+def is_inside_output(run: str) -> bool:
+    """Return whether a run's name stays strictly inside ``Output/``."""
+    parts = run.split("/")
+    return bool(run) and not run.startswith("/") and all(p not in {"", ".", ".."} for p in parts)
+
+
+class Claim:
+    """Exclusive right to a run, from `claim` to `release`.
+
+    Attributes:
+        run: the run's name.
+        attempt: the number of this attempt; part of the token's name, it fences off earlier holders.
+        descriptor: the locked token; passed to the processes that work for this attempt.
+        journal: the writer of this attempt's journal file.
+        state: the fold of the journal, this attempt's events included.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        path: str,
+        *,
+        run: str,
+        run_folder: str,
+        earlier: journal.Journal,
+        claimed: JournalEntry,
+        writer: journal.Writer,
+    ) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self.run = run
+        self.run_folder = run_folder
+        self.attempt = journal.attempt_of(writer.path)
+        self.journal = writer
+        self.earlier = earlier
+        self.state = lifecycle.fold({**earlier, self.attempt: [claimed]})
+
+    @property
+    def name(self) -> TokenName:
+        """The token's name during this claim."""
+        name = TokenName.parse(os.path.basename(self.path))
+        assert name is not None
+        return name
+
+    def check(self) -> None:
+        """Check that this claim still holds the run.
+
+        Raises:
+            ClaimLostError: another process moved the token, or the locked file cannot be read.
+        """
+        if not still_ours(self.path, self.descriptor):
+            raise ClaimLostError.taken_over(self.attempt, self.run)
+
+    def write(self, event: Event, *, sync: bool = False) -> None:
+        """Append an event to the journal and update the state."""
+        self.state = lifecycle.step(self.state, self.journal.write(event, sync=sync))
+
+    def refold(self) -> RunState:
+        """Fold the journal again while another process writes this attempt's file."""
+        return self._fold(journal.read_file(self.run_folder, self.attempt)[0])
+
+    def take_back(self) -> RunState:
+        """Become the journal's writer again after the writing process has ended.
+
+        Raises:
+            ClaimLostError: the journal file was moved or removed.
+        """
+        return self._fold(self.journal.resume(self.run_folder, self.attempt))
+
+    def _fold(self, own: list[JournalEntry]) -> RunState:
+        self.state = lifecycle.fold({**self.earlier, self.attempt: own})
+        return self.state
+
+    def move(self, folder: str, name: TokenName) -> str:
+        """Move the token to a config folder; never overwrites a file.
+
+        Returns:
+            The new path; the stem gets ``-2``, ``-3``, … if the name is taken.
+
+        Raises:
+            ClaimLostError: the token is no longer where this claim put it.
+        """
+        self.check()
+        while True:
+            stem = numbered(
+                name.stem, lambda s: os.path.lexists(os.path.join(folder, str(replace(name, stem=s))))
+            )
+            target = os.path.join(folder, str(replace(name, stem=stem)))
+            try:
+                durable.move_new(self.path, target)
+            except FileExistsError:
+                continue  # the name was taken since the check
+            except FileNotFoundError:
+                raise ClaimLostError(f"The token of {self.run} was taken away") from None
+            self.path = target
+            return target
+
+    def release(self) -> None:
+        """Release the run. `LOCK_UN` unlocks it for every process that shares the descriptor."""
+        with suppress(OSError):
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        os.close(self.descriptor)
+        os.close(self.journal.descriptor)
+
+
+def still_ours(path: str, descriptor: int) -> bool:
+    """Return whether a token's path still refers to the locked inode: the fence, at two system calls."""
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Claim | None:
+    """Try to claim a run.
+
+    Returns:
+        The claim, or `None` if another process holds the run or has moved its token.
+
+    Raises:
+        UnfitTokenError: the file is not what `ready` queued; it is left as it is.
+        OSError: the token or the journal could not be read or written; no lock is held.
+    """
+    descriptor = lock(token.path)
+    if descriptor is None:
+        return None
+    writer: journal.Writer | None = None
+    try:
+        _finish_move(workspace, token, descriptor)
+        run, written = inspect(workspace, descriptor)
+        folder = workspace.run_folder(run)
+        others = _refuse_copy(workspace, run, descriptor)
+        writer = _new_attempt(folder, max(token.name.generation, *written))
+        attempt = journal.attempt_of(writer.path)
+        target = os.path.join(workspace.running, str(TokenName(token.name.stem, attempt, worker)))
+        _take(token.path, target, descriptor)
+        _refuse_copy(workspace, run, descriptor, others | {os.path.basename(target)})
+        durable.sync_folder(workspace.running)
+        durable.sync_folder(journal.folder_of(folder))
+        for earlier in sorted(written.keys() - {0}):
+            journal.sync(folder, earlier)  # this attempt builds on these events
+        entry = writer.write(Claimed(attempt, worker, hostname, os.getpid(), lifecycle.counts_of(written)))
+        return Claim(
+            descriptor, target, run=run, run_folder=folder, earlier=written, claimed=entry, writer=writer
+        )
+    except BaseException as error:
+        os.close(descriptor)  # no other process shares it yet, so closing unlocks it
+        if writer is not None:
+            os.close(writer.descriptor)
+        if not isinstance(error, ClaimLostError):
+            raise
+        return None
+
+
+def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:
+    """Remove all names but one of a token that a crash left with several; the latest in the run's life stays.
+
+    A move is a link, which commits it, followed by an unlink. A power cut may also restore the name in
+    ConfigsToRun that a claim renamed: btrfs does so until that folder is synced too.
+    """
+    status = os.fstat(descriptor)
+    fresh = os.path.join(workspace.opening, str(TokenName(token.name.stem)))
+    if status.st_nlink == 1 or (status.st_nlink == 2 and _is_inode(fresh, status)):  # noqa: PLR2004
+        return  # one name, or a second one in Misc/opening that `ready` is removing
+
+    def paths_in(*folders: str) -> list[str]:
+        return [t.path for folder in folders for t in scan(folder) if _is_inode(t.path, status)]
+
+    ended = paths_in(workspace.completed, workspace.failed)
+    waiting = paths_in(workspace.to_run)
+    waiting.sort(key=lambda path: "~" not in os.path.basename(path))  # delayed and held ones are later
+    names = [*ended, *waiting, *paths_in(workspace.running)]
+    for path in names[1:]:
+        durable.unlink(path)
+        durable.sync_folder(os.path.dirname(path))
+    if names[:1] != [token.path]:
+        raise ClaimLostError("The token has moved on already")
+
+
+def _refuse_copy(
+    workspace: Workspace, run: str, descriptor: int, seen: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Check that Running holds no other token of a run; return the names in Running."""
+    status = os.fstat(descriptor)
+    names = frozenset(os.listdir(workspace.running))
+    for name in names - seen:
+        path = os.path.join(workspace.running, name)
+        if not _is_inode(path, status) and run_of(path) == run:
+            raise UnfitTokenError(
+                f"It is a copy: the run {run} is in Running already, as {name}",
+                "Remove this file; to have the run once more, ready it with another outputDir",
+            )
+    return names
+
+
+def _is_inode(path: str, status: os.stat_result) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.lstat(path), status)
+    return False
+
+
+def _take(source: str, target: str, descriptor: int) -> None:
+    try:
+        durable.rename(source, target)
+    except FileNotFoundError:
+        raise ClaimLostError("Another process moved the token") from None
+    if not still_ours(target, descriptor):
+        raise ClaimLostError("Another file has the token's name")
+
+
+def lock(path: str) -> int | None:
+    """Lock a token; return its descriptor, or `None` if it is held or gone.
+
+    Raises:
+        UnfitTokenError: the path is no plain file, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnfitTokenError(
+            f"It cannot be opened: {error.strerror}", "Move it away, or repair it"
+        ) from None
+    try:
+        _insist_on_plain_file(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if still_ours(path, descriptor):
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def is_free(path: str) -> bool:
+    """Return whether the token at a path is unlocked; takes its lock for an instant."""
+    with suppress(UnfitTokenError):
+        descriptor = lock(path)
+        if descriptor is None:
+            return False
+        os.close(descriptor)
+    return True
+
+
+def _insist_on_plain_file(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise UnfitTokenError("It is no plain file", "Move it away")
+
+
+def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal]:
+    """Return a token's run and journal; the token must equal the frozen config byte for byte."""
+    import hashlib
+
+    data = os.pread(descriptor, min(os.fstat(descriptor).st_size + 1, _LIMIT), 0)
+    run = run_named_in(data)
+    if run is None or not is_inside_output(run):
+        raise UnfitTokenError(
+            "This file was not readied: nothing has checked it or pinned its code",
+            "Move it to ConfigSources and run: job-orchestration ready",
+        )
+    folder = workspace.run_folder(run)
+    try:
+        frozen = safe_reads.whole(os.path.join(folder, "config.yaml"))
+    except FileNotFoundError:
+        raise UnfitTokenError(
+            f"Its output folder {run} is gone", "Move this file to ConfigSources and ready it again"
+        ) from None
+    if frozen != data:
+        raise UnfitTokenError(
+            "This file was edited after it was readied, so its content was never checked",
+            f"Put back Output/{run}/config.yaml, or move this file to ConfigSources with another outputDir",
+        )
+    written = journal.read(folder)
+    readied = [entry.event for entry in written.get(0, ())[:1]]
+    if not any(isinstance(e, Readied) and e.digest == hashlib.sha256(data).hexdigest() for e in readied):
+        raise UnfitTokenError(
+            f"The journal of {run} does not belong to this file",
+            "Move this file to ConfigSources and ready it again",
+        )
+    return run, written
+
+
+def _new_attempt(run_folder: str, latest: int) -> journal.Writer:
+    number = 1 + latest
+    while True:
+        path = journal.path_of(run_folder, number)
+        try:
+            return journal.Writer(durable.create(path), path)
+        except FileExistsError:
+            number += 1
+
+
+def token_at(path: str) -> Token:
+    """Return the token at a path."""
+    folder, filename = os.path.split(path)
+    name = TokenName.parse(filename)
+    assert name is not None, "a run's record has a token's name"
+    return token.Token(folder, filename, name, 0)
+
+
+def claim_briefly(workspace: Workspace, path: str, command: str) -> Claim | None:
+    """Try to claim a run for a command that moves it.
+
+    Args:
+        workspace: with all its folders in place.
+        path: the path at which the token was found.
+        command: takes the place of the random letters in a worker's name.
+
+    Returns:
+        The claim, or `None` if another process holds the run or has moved its token.
+
+    Raises:
+        UnfitTokenError: the file is not what `ready` queued.
+        OSError: the token or the journal could not be read or written; no lock is held.
+    """
+    hostname = socket.gethostname()
+    return claim(workspace, token_at(path), worker_name(hostname, os.getpid(), command), hostname)

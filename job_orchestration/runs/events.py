@@ -1,0 +1,211 @@
+"""Define the ten kinds of journal events.
+
+The journal is the only truth about what a run has done. Everything shown about a run is a fold of its events
+(`runs.lifecycle.fold`). Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_orchestration.config.config import Json
+
+
+class Outcome(StrEnum):
+    """How a try, an attempt or a run ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    CRASH = "crash"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    HANG = "hang"
+    LOST = "lost"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+    @property
+    def counts(self) -> bool:
+        """Whether a try with this outcome counts against ``maxAttempts``."""
+        return self not in {Outcome.OK, Outcome.INTERRUPTED, Outcome.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The place of a run in its sweep or search."""
+
+    sweep: str
+    """The sweep's name: the stem of the dropped file."""
+    parameters: Mapping[str, Json]
+    """Config key, or ``taskId.key``, to this run's value."""
+    digest: str = ""
+    """Hash of what the run computes; prevents a trial from being queued twice in one sweep."""
+    number: int | None = None
+    """Its number in a search, from 1; `None` in a sweep, whose trials are all known from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code that a run executes: a commit, and the folder of ``Tasks.py`` in its tree."""
+
+    commit: str
+    """Forty hex digits, or 64 of a repository with SHA-256 objects. If the tree was captured dirty, only the
+    workspace's store has this commit."""
+    folder: str
+    """The folder of ``Tasks.py``, relative to the top of the work tree; ``.`` is the top."""
+    work_tree: str = ""
+    """The absolute path of the pinned work tree; ``sys.path`` entries below it are mapped to the snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file that a task saved through its store."""
+
+    path: str
+    """Path relative to the run's folder."""
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readied:
+    """The run was checked, pinned and opened. The only event of ``000000.jsonl``."""
+
+    config: str
+    """The name of the config: the stem of the dropped file."""
+    digest: str
+    """sha256 of ``config.yaml``, in hex."""
+    values: Mapping[str, Json]
+    """The resolved config, the same as in ``config.yaml``."""
+    seed: int
+    code: Code | None = None
+    trial: Trial | None = None
+    """The run's place in its sweep; `None` if it belongs to none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt began. The first event of each later file of a journal."""
+
+    attempt: int
+    worker: str
+    hostname: str
+    """The key in the journal is ``host``."""
+    pid: int
+    builds_on: Mapping[int, int] = field(default_factory=dict)
+    """Attempt to the number of its events that this attempt has read; its later events are void."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """A try of a task began."""
+
+    task: str
+    number: int
+    """The number of this try of the task, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """The checkpoint: this task never runs again."""
+
+    task: str
+    duration_s: float
+    result: Json = None
+    folder: str | None = None
+    """The subfolder of the run's folder with the task's files; `None` if it saved none."""
+    outputs: tuple[OutputFile, ...] = ()
+    commit: str | None = None
+    """The commit that the task ran in; `None` if it has no snapshot, and in journals of older releases."""
+    imported: tuple[str, ...] = ()
+    """The files of the snapshot that its process had imported, relative to the snapshot, without those that
+    an earlier task of the same attempt names."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A try of a task ended without a checkpoint."""
+
+    task: str
+    outcome: Outcome
+    error: str
+    """The exception's name and message, or the signal's name."""
+    duration_s: float | None = None
+    permanent: bool = False
+    delay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The run ended at a user's request."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """A failed run was put back into the queue; its counters are reset."""
+
+    reason: str = ""
+    task: str | None = None
+    """Checkpoints from this task on are revoked."""
+    fresh: bool = False
+    """All checkpoints are revoked, and the old output is to be moved to the trash."""
+    code: Code | None = None
+    """The code in which the run continues; `None` if it keeps its code."""
+    parameters: Mapping[str, Json] | None = None
+    """Config key, or ``taskId.key``, to its new value. The key in the journal is ``set``."""
+    dirty: tuple[str, ...] = ()
+    """The uncommitted files that `code` was captured with."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The attempt released the run; another one may continue it."""
+
+    reason: str
+    not_before: str | None = None
+    """The earliest time of the next attempt: UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Every task has its checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The run has failed; only a retry command starts it again."""
+
+    reason: str
+    outcome: Outcome = Outcome.ERROR
+
+
+Event: TypeAlias = (
+    Readied
+    | Claimed
+    | TaskStarted
+    | TaskFinished
+    | TaskFailed
+    | Cancelled
+    | Requeued
+    | HandedBack
+    | Completed
+    | GaveUp
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One line of a journal file."""
+
+    seq: int
+    """The line's number in its file, from 1."""
+    at: str
+    """UTC, ISO 8601 with microseconds."""
+    event: Event

@@ -1,0 +1,380 @@
+"""Open runs: turn checked configs into output folders and queued tokens in one crash-safe step.
+
+Opening takes many writes and must appear as one. An *intent* in ``Misc/opening/`` names everything that is
+about to be created. Then the output folders are written, and the tokens beside the intent. After all of that
+is on the disk, each token is linked into ConfigsToRun, which is its run's commit point. The sources are
+removed, each only if it is still the file that was read: it is moved aside first, because a person may
+replace it between a look and its removal. The intent is removed last. Many openings share one sync of the
+file system.
+
+If a process dies while opening, the next one finds the intent and settles each run in it. A run with a token,
+or with any attempt, was opened; only its source remains to be removed. The half-made folder of any other run
+is removed. A lock on ``Misc/opening`` allows one opening process at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import random
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from job_orchestration.config import yaml_writer
+from job_orchestration.config.settings import settings_of
+from job_orchestration.runs import event_codec, journal, lifecycle, status_file, token, token_header
+from job_orchestration.runs.events import JournalEntry, Readied
+from job_orchestration.workspace import clock, durable, locks, naming
+from job_orchestration.workspace.group_sync import GroupSync
+from job_orchestration.workspace.layout import TOKEN_PLACES
+from job_orchestration.workspace.naming import TokenName
+from job_orchestration.workspace.safe_reads import names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from job_orchestration.config.config import Json
+    from job_orchestration.runs.events import Code, Trial
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.workspace.layout import Workspace
+
+CONFIG: Final = "config.yaml"
+PROVENANCE: Final = "provenance.json"
+MADE: Final = (CONFIG, PROVENANCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
+"""The files that opening creates in a run's folder; all other files there stay."""
+MANY: Final = 8
+"""Number of openings from which on one sync of the whole file system is cheaper than a sync per file."""
+
+
+_ASIDE: Final = "~queued"
+"""End of a source's hidden name while it is removed; a config's own name never has a ``~``."""
+
+
+class Source(NamedTuple):
+    """The file in ConfigSources that a run is made from; removed after opening if it is unchanged."""
+
+    filename: str
+    identity: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRun:
+    """A run that passed every check and may be opened."""
+
+    drop: Source
+    run: str
+    config: str
+    """The name of the config: the stem of the dropped file."""
+    name: str
+    """The wanted stem of the token; it may be too long or taken."""
+    values: Mapping[str, Json]
+    """The resolved config, with ``outputDir``."""
+    code: Code | None
+    trial: Trial | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A run to open."""
+
+    drop: Source
+    run: str
+    stem: str
+    """The token's stem; free in all config folders when it was chosen."""
+    token: bytes
+    """The resolved config with its header line: the content of the token and of ``config.yaml``."""
+    provenance: bytes
+    readied: Readied
+    keeps_source: bool = False
+    """Whether the source stays: it becomes several runs and is removed with the last of them."""
+
+
+class Opened(NamedTuple):
+    """An opened run."""
+
+    path: str
+    """The token's path at its commit."""
+    run: str
+    state: RunState
+
+
+def only_one(workspace: Workspace, *, wait: bool = True) -> AbstractContextManager[int]:
+    """Hold the lock on opening runs.
+
+    Raises:
+        BlockingIOError: if another process holds it and `wait` is false.
+    """
+    return locks.folder_lock(workspace.opening, wait=wait)
+
+
+def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int], bytes]) -> Opening:
+    """Choose a run's seed and token, and build what opening writes.
+
+    Args:
+        checked: the run.
+        taken: the stems that tokens have; the chosen one is added.
+        provenance: makes the content of ``provenance.json`` from the token's digest and the seed.
+    """
+    header = f"{token_header.HEADER}{checked.run}\n{token_header.comment_of(checked.values)}"
+    data = yaml_writer.to_yaml(checked.values, comment=header)
+    digest = hashlib.sha256(data).hexdigest()
+    seed = settings_of(checked.values).seed
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(32)
+    stem = naming.numbered(naming.bounded(checked.name, naming.MOST_STEM_BYTES), lambda n: n in taken)
+    taken.add(stem)
+    return Opening(
+        checked.drop,
+        checked.run,
+        stem,
+        data,
+        provenance(digest, seed),
+        Readied(checked.config, digest, checked.values, seed, checked.code, checked.trial),
+        keeps_source=checked.trial is not None,
+    )
+
+
+def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bool = False) -> list[Opened]:
+    """Open runs. The caller holds `only_one`.
+
+    Args:
+        workspace: the workspace.
+        openings: the runs.
+        may_wait: whether a sync of the whole file system is acceptable; a worker avoids that wait.
+
+    Raises:
+        OSError: a write failed; `recover` settles the half-open runs.
+    """
+    if not openings:
+        return []
+    intent = os.path.join(workspace.opening, f"{openings[0].stem}.json")
+    durable.write_new(intent, json.dumps([_intended(o) for o in openings]).encode())
+    durable.sync_folder(workspace.opening)
+    in_group = may_wait and len(openings) >= MANY
+    with GroupSync.where_trusted(workspace.output) if in_group else GroupSync(None) as writes:
+        states = [_make(workspace, o, writes) for o in openings]
+        writes.sync({folder for o in openings for folder in _folders_of(workspace, o)})
+    opened = []
+    for opening, state in zip(openings, states, strict=True):
+        name = str(TokenName(opening.stem))
+        target = os.path.join(workspace.to_run, name)
+        made = os.path.join(workspace.opening, name)
+        durable.link(made, target)
+        durable.unlink(made)
+        opened.append(Opened(target, opening.run, state))
+    durable.sync_folder(workspace.to_run)
+    whole = [opening.drop for opening in openings if not opening.keeps_source]
+    if whole:
+        remove_sources(workspace, whole)
+    durable.unlink(intent)
+    return opened
+
+
+def remove_sources(workspace: Workspace, sources: Iterable[Source]) -> None:
+    """Remove sources whose runs are all queued, each only if it is still the file that was read."""
+    for source in sources:
+        _remove_source(workspace, source.filename, source.identity)
+    durable.sync_folder(workspace.sources)
+
+
+def _intended(opening: Opening) -> dict[str, object]:
+    return {
+        "run": opening.run,
+        "token": str(TokenName(opening.stem)),
+        "source": opening.drop.filename,
+        "identity": opening.drop.identity,
+        **({"keeps_source": True} if opening.keeps_source else {}),
+    }
+
+
+def _folders_of(workspace: Workspace, opening: Opening) -> tuple[str, ...]:
+    """Return the folders that get new entries before the commit."""
+    folder = workspace.run_folder(opening.run)
+    return journal.folder_of(folder), folder, os.path.dirname(folder)
+
+
+def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState:
+    """Write a run's folder and token; the caller syncs them and their folders before the commit."""
+    folder = workspace.run_folder(opening.run)
+    durable.make_folder(os.path.dirname(folder))
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+    os.mkdir(journal.folder_of(folder))
+    writes.write_new(os.path.join(folder, CONFIG), opening.token)
+    writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
+    entry = JournalEntry(1, clock.timestamp(), opening.readied)
+    writes.write_new(journal.path_of(folder, 0), event_codec.encode(entry))
+    state = lifecycle.fold({0: [entry]})
+    status_file.write_status(folder, state, is_new=True)
+    writes.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
+    return state
+
+
+def _remove_source(workspace: Workspace, filename: str, identity: Sequence[int]) -> None:
+    """Remove a source unless another file has taken its place since it was read.
+
+    A person may replace the file at any moment, also between a look at it and its removal. So the file is
+    moved aside, looked at there, and put back if it is another one.
+    """
+    path, aside = os.path.join(workspace.sources, filename), _aside(workspace, filename)
+    if not _is_still(path, identity):
+        return
+    with suppress(FileNotFoundError):
+        durable.rename(path, aside)
+        if _is_still(aside, identity):
+            durable.unlink(aside)
+        else:
+            _put_back(workspace, filename)
+
+
+def _is_still(path: str, identity: Sequence[int]) -> bool:
+    _, *known = identity  # the device number may change with a restart
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return [found.st_ino, found.st_size, found.st_mtime_ns] == known
+
+
+def _aside(workspace: Workspace, filename: str) -> str:
+    return os.path.join(workspace.sources, f".{filename}{_ASIDE}")
+
+
+def _put_back(workspace: Workspace, filename: str) -> None:
+    """Give a file that was moved aside its name again, or a numbered one if a newer file has that name."""
+    aside = _aside(workspace, filename)
+    stem, dot, ending = filename.rpartition(".")
+    for n in itertools.count(1):
+        path = os.path.join(workspace.sources, filename if n == 1 else f"{stem}-{n}{dot}{ending}")
+        if os.path.lexists(path):
+            if not os.path.samestat(os.lstat(path), os.lstat(aside)):
+                continue
+        elif os.path.isdir(aside) and not os.path.islink(aside):
+            durable.rename(aside, path)  # a folder has no second name
+            return
+        else:
+            try:
+                durable.link(aside, path)
+            except FileExistsError:  # it appeared in this moment
+                continue
+        durable.unlink(aside)
+        return
+
+
+def _put_all_back(workspace: Workspace) -> None:
+    """Put back what an interrupted process moved aside."""
+    for name in os.listdir(workspace.sources):
+        if name.startswith(".") and name.endswith(_ASIDE):
+            _put_back(workspace, name[1 : -len(_ASIDE)])
+
+
+def recover(workspace: Workspace) -> list[str]:
+    """Settle interrupted openings. The caller holds `only_one`.
+
+    Returns:
+        One sentence per settled run.
+    """
+    done: list[str] = []
+    _put_all_back(workspace)
+    names = sorted(os.listdir(workspace.opening))
+    for name in (n for n in names if n.endswith(".json")):
+        path = os.path.join(workspace.opening, name)
+        with open(path, "rb") as file:
+            data = file.read()
+        done += [_settle(workspace, intended) for intended in _parsed(data)]
+        durable.unlink(path)
+    for name in os.listdir(workspace.opening):
+        durable.unlink(os.path.join(workspace.opening, name))  # tokens that were never linked
+    if names:
+        durable.sync_folder(workspace.opening)
+    return [sentence for sentence in done if sentence]
+
+
+def _parsed(data: bytes) -> list[Mapping[str, object]]:
+    """Parse an intent; empty if its writer died while writing it, before it created anything else."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return []
+    entries = found if isinstance(found, list) else []
+    return [i for i in entries if isinstance(i, dict) and {"run", "source", "identity"} <= i.keys()]
+
+
+def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
+    run, source, identity = str(intended["run"]), str(intended["source"]), intended["identity"]
+    assert isinstance(identity, list)
+    if is_opened(workspace, run):
+        durable.sync_folder(workspace.to_run)  # the process that linked the token may have died before this
+        if intended.get("keeps_source"):
+            return ""
+        _remove_source(workspace, source, identity)
+        durable.sync_folder(workspace.sources)
+        return f"{source} was queued as {run} before; finished what was left of that"
+    folder = workspace.run_folder(run)
+    for name in (*MADE, *_half_written_status(folder)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            durable.unlink(os.path.join(folder, name))
+    for name in (journal.folder_of(folder), folder):
+        with suppress(OSError):  # missing, or it holds other files
+            os.rmdir(name)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    durable.sync_folder(
+        folder
+    )  # before the intent is removed: a folder restored by a power cut would be in the way
+    if intended.get("keeps_source"):
+        return ""  # one of many runs; the pass that queues the rest reports it
+    return f"{source} was not queued when an earlier ready was cut short; it is readied again"
+
+
+def _half_written_status(folder: str) -> list[str]:
+    return [name for name in names_in(folder) if name.startswith("status.yaml.tmp")]
+
+
+def is_opened(workspace: Workspace, run: str) -> bool:
+    """Return whether a run passed its commit point: its token is queued, or it has an attempt."""
+    folder = workspace.run_folder(run)
+    for _ in range(2):  # a claim creates its journal file before it moves the token
+        if any(n > 0 for n in journal.attempts(folder)):
+            return True
+        for place in (workspace.to_run, workspace.running):  # after a power cut that file may be missing
+            if any(token_header.run_of(found.path) == run for found in token.scan(place)):
+                return True
+    return False
+
+
+def is_run(folder: str) -> bool:
+    """Return whether a folder below ``Output/`` is a run of this format or of the first release."""
+    return os.path.isdir(os.path.join(folder, "journal")) or os.path.isfile(os.path.join(folder, CONFIG))
+
+
+def enclosing_run(workspace: Workspace, run: str) -> str | None:
+    """Return the existing run whose folder would contain a new run, if any."""
+    parts = run.split("/")
+    for depth in range(1, len(parts)):
+        above = "/".join(parts[:depth])
+        if is_run(workspace.run_folder(above)):
+            return above
+    return None
+
+
+def enclosed_run(workspace: Workspace, run: str) -> str | None:
+    """Return an existing run inside the folder of a new run, if any."""
+    for folder, names, _ in os.walk(workspace.run_folder(run)):
+        for name in names:
+            if is_run(os.path.join(folder, name)):
+                return os.path.relpath(os.path.join(folder, name), workspace.output)
+    return None
+
+
+def taken_stems(workspace: Workspace) -> set[str]:
+    """Return the stems of all tokens; a new token needs another one."""
+    return {found.stem for place in TOKEN_PLACES for found in _tokens_in(workspace.folders[place])}
+
+
+def _tokens_in(folder: str) -> list[TokenName]:
+    return [found for name in names_in(folder) if (found := TokenName.parse(name)) is not None]

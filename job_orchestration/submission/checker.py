@@ -1,0 +1,79 @@
+"""Check a batch of dropped files without queueing them.
+
+The checks are a list of steps: pin the code, choose the output folders, ask the tasks, check the
+recipients, resolve ``after``. Each step adds to the candidates what the next one needs. A problem of one
+step does not stop the next, as far as it can still check: all problems of a file are reported in one pass,
+and a bad file never stops the others. Costs per repository are paid once a batch: one look at the work tree,
+one pin, one fork server.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from job_orchestration.config import workspace_defaults
+from job_orchestration.diagnostics.problems import Problem
+from job_orchestration.executor.fork_server_client import ForkServerPool
+from job_orchestration.submission import (
+    dependencies,
+    output_folders,
+    recipient_check,
+    sweep_candidates,
+    task_check,
+)
+from job_orchestration.submission.code_pinning import CodePinning
+from job_orchestration.workspace import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from job_orchestration.config.config import Json
+    from job_orchestration.submission.candidate import Candidate
+    from job_orchestration.submission.dropped_files import Drop
+    from job_orchestration.workspace.layout import Workspace
+
+
+class Checker:
+    """Check one batch after another; warm fork servers and pins are kept between batches.
+
+    Args:
+        workspace: with all its folders in place.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._fork_servers = ForkServerPool(workspace)
+        self._code = CodePinning(workspace)
+
+    def close(self) -> None:
+        """End the fork servers."""
+        self._fork_servers.close()
+
+    def start_pass(self) -> None:
+        """Start a pass: its batches all use the state that each repository has now."""
+        self._code.start_pass()
+
+    def examine(self, dropped: Sequence[Drop]) -> list[Candidate]:
+        """Run all checks on some dropped files; each candidate returns with all its problems."""
+        defaults, problems = workspace_defaults.defaults(self.workspace)
+        if "sweep" in defaults:
+            todo = "Write it into the config that it is for"
+            problems.append(Problem(layout.DEFAULTS, "a sweep is no default", todo, "sweep"))
+        candidates = [c for drop in dropped for c in sweep_candidates.candidates_of(drop, defaults)]
+        for candidate in candidates:
+            candidate.problems += problems
+        for step in self._steps(defaults):
+            step(candidates)
+        for candidate in candidates:
+            candidate.problems.sort(key=lambda p: (p.line, p.column))
+        return candidates
+
+    def _steps(self, defaults: Mapping[str, Json]) -> Sequence[Callable[[list[Candidate]], None]]:
+        return (
+            self._code.pin,
+            functools.partial(output_folders.choose, self.workspace),
+            functools.partial(task_check.check, self.workspace, self._fork_servers),
+            functools.partial(recipient_check.check, defaults=defaults),
+            functools.partial(dependencies.resolve, self.workspace),
+        )

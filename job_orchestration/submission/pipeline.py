@@ -1,0 +1,215 @@
+"""One pass over ``ConfigSources``: read, check, pin, and open runs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.code import provenance
+from job_orchestration.code.provenance import Provenance
+from job_orchestration.config import json_floats
+from job_orchestration.runs import cache_maintenance, opening, trash
+from job_orchestration.search import searches
+from job_orchestration.search.driver import SearchDriver
+from job_orchestration.submission import dependencies, dropped_files, sweep_candidates
+from job_orchestration.submission.reports import Queued, Report
+from job_orchestration.workspace import clock, naming, problems_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from job_orchestration.config.config import Config, Json
+    from job_orchestration.submission.candidate import Candidate
+    from job_orchestration.submission.checker import Checker
+    from job_orchestration.submission.dropped_files import Drop
+    from job_orchestration.workspace.layout import Workspace
+
+_BATCH: Final = 200
+"""Number of runs that are opened in one step, and share its sync."""
+
+
+def ready_drops(
+    workspace: Workspace,
+    check: Checker,
+    settled: Callable[[str, os.stat_result], bool],
+    *,
+    closed_is_whole: bool = False,
+) -> Report:
+    """Run one pass over ConfigSources.
+
+    Args:
+        workspace: the workspace.
+        check: checks the files that were read.
+        settled: returns whether a file of a name and status has been at rest long enough.
+        closed_is_whole: whether a file that no process has open for writing needs no rest.
+    """
+    report = Report()
+    check.start_pass()
+    with opening.only_one(workspace):
+        report.notes += opening.recover(workspace)
+        dropped, report.refused, report.unsettled = dropped_files.read_all(
+            workspace, settled, closed_is_whole=closed_is_whole
+        )
+        dropped = list(dependencies.in_order(dropped))
+        late = dependencies.deferred(workspace, dropped, report.unsettled)
+        report.unsettled += late
+        dropped = [drop for drop in dropped if drop.filename not in late]
+        taken = opening.taken_stems(workspace) if dropped else set()
+        for start in range(0, len(dropped), _BATCH):
+            _ready_batch(workspace, check, dropped[start : start + _BATCH], taken, report)
+    _write_problems(workspace, report)
+    return report
+
+
+def _ready_batch(
+    workspace: Workspace, check: Checker, dropped: Sequence[Drop], taken: set[str], report: Report
+) -> None:
+    fine: list[Candidate] = []
+    families: dict[str, list[Candidate]] = {}
+    for candidate in check.examine(dropped):
+        if candidate.config is not None and not candidate.there and candidate.order is None:
+            _clear_output(workspace, candidate)
+        if candidate.trial is not None:
+            families.setdefault(candidate.drop.filename, []).append(candidate)
+        elif candidate.config is None:
+            report.refused[candidate.drop.filename] = candidate.problems
+        else:
+            fine.append(candidate)
+    _open(workspace, fine, taken, report)
+    for filename, family in families.items():
+        if any(c.config is None for c in family):
+            report.refused[filename] = sweep_candidates.problems_of(family)
+        elif family[0].order is not None:
+            _ready_search(workspace, family[0], report)
+        else:
+            _ready_sweep(workspace, family, taken, report)
+
+
+def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[str], report: Report) -> None:
+    """Queue the trials of a sweep that have no run yet, and remove its file."""
+    fresh = [candidate for candidate in family if not candidate.there]
+    for start in range(0, len(fresh), _BATCH):
+        _open(workspace, fresh[start : start + _BATCH], taken, report)
+    opening.remove_sources(workspace, [family[0].drop.source])
+    if len(fresh) < len(family):
+        there = len(family) - len(fresh)
+        report.notes.append(
+            f"{family[0].drop.filename}: {there} of its {len(family)} trials have runs already;"
+            f" {len(fresh) or 'none'} {'was' if len(fresh) == 1 else 'were'} queued"
+        )
+    problems_file.clear_problems(Path(workspace.sources), family[0].drop.filename)
+
+
+def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) -> None:
+    """Start a search or continue it: open its first trials; workers open the others."""
+    order, config = candidate.order, candidate.config
+    assert order is not None, "a search has an order"
+    assert config is not None, "it is fine"
+    common = json.loads(_provenance(candidate, "", 0))
+    order = replace(order, values=_values_of(candidate, config), code=candidate.code, provenance=common)
+    is_new = searches.write(workspace, order)
+    opening.remove_sources(workspace, [candidate.drop.source])
+    SearchDriver(workspace, report.notes.append).advance_one(order)
+    if is_new:
+        report.queued.append(Queued(candidate.drop.filename, order.base, "", tuple(candidate.problems)))
+    else:
+        report.notes.append(
+            f"{candidate.drop.filename}: the search {order.name} goes on, to {order.search.n} trials"
+        )
+
+
+def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:
+    openings = [_opening(candidate, taken) for candidate in candidates]
+    opened = opening.open_runs(workspace, openings, may_wait=True)
+    cache_maintenance.note_opened(workspace, "ready", opened)
+    for candidate, one in zip(candidates, opened, strict=True):
+        queued = Queued(
+            candidate.drop.filename,
+            candidate.run,
+            os.path.basename(one.path),
+            tuple(candidate.problems),
+            candidate.trial,
+            candidate.code.commit if candidate.code else None,
+        )
+        report.queued.append(queued)
+
+
+def _clear_output(workspace: Workspace, candidate: Candidate) -> None:
+    if os.path.lexists(workspace.run_folder(candidate.run)):
+        fault = trash.put_away(workspace, candidate.run)
+        if fault is not None:
+            candidate.add(fault.what, fault.todo, "outputDir")
+
+
+def _values_of(candidate: Candidate, config: Config) -> dict[str, Json]:
+    """Return a config's values, with the names of the runs that it depends on."""
+    return {**config.values, **({"after": list(candidate.after)} if candidate.after else {})}
+
+
+def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
+    config = candidate.config
+    assert config is not None
+    checked = opening.CheckedRun(
+        candidate.drop.source,
+        candidate.run,
+        config.name,
+        f"{config.name},{candidate.label}" if candidate.trial else config.name,
+        {**_values_of(candidate, config), "outputDir": candidate.run},
+        candidate.code,
+        candidate.trial,
+    )
+    return opening.prepare(checked, taken, functools.partial(_provenance, candidate))
+
+
+def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
+    tree, code = candidate.tree, candidate.code
+    repository = candidate.checked.values.get("githubRepository")
+    found = Provenance(
+        run=candidate.run,
+        config=naming.stem_of(candidate.drop.filename),
+        digest=digest,
+        readied_at=clock.timestamp(),
+        seed=seed,
+        commit=code.commit if code else None,
+        folder=code.folder if code else None,
+        work_tree=code.work_tree if code else None,
+        branch=tree.branch if tree else None,
+        origin=tree.origin if tree else None,
+        github_repository=str(repository) if repository is not None else None,
+        sweep=candidate.trial.sweep if candidate.trial else None,
+        parameters=candidate.trial.parameters if candidate.trial else None,
+        dirty=tree.dirty if tree and code and code.commit != tree.head else (),
+        argv=tuple(sys.argv),
+        source=candidate.drop.data.decode("utf-8", "replace"),
+    )
+    own = json_floats.text_of(found.as_json(), indent=1, ensure_ascii=False)
+    return f"{own[:-2]},\n{_environment()[2:]}\n".encode("utf-8", "backslashreplace")
+
+
+@functools.cache
+def _environment() -> str:
+    """Return the part of the provenance that all runs queued by this process share, as text."""
+    return json.dumps(provenance.environment(), indent=1, ensure_ascii=False)
+
+
+def _write_problems(workspace: Workspace, report: Report) -> None:
+    folder = Path(workspace.sources)
+    for filename, problems in report.refused.items():
+        problems_file.write_problems(folder, filename, problems)
+    for filename in dict.fromkeys(queued.file for queued in report.queued):
+        problems_file.clear_problems(folder, filename)
+    _clear_orphans(folder, report.refused)
+
+
+def _clear_orphans(folder: Path, refused: Iterable[str]) -> None:
+    """Remove problems files whose config is gone: it was corrected under another name, or deleted."""
+    kept = set(refused)
+    for name in os.listdir(folder):
+        filename = name.removesuffix(naming.PROBLEMS_SUFFIX)
+        if filename != name and filename not in kept and not os.path.lexists(folder / filename):
+            problems_file.clear_problems(folder, filename)

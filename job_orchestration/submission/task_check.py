@@ -1,0 +1,70 @@
+"""The third check of a batch: import the tasks and call their ``validate`` in a fork server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from job_orchestration.diagnostics.errors import ForkServerError
+from job_orchestration.diagnostics.problems import Severity
+from job_orchestration.executor import validation_client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from job_orchestration.code.task_importer import CodePlan
+    from job_orchestration.executor.fork_server_client import ForkServerPool
+    from job_orchestration.submission.candidate import Candidate
+    from job_orchestration.workspace.layout import Workspace
+
+
+def check(workspace: Workspace, fork_servers: ForkServerPool, candidates: Sequence[Candidate]) -> None:
+    """Note the problems that the tasks report; one fork server answers for all configs of a commit."""
+    groups: dict[CodePlan, list[int]] = {}
+    for number, candidate in enumerate(candidates):
+        if (
+            candidate.plan is not None
+            and not candidate.there
+            and any(t.method for t in candidate.checked.tasks)
+        ):
+            groups.setdefault(candidate.plan, []).append(number)
+    for plan, numbers in groups.items():
+        questions = [_question(workspace, n, candidates[n]) for n in numbers]
+        try:
+            answers = validation_client.ask(fork_servers.get(plan), questions)
+        except ForkServerError as error:
+            for n in numbers:
+                candidates[n].add(error.what.splitlines()[0], error.todo, _key_of(plan, candidates[n], error))
+            continue
+        for n in numbers:
+            for problem in answers[n]:
+                _note(candidates[n], problem)
+
+
+def _key_of(plan: CodePlan, candidate: Candidate, error: ForkServerError) -> str:
+    """The key that names the code which cannot be imported."""
+    for index, task in enumerate(candidate.checked.tasks):
+        module = task.method.rpartition(":")[0]
+        parents = (module.rsplit(".", depth)[0] for depth in range(module.count(".") + 1))
+        if module and any(f"No module named '{name}'" in error.what for name in parents):
+            return f"tasks[{index}].method"
+    return "pathToTasks" if plan.snapshot else "tasks"
+
+
+def _question(workspace: Workspace, number: int, candidate: Candidate) -> validation_client.Question:
+    values = {**candidate.checked.values, "outputDir": workspace.run_folder(candidate.run)}
+    tasks = tuple(t.merged_with({}) for t in candidate.checked.tasks if t.method)
+    return validation_client.Question(number, values, tasks, ask=candidate.config is not None)
+
+
+def _note(candidate: Candidate, problem: validation_client.TaskFault) -> None:
+    specs = [(i, t) for i, t in enumerate(candidate.checked.tasks) if t.method]
+    if problem.task < 0:
+        candidate.add(problem.what, key="tasks")
+        return
+    index, spec = specs[problem.task]
+    own = problem.key == "method" or problem.key in spec.parameters
+    place = f"tasks[{index}]"
+    key = f"{place}.{problem.key}" if own else problem.key or place
+    what = problem.what.removeprefix(f"{problem.key}: ") if problem.key else problem.what
+    severity = Severity.WARNING if problem.is_warning else Severity.ERROR
+    candidate.add(f"{spec.id}: {what}", key=key, severity=severity)

@@ -1,0 +1,342 @@
+"""One run that a worker has claimed: execute its tasks until it has ended or is released.
+
+The pure rule `lifecycle.next_step` says what the journal requires; `ClaimedRun.advance` does it step by step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, assert_never
+
+from job_orchestration.config.settings import settings_of
+from job_orchestration.diagnostics.errors import ClaimLostError, ForkServerError, OrchestrationError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.executor import child_process, code_plans
+from job_orchestration.executor.exit_status import append_to_log, classify_exit, seconds_since
+from job_orchestration.executor.messages import attempt_order
+from job_orchestration.executor.shared_memory import Verdict
+from job_orchestration.executor.silence import STANDSTILL, UNANSWERED
+from job_orchestration.processes import reaper
+from job_orchestration.runs import (
+    artifact_store,
+    cancel_requests,
+    claims,
+    lifecycle,
+    provenance_file,
+    status_file,
+    trash,
+)
+from job_orchestration.runs.events import Cancelled, Completed, GaveUp, HandedBack, Outcome, TaskFailed
+from job_orchestration.runs.state import Status
+from job_orchestration.workspace import clock
+from job_orchestration.workspace.layout import VARIABLE, Place
+from job_orchestration.workspace.naming import TokenName
+
+if TYPE_CHECKING:
+    from job_orchestration.code.snapshots import CodeStore
+    from job_orchestration.config.config import Settings
+    from job_orchestration.executor.fork_server_client import ForkServerClient, ForkServerPool
+    from job_orchestration.executor.messages import Message
+    from job_orchestration.executor.shared_memory import SharedPage
+    from job_orchestration.notifications.publisher import Publisher
+    from job_orchestration.processes.wakeup import WakeupPipe
+    from job_orchestration.queue.resource_pool import Allocation
+    from job_orchestration.runs.claims import Claim
+    from job_orchestration.search.driver import SearchDriver
+    from job_orchestration.worker.heartbeat import HeartbeatSender
+    from job_orchestration.worker.stop_requests import StopRequests
+    from job_orchestration.workspace.layout import Workspace
+
+_LISTEN_EVERY: Final = 0.5
+"""Seconds between two checks for a cancel request while a task is executed."""
+_DEFERRED: Final = timedelta(seconds=2)
+"""Minimum delay of a run whose workspace could not be written."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerServices:
+    """The parts of a worker that each of its runs uses."""
+
+    workspace: Workspace
+    code: CodeStore
+    fork_servers: ForkServerPool
+    heartbeat_sender: HeartbeatSender
+    publisher: Publisher
+    searches: SearchDriver
+    stop_requests: StopRequests
+    wake: WakeupPipe
+    say: Say
+
+
+class ClaimedRun:
+    """A run that is claimed by this worker.
+
+    Args:
+        claim: the run's claim; the caller releases it.
+        allocation: the resources that the run may use.
+        services: the parts of its worker.
+    """
+
+    def __init__(self, claim: Claim, allocation: Allocation, services: WorkerServices) -> None:
+        self._claim = claim
+        self._allocation = allocation
+        self._services = services
+        self._workspace = services.workspace
+        self._stop_requests = services.stop_requests
+        self._fork_server: ForkServerClient | None = None
+        self._order: Message = {}
+        self._began = 0.0
+        self.has_failed = False
+        """Whether this worker moved the run to Failed, other than by a cancel request."""
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return settings_of(self._claim.state.values)
+
+    def is_cancelled(self) -> bool:
+        """Whether a cancel request for the run exists."""
+        return cancel_requests.reason_for(self._workspace, self._claim.path) is not None
+
+    def advance(self) -> None:
+        """Do what the journal requires until the run is no longer in Running."""
+        claim = self._claim
+        if claim.attempt > 1:
+            written = os.path.dirname(claim.journal.path)
+            reaper.kill_marked(claim.run, self._workspace.root, VARIABLE, written)
+            artifact_store.clear_partial(claim.run_folder)
+            trash.put_output_away(self._workspace, claim.run, claim.state)
+            provenance_file.note_changes(claim.run_folder, claim.state)
+        self._services.heartbeat_sender.busy(claim)
+        while True:
+            match self._services.publisher.publish(claim, self._next_step()):
+                case lifecycle.Go(index):
+                    if self._stop_requests.urgency(self._settings.grace_time):
+                        self._release("the worker stops", None)
+                        return
+                    if not self._execute(index):
+                        return  # it stays in Running; its next claim counts an interruption
+                case lifecycle.Wait(until, reason):
+                    self._release(reason, until)
+                    return
+                case lifecycle.GiveUp(reason, outcome):
+                    claim.write(GaveUp(reason, outcome), sync=True)
+                    self._say_how_to_go_on(outcome)
+                case lifecycle.Finish():
+                    claim.write(Completed(), sync=True)
+                case lifecycle.FinalMove(place):
+                    self._finish_move(place)
+                    return
+                case unexpected:
+                    assert_never(unexpected)
+
+    def defer(self) -> None:
+        """Release a run whose workspace could not be written, if the release itself can be written.
+
+        Otherwise it stays in Running and its next claim counts an interruption, which must not use up the
+        run; and a run that needs more space than there is would be tried again and again before all others.
+        """
+        claim = self._claim
+        with suppress(OSError, ClaimLostError):
+            over = claim.take_back().status in {Status.COMPLETE, Status.FAILED}
+            moving = os.fstat(claim.descriptor).st_nlink > 1
+            if not (over or moving):  # both are finished by the worker that claims it next
+                now = clock.now()
+                step = lifecycle.next_step(claim.state, self._settings, now)
+                until = step.until if isinstance(step, lifecycle.Wait) else now
+                self._release("the disk kept it from going on", max(until, now + _DEFERRED))
+
+    # -- steps --------------------------------------------------------------------------------------------
+
+    def _next_step(self) -> lifecycle.Next:
+        """The step that the journal requires, or the final move if a cancel request precedes it."""
+        claim = self._claim
+        found = lifecycle.next_step(claim.state, self._settings, clock.now())
+        if isinstance(found, lifecycle.Go | lifecycle.Wait):
+            reason = cancel_requests.reason_for(self._workspace, claim.path)
+            if reason is not None:
+                claim.write(Cancelled(reason), sync=True)
+                return lifecycle.FinalMove(Place.FAILED)
+        return found
+
+    def _release(self, reason: str, until: datetime | None) -> None:
+        claim = self._claim
+        moment = until.isoformat() if until else None
+        claim.write(HandedBack(reason, moment), sync=True)
+        status_file.write_status(claim.run_folder, claim.state)
+        claim.move(self._workspace.to_run, TokenName(claim.name.stem, not_before=moment))
+        self._services.heartbeat_sender.moved(claim)
+        self._say(f"released: {reason}")
+
+    def _finish_move(self, place: Place) -> None:
+        claim = self._claim
+        status_file.write_status(claim.run_folder, claim.state)
+        artifact_store.clear_partial(claim.run_folder)
+        held = claim.path
+        claim.move(self._workspace.folders[place], TokenName(claim.name.stem))
+        self._services.heartbeat_sender.moved(claim)
+        if claim.state.outcome is Outcome.CANCELLED:
+            cancel_requests.settle(self._workspace, held)
+            self._say("cancelled")
+        elif place is Place.FAILED:
+            self.has_failed = True
+            self._say(f"failed: {escaped(claim.state.reason or '')}")
+        else:
+            self._say("completed")
+        self._services.searches.ended(claim.state)
+
+    def _say(self, sentence: str) -> None:
+        self._services.say(f"{escaped(self._claim.run)}: {sentence}")
+
+    def _say_how_to_go_on(self, outcome: Outcome) -> None:
+        """Say in the log of a failed run that it can go on in mended code."""
+        state = self._claim.state
+        if state.code is None or state.current is None or not outcome.counts:
+            return
+        import shlex
+
+        task, run = state.tasks[state.current].id, shlex.quote(self._claim.run)
+        append_to_log(
+            self._claim,
+            f"To go on from task {task} in mended code, commit it and run: "
+            f"job-orchestration retry {run} --commit HEAD",
+        )
+
+    # -- tasks --------------------------------------------------------------------------------------------
+
+    def _execute(self, index: int) -> bool:
+        """Execute tasks from this one on.
+
+        Returns:
+            Whether the child's end is known; otherwise the run stays in Running.
+        """
+        claim = self._claim
+        task = claim.state.tasks[index]
+        try:
+            plan = code_plans.plan_of(self._workspace, self._services.code, claim.state)
+            fork_server = self._services.fork_servers.get(plan)
+        except (ForkServerError, OrchestrationError) as error:
+            if self._stop_requests.urgency(self._settings.grace_time) or self.is_cancelled():
+                return True  # the imports were cut short: not the run's fault
+            append_to_log(claim, error.what)
+            claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
+            return True
+        self._say(f"attempt {claim.attempt}, task {task.id} ({index + 1} of {len(claim.state.tasks)})")
+        # An attempt ends with its fork server, even if that dies between two tries.
+        is_same = self._fork_server in {None, fork_server}
+        self._fork_server = fork_server
+        end = self._watch(fork_server) if is_same and self._begin(fork_server) else None
+        if end is not None and end["event"] == "silence":
+            return self._end_by_force(fork_server, end["stopped"])
+        if end is None:
+            self._services.fork_servers.bury(fork_server)
+            self._say("its fork server was killed; the run goes on from its checkpoint")
+            append_to_log(claim, f"Attempt {claim.attempt} was interrupted: its fork server was killed")
+            return False
+        return self._ended(end)
+
+    def _begin(self, fork_server: ForkServerClient) -> bool:
+        """Have the fork server start a child that holds the run's locks; return whether it was reached."""
+        claim = self._claim
+        locks = (claim.descriptor, claim.journal.descriptor)
+        environment = self._allocation.environment
+        self._order = attempt_order(claim, self._settings, self._workspace.root, environment)
+        self._began = time.monotonic()
+        return fork_server.begin(self._order, (*locks, *self._allocation.descriptors))
+
+    def _watch(self, fork_server: ForkServerClient) -> Message | None:
+        """Wait for the end of the child; stop it on request.
+
+        Returns:
+            How it ended; the event ``silence`` if the fork server stands still; `None` if it was killed.
+        """
+        claim, grace_time = self._claim, self._settings.grace_time
+        asked, cancelled = 0, False
+        while True:
+            left = self._stop_requests.seconds_left(grace_time)
+            seconds = min(_LISTEN_EVERY, left) if left > 0 else _LISTEN_EVERY
+            message = fork_server.wait(seconds, self._services.wake.descriptor)
+            if message is None or message["event"] == "end":
+                return message
+            self._services.wake.clear()
+            urgency = self._stop_requests.urgency(grace_time)
+            if urgency > asked:
+                asked = urgency
+                left = max(self._stop_requests.seconds_left(0.0), 0.0)
+                grace = min(grace_time, left) if urgency == 1 else 0.0
+                fork_server.stop(Outcome.INTERRUPTED, grace)
+                from job_orchestration.diagnostics import durations
+
+                self._say(f"asked to stop; it has {durations.text_of(grace)}")
+            if not cancelled and self.is_cancelled():
+                cancelled = True
+                fork_server.stop(Outcome.CANCELLED, child_process.STOP_TIME)
+            if not claims.still_ours(claim.path, claim.descriptor):
+                fork_server.stop(Outcome.LOST, 0.0)
+            if (silence := fork_server.silence.seconds()) >= UNANSWERED:
+                asked_for = Outcome.CANCELLED if cancelled else Outcome.INTERRUPTED if asked else None
+                due = asked_for or self._passed_limit(fork_server.shared_page)
+                if due is not None or silence >= STANDSTILL:
+                    return {"event": "silence", "stopped": due}
+            if self._services.heartbeat_sender.busy(claim, fork_server.shared_page):
+                status_file.write_status(claim.run_folder, claim.refold())
+                self._services.publisher.start_dispatcher_if_due()
+
+    def _passed_limit(self, shared_page: SharedPage) -> Outcome | None:
+        """Return the limit that the fork server should have enforced: of the task, or of the run."""
+        now, running = time.monotonic(), shared_page.task
+        limits, run_limit = self._order["timeouts"], self._order["run_limit"]
+        limit = limits[running[0]] if running is not None and running[0] < len(limits) else None
+        if running is not None and limit is not None and now - running[1] >= limit:
+            return Outcome.TIMEOUT
+        return Outcome.TIMEOUT if run_limit is not None and now - self._began >= run_limit else None
+
+    def _end_by_force(self, fork_server: ForkServerClient, due: Outcome | None) -> bool:
+        """Kill a fork server that stands still, with its child, and record what was due.
+
+        Returns:
+            Whether the end is recorded; otherwise the run stays in Running and counts an interruption.
+        """
+        claim, verdict = self._claim, fork_server.shared_page.verdict
+        self._services.fork_servers.bury(fork_server)
+        reaper.kill_marked(claim.run, self._workspace.root, VARIABLE, os.path.dirname(claim.journal.path))
+        sentence = "its fork server stood still (stopped, or frozen) and was killed"
+        self._say(sentence)
+        append_to_log(claim, f"Attempt {claim.attempt}: {sentence}")
+        if due is None:
+            return False
+        return self._ended({"code": -signal.SIGKILL, "verdict": verdict, "stopped": due, "oom": False})
+
+    def _ended(self, end: Message) -> bool:
+        """Take the journal over from the child, and record how it ended if it could not do so itself."""
+        claim = self._claim
+        verdict, stopped = Verdict(end["verdict"]), end["stopped"] and Outcome(end["stopped"])
+        state = claim.take_back()
+        if verdict is Verdict.LOST or stopped is Outcome.LOST:
+            raise ClaimLostError.taken_over(claim.attempt, claim.run)
+        if verdict is Verdict.DISK:
+            raise OSError(end["code"], os.strerror(max(end["code"], 0)))
+        index = state.current
+        if verdict is Verdict.FAILED and index is not None and stopped is None:
+            # Interrupted, but not by its worker (perhaps by itself): counted, or it would be tried for ever.
+            return state.tasks[index].outcome is not Outcome.INTERRUPTED
+        if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED} or index is None:
+            return True
+        if stopped in {Outcome.INTERRUPTED, Outcome.CANCELLED}:
+            return True  # its try is void; the next step releases the run, or cancels it
+        outcome, error = classify_exit(end["code"], stopped, oom=end["oom"])
+        if state.status is not Status.RUNNING_TASK:
+            error = f"{error} before the task began"
+        task = state.tasks[index]
+        spent = seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
+        claim.write(TaskFailed(task.id, outcome, error, spent))
+        append_to_log(claim, f"Task {task.id} failed: {error}")
+        return True

@@ -1,0 +1,201 @@
+"""The life of a worker: claim runs, advance them one at a time, rest, until asked to stop.
+
+The loop is short on purpose: take the next token, allocate the resources of its run, try to claim it, and let
+`ClaimedRun` advance it until it has ended or is released. A run that causes an error of ours is released and
+stays where it is; the worker goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import socket
+import string
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.diagnostics.errors import ClaimLostError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.executor.exit_status import append_to_log
+from job_orchestration.executor.fork_server_client import ForkServerPool
+from job_orchestration.notifications.publisher import Publisher
+from job_orchestration.processes import reaper
+from job_orchestration.processes.wakeup import WakeupPipe
+from job_orchestration.queue.queue import Queue
+from job_orchestration.queue.resource_pool import NO_ALLOCATION, ResourcePool
+from job_orchestration.runs import claims
+from job_orchestration.runs.state import Status
+from job_orchestration.search import driver
+from job_orchestration.worker import heartbeat
+from job_orchestration.worker.claimed_run import ClaimedRun, WorkerServices
+from job_orchestration.worker.heartbeat import HeartbeatSender
+from job_orchestration.worker.stop_requests import StopRequests
+from job_orchestration.workspace import durable, lock_probe, problems_file
+from job_orchestration.workspace.naming import worker_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from job_orchestration.queue.resource_pool import Allocation
+    from job_orchestration.runs.token import Token
+    from job_orchestration.worker.options import WorkerOptions
+    from job_orchestration.workspace.layout import Workspace
+
+_LAST_CALL: Final = 30.0
+"""Seconds before the end of a walltime after which no more runs are claimed."""
+_PAUSE: Final = 1.0
+"""Seconds between two checks of a disk that could not be written."""
+
+
+class Worker:
+    """A worker; `work` is its loop.
+
+    Args:
+        workspace: with all its folders in place.
+        options: how to work.
+        say: called with one line per event.
+    """
+
+    def __init__(self, workspace: Workspace, options: WorkerOptions, say: Callable[[str], None]) -> None:
+        letters = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=3))
+        self.workspace = workspace
+        self.options = options
+        self.say = say
+        self.hostname = socket.gethostname()
+        self.name = worker_name(self.hostname, os.getpid(), letters)
+        self.failed = 0
+        """Number of runs that this worker moved to Failed."""
+        self._resource_pool = ResourcePool(workspace, options.pool or self.name, options.resources, say)
+        self._stop_requests = StopRequests(options.seconds)
+        self._run: ClaimedRun | None = None
+        self._services = WorkerServices(
+            workspace=workspace,
+            code=CodeStore(Path(workspace.misc)),
+            fork_servers=ForkServerPool(workspace, self._is_ending, say),
+            heartbeat_sender=HeartbeatSender(workspace, self.name, self.hostname, os.getpid()),
+            publisher=Publisher(workspace, self.hostname, say),
+            searches=driver.SearchDriver(workspace, say),
+            stop_requests=self._stop_requests,
+            wake=WakeupPipe(),
+            say=say,
+        )
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it got a stop signal."""
+        return self._stop_requests.signals > 0
+
+    def work(self) -> int:
+        """Work until asked to stop, or until idle; return the number of failed runs.
+
+        Raises:
+            WorkspaceError: if the locks of the workspace's file system cannot be trusted.
+        """
+        lock_probe.require_locks(self.workspace)
+        warning = lock_probe.others_may_write(self.workspace)
+        if warning is not None:
+            self.say(warning)
+        reaper.become_subreaper()
+        signal.set_wakeup_fd(self._services.wake.signal_end, warn_on_full_buffer=False)
+        self._stop_requests.stop_signals.handle()
+        queue = Queue(self.workspace, self._services.wake, self._resource_pool.could)
+        try:
+            while not self._stop_requests.urgency(_LAST_CALL):
+                found = queue.next()
+                if found is not None:
+                    self._begin(found, queue)
+                    continue
+                if self._services.searches.advance_idly():
+                    self._rest(driver.SOON)
+                    continue
+                self._services.publisher.publish_if_queue_empty(
+                    lambda: self._is_over(queue), leaving=self.options.until_idle
+                )
+                if self.options.until_idle and self._is_over(queue):
+                    break
+                self._rest(queue.look_again_in())
+            if self._stop_requests.signals <= 1:  # a single signal may only mean that no work is left
+                self._services.publisher.publish_if_queue_empty(queue.is_empty, leaving=True)
+        finally:
+            queue.close()
+            self._services.fork_servers.close()
+            if self.options.pool is None:
+                self._resource_pool.close()
+            self._services.heartbeat_sender.end()
+            self._services.publisher.close(patient=not self.was_stopped)
+        return self.failed
+
+    def _is_over(self, queue: Queue) -> bool:
+        """Whether no run waits or is running, and no search goes on."""
+        return queue.is_empty() and not self._services.searches.advance()
+
+    def _is_ending(self) -> bool:
+        """Whether this worker is to stop, or a cancel request for its run exists."""
+        return self._stop_requests.urgency(0) > 0 or (self._run is not None and self._run.is_cancelled())
+
+    def _rest(self, seconds: float) -> None:
+        self._services.heartbeat_sender.idle()
+        poll = select.poll()
+        poll.register(self._services.wake.descriptor, select.POLLIN)
+        poll.poll(min(seconds, heartbeat.EVERY) * 1000 + 1)
+        self._services.wake.clear()
+
+    def _begin(self, found: Token, queue: Queue) -> None:
+        allocation = self._resource_pool.take(queue.resource_request(found))
+        if isinstance(allocation, frozenset):
+            queue.defer(found, allocation)
+            return
+        try:
+            with allocation:
+                self._try(found, allocation, queue)
+        except OSError as error:
+            self._pause(error)
+        if allocation is not NO_ALLOCATION:
+            queue.freed()
+
+    def _try(self, found: Token, allocation: Allocation, queue: Queue) -> None:
+        """Claim a run and advance it; an error of ours releases it and ends no worker."""
+        try:
+            claim = claims.claim(self.workspace, found, self.name, self.hostname)
+        except claims.UnfitTokenError as error:
+            queue.set_aside(found)
+            self.say(f"{escaped(found.filename)}: {error}")
+            problems_file.write_problems(Path(found.folder), found.filename, [error.problem(found.filename)])
+            return
+        if claim is None:
+            queue.put_back(found)
+            return
+        self._run = run = ClaimedRun(claim, allocation, self._services)
+        try:
+            run.advance()
+        except ClaimLostError as error:
+            self.say(str(error))
+        except OSError:
+            run.defer()
+            raise
+        except Exception as error:  # noqa: BLE001  # an error of one run must not affect others
+            append_to_log(claim, traceback.format_exc())
+            self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
+        finally:
+            self._run = None
+            self.failed += run.has_failed
+            claim.release()
+            if claim.state.status is Status.COMPLETE:
+                queue.completed(claim.run)
+
+    def _pause(self, error: OSError) -> None:
+        """Wait until a durable write succeeds again."""
+        self.say(f"The workspace cannot be written ({error.strerror or error}). Waiting until it can.")
+        trial = os.path.join(self.workspace.workers, f"{self.name}.trial")
+        while not self._stop_requests.urgency(0):
+            self._rest(_PAUSE)
+            with suppress(OSError):
+                durable.write_new(trial, b"\0" * 4096)
+                os.unlink(trial)
+                self.say("The workspace can be written again.")
+                return

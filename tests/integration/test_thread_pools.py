@@ -1,0 +1,173 @@
+"""Tasks that import NumPy are forked, and BLAS in them is as fast as in a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from job_orchestration.executor import thread_pools
+from tests.integration.harness import Sandbox, mutant
+
+pytest.importorskip("threadpoolctl")
+pytest.importorskip("sklearn")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks are the default on Linux alone"),
+]
+
+CPUS = thread_pools.usable_cpus()
+TASKS = """
+    import os
+    import subprocess
+    import sys
+    import time
+
+    import numpy
+    import scipy.linalg
+    import threadpoolctl
+
+    from job_orchestration.TaskBase import TaskBase
+
+    AT_IMPORT = os.getpid(), os.environ.get("OPENBLAS_NUM_THREADS"), len(os.listdir("/proc/self/task"))
+
+    class Pools(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def run(self):
+            names = ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"]
+            program = f"import os; print(*map(os.environ.get, {names}))"
+            found = threadpoolctl.threadpool_info()
+            return {
+                "forked": AT_IMPORT[0] != os.getpid(),
+                "at_import": AT_IMPORT[1],
+                "blas": sorted({p["num_threads"] for p in found if p["user_api"] == "blas"}),
+                "openmp": sorted({p["num_threads"] for p in found if p["user_api"] == "openmp"}),
+                "threads_at_import": AT_IMPORT[2],
+                "program": subprocess.run(
+                    [sys.executable, "-c", program], capture_output=True, text=True
+                ).stdout.split(),
+            }
+
+    class Product(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def run(self):
+            a = numpy.random.default_rng(1).random((900, 900))
+            a @ a
+            started = time.perf_counter()
+            for _ in range(4):
+                a @ a
+            return time.perf_counter() - started
+"""
+SCRIPT = """
+import time
+import numpy
+a = numpy.random.default_rng(1).random((900, 900))
+a @ a
+started = time.perf_counter()
+for _ in range(4):
+    a @ a
+print(time.perf_counter() - started)
+"""
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    sandbox = Sandbox(tmp_path, TASKS)
+    yield sandbox
+    sandbox.close()
+
+
+def clean() -> dict[str, str]:
+    """The variables that a shell usually does not set."""
+    return {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+
+
+def pools(sandbox, run: str, **environment: str) -> dict[str, object]:
+    said = sandbox.work(**environment)
+    assert "leave threads behind" not in said
+    assert "threads" not in sandbox.log(run)
+    return sandbox.results(run)["pools"]
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_numpy_scipy_pandas_and_scikit_learn_are_forked_with_all_cpus(sandbox):
+    more = "import numpy\n    import pandas\n    import sklearn.linear_model"
+    sandbox.repository = sandbox.make_repository("all_of_them", TASKS.replace("import numpy", more, 1))
+    sandbox.queue("all", "Pools")
+    found = pools(sandbox, "all")
+    assert found["forked"]
+    assert found["blas"] == found["openmp"] == [CPUS]
+    assert found["at_import"] is None, "Python sees the variables of the shell"
+    assert found["program"] == ["None", "None"]
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn"])
+def test_a_run_that_requests_cpus_has_pools_of_that_size(sandbox, isolation):
+    run = f"one-{isolation}"
+    sandbox.queue(run, "Pools", resources={"cpus": 1}, isolation=isolation)
+    found = pools(sandbox, run)
+    assert found["forked"] is (isolation == "fork")
+    assert found["blas"] == [1]
+    assert found["program"] == ["None", "1"], "programs that it starts follow"
+
+
+def test_variables_of_the_shell_win(sandbox):
+    sandbox.queue("shell", "Pools", resources={"cpus": 1})
+    found = pools(sandbox, "shell", OPENBLAS_NUM_THREADS="3", OMP_NUM_THREADS="2")
+    assert found["forked"]
+    assert found["blas"] == [3]
+    assert found["at_import"] == "3"
+    assert found["program"] == ["3", "2"]
+
+
+def test_a_value_that_the_tasks_set_before_their_imports_counts(sandbox):
+    before = 'os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")\n    import numpy'
+    sandbox.repository = sandbox.make_repository("setting", TASKS.replace("import numpy", before, 1))
+    sandbox.queue("setting", "Pools")
+    found = pools(sandbox, "setting")
+    assert found["forked"]
+    assert found["blas"] == [1]
+    assert found["program"][0] == "1"
+
+
+@pytest.mark.skipif(CPUS < 2, reason="one CPU needs no threads")
+def test_without_the_restriction_the_imports_leave_threads_that_forbid_a_fork(sandbox, tmp_path):
+    """The test above can fail."""
+    copy = mutant(tmp_path, "executor/thread_pools.py", 'os.putenv(_AT_IMPORT, "1")', "pass")
+    sandbox.queue("broken", "Pools")
+    said = sandbox.work(package=copy)
+    found = sandbox.results("broken")["pools"]
+    assert found["threads_at_import"] > 1
+    assert "leave threads behind" in said
+    assert not found["forked"]
+
+
+def test_blas_in_a_task_is_as_fast_as_in_a_script(sandbox):
+    """The best of interleaved measurements: other programs make either slower, never faster. Rounds are added
+    until the bound is met, so that a busy machine costs time; one thread takes twice as long."""
+    tasks, scripts = [], []
+    for n in range(10):
+        sandbox.queue(f"fast{n}", "Product")
+        sandbox.work()
+        tasks.append(sandbox.results(f"fast{n}")["product"])
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True, env=clean()
+        )
+        scripts.append(float(done.stdout))
+        ratio = min(tasks) / min(scripts)
+        if n >= 2 and ratio < 1.6:
+            break
+    print(f"a task's BLAS beside a script's after {len(tasks)} rounds: {ratio:.2f}")
+    assert ratio < 1.6
