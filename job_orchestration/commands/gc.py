@@ -231,11 +231,8 @@ def _old_trash(workspace: Workspace, wanted: Wanted) -> list[Item]:
             "The trash is emptied by age alone", "Write, for instance: gc --empty-trash --older-than 30d"
         )
     now = clock.now()
-    return [
-        _item(workspace, Kind.TRASH, found.path)
-        for found in trash.contents(workspace)
-        if found.at is not None and (now - found.at).total_seconds() > limit
-    ]
+    ages = {e.path: (now - e.at).total_seconds() for e in trash.contents(workspace) if e.at is not None}
+    return [_item(workspace, Kind.TRASH, path) for path, age in ages.items() if age > limit]
 
 
 def _item(workspace: Workspace, kind: Kind, path: str) -> Item:

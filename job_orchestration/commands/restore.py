@@ -89,10 +89,9 @@ def _restore_one(workspace: Workspace, name: str, found: TrashEntry | None) -> t
     """Bring back one run; returns its name, and why it stays where it is, if it does."""
     if found is None:
         return name, trash.give_token(workspace, name)
-    still = trash.entry(workspace, found.name)
-    if still is None:
+    if not trash.still_there(found):
         return found.run or name, Fault("It has been restored in the meantime", "Look again")
-    return still.run or still.name, trash.bring_back(workspace, still)
+    return found.run or found.name, trash.bring_back(workspace, found)
 
 
 def _without_globs(contents: Sequence[TrashEntry], names: Sequence[str]) -> list[str]:
@@ -110,7 +109,8 @@ def _found(contents: Sequence[TrashEntry], name: str) -> TrashEntry | None:
     exact = [d for d in contents if name in {d.name, d.run}]
     found = exact or [d for d in contents if naming.stem_of(name) == d.config]
     if len(found) > 1:
-        entries = ", ".join(d.name for d in found)
+        are_apart = len({d.path for d in found}) > 1
+        entries = ", ".join(escaped(d.name if are_apart else d.run or d.name) for d in found)
         raise UsageError(
             f"{escaped(name)} may mean {len(found)} entries of the trash", f"Name one: {entries}"
         )

@@ -126,13 +126,33 @@ def _move(workspace: Workspace, folder: str, tokens: Sequence[token.Token]) -> N
 
 
 def _new_place(workspace: Workspace) -> str:
-    """Create a folder in the trash, named after the current time."""
+    """Create a folder in the trash that no other process uses, named after the current time.
+
+    Only the process whose `mkdir` made the folder has it: a look whether the name is free is out of date when
+    several processes move runs in the same second.
+    """
     stamp = clock.now().strftime(_STAMP)
     bin_ = _bin_of(workspace)
     durable.make_folder(bin_)
-    place = os.path.join(bin_, numbered(stamp, lambda name: os.path.lexists(os.path.join(bin_, name))))
-    durable.make_folder(place)
-    return place
+    taken: set[str] = set()
+    while True:
+        name = numbered(stamp, lambda name: name in taken or os.path.lexists(os.path.join(bin_, name)))
+        if durable.make_folder(os.path.join(bin_, name)):
+            return os.path.join(bin_, name)
+        taken.add(name)
+
+
+def _new_place_for(workspace: Workspace, folder: str) -> str:
+    """Create an entry with an empty folder of a run's name in it, and return the path of that folder.
+
+    `settle` removes empty entries, because a killed process leaves them; it may meet this one before anything
+    is in it. Then another entry is made.
+    """
+    while True:
+        place = os.path.join(_new_place(workspace), os.path.basename(folder))
+        with suppress(FileNotFoundError):
+            durable.make_new_folder(place)
+            return place
 
 
 def put_output_away(workspace: Workspace, run: str, state: RunState) -> None:
@@ -153,7 +173,7 @@ def put_output_away(workspace: Workspace, run: str, state: RunState) -> None:
     found = [name for name in names if os.path.lexists(os.path.join(folder, name))]
     if not found:
         return
-    place = os.path.join(_new_place(workspace), os.path.basename(folder))
+    place = _new_place_for(workspace, folder)
     for name in found:
         target = os.path.join(place, name)
         durable.make_folder(os.path.dirname(target))
@@ -177,32 +197,45 @@ def _bin_of(workspace: Workspace) -> str:
 
 
 def contents(workspace: Workspace) -> list[TrashEntry]:
-    """List the entries of the trash, oldest first."""
-    names = safe_reads.names_in(_bin_of(workspace))
-    return [found for name in names if (found := _entry(os.path.join(_bin_of(workspace), name))) is not None]
+    """List the entries of the trash, oldest first.
+
+    A folder that holds several runs, as older releases could make one, is an entry for each of them.
+    """
+    bin_ = _bin_of(workspace)
+    return [e for name in safe_reads.names_in(bin_) for e in _entries(os.path.join(bin_, name))]
 
 
-def entry(workspace: Workspace, name: str) -> TrashEntry | None:
-    """Return an entry of the trash by name; `None` if there is none."""
-    return _entry(os.path.join(_bin_of(workspace), name))
+def still_there(found: TrashEntry) -> bool:
+    """Return whether an entry is as it was when it was listed."""
+    return found in _entries(found.path)
 
 
-def _entry(path: str) -> TrashEntry | None:
+def _entries(path: str) -> list[TrashEntry]:
     try:
         names = sorted(os.listdir(path))
     except OSError:
-        return None
-    if not names:
-        return None
+        return []
     folders = [p for n in names if os.path.isdir(p := os.path.join(path, n)) and not os.path.islink(p)]
     tokens = [os.path.join(path, n) for n in names if TokenName.parse(n) is not None]
-    folder, found = next(iter(folders), None), next(iter(tokens), None)
-    frozen = os.path.join(folder, CONFIG) if folder else found
-    run = token_header.run_of(frozen) if frozen else None
     at = None
     with suppress(ValueError):
         at = datetime.strptime(os.path.basename(path).partition("-")[0], _STAMP).replace(tzinfo=UTC)
-    return TrashEntry(path, at, run if run and claims.is_inside_output(run) else None, folder, found)
+    run_of = {token: _run_in(token) for token in tokens}
+    found: list[TrashEntry] = []
+    for folder in folders:
+        run = _run_in(os.path.join(folder, CONFIG))
+        own = next((t for t in tokens if run_of[t] == run), None)
+        if own is not None:
+            tokens.remove(own)
+        found.append(TrashEntry(path, at, run, folder, own))
+    found += [TrashEntry(path, at, run_of[token], None, token) for token in tokens]
+    return found or ([TrashEntry(path, at, None, None, None)] if names else [])
+
+
+def _run_in(config: str) -> str | None:
+    """Return the run that a token or frozen config names, if it may be below ``Output``."""
+    run = token_header.run_of(config)
+    return run if run and claims.is_inside_output(run) else None
 
 
 def settle(workspace: Workspace) -> list[str]:

@@ -233,6 +233,17 @@ def make_folder(path: str) -> bool:
     return True
 
 
+def make_new_folder(path: str) -> None:
+    """Create a folder durably.
+
+    Raises:
+        FileExistsError: if the name is taken.
+        FileNotFoundError: if its parent is gone.
+    """
+    _do(Operation("mkdir", path), lambda: os.mkdir(path))
+    sync_folder(os.path.dirname(path) or ".")
+
+
 def move_new(source: str, target: str) -> None:
     """Move a file without ever replacing another: link, then unlink, both folders durable.
 
