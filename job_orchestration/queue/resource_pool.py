@@ -20,6 +20,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.processes import identity
 from job_orchestration.workspace import durable, locks
 from job_orchestration.workspace.safe_reads import names_in
 
@@ -137,12 +138,14 @@ def left_behind(workspace: Workspace, seconds: float) -> list[str]:
     """
     held = locks.held_inodes(workspace.misc)
     pools = _pools_folder(workspace)
-    paths = [os.path.join(pools, name) for name in names_in(pools) if name.startswith(_ours())]
+    ours = _ours(), f"{socket.gethostname()}."  # the latter is the name that earlier releases gave
+    paths = [os.path.join(pools, name) for name in names_in(pools) if name.startswith(ours)]
     return [path for path in paths if held is not None and not _is_used(path, held, time.time() - seconds)]
 
 
 def _ours() -> str:
-    return f"{socket.gethostname()}."
+    """Return the start of the names of this machine's pools; its hostname may change at any time."""
+    return f"{identity.boot()}."
 
 
 def _is_used(folder: str, held: frozenset[int], since: float) -> bool:

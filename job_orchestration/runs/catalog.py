@@ -6,9 +6,9 @@ requeued) is found by a second pass, which reads only names that the first pass 
 that is gone by then, or that an intent names, was queued meanwhile and is listed as a run.
 
 The holder of a run locks its token in Running for as long as it lives. For workers of this machine the kernel
-lists the locks (`workspace.locks`). For those of another machine only the heartbeat is known: a recent one
-means alive, an old one means interrupted. Without a heartbeat the holder is unknown, and the run is listed as
-running.
+lists the locks (`workspace.locks`). For those of another machine, or of a container, whose locks are not
+listed here, only the heartbeat is known: a recent one means alive, an old one means interrupted. Without a
+heartbeat the holder is unknown, and the run is listed as running.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from job_orchestration.processes import identity
 from job_orchestration.runs import (
     claims,
     first_release_runs,
@@ -114,7 +115,7 @@ class _Workers(NamedTuple):
 
     def place(self, worker: str | None, inode: int) -> tuple[Place, str | None]:
         """Return the place of a token in Running, and its holder if known."""
-        here = worker is not None and worker.partition(".")[0] == self.hostname
+        here = worker is not None and self._is_here(worker)
         if self.held is not None and inode in self.held:
             return Place.RUNNING, worker
         if worker is None or (here and self.held is not None):
@@ -123,6 +124,12 @@ class _Workers(NamedTuple):
         if heartbeat is None:
             return Place.RUNNING, None
         return (Place.RUNNING, worker) if _is_recent(heartbeat) else (Place.INTERRUPTED, None)
+
+    def _is_here(self, worker: str) -> bool:
+        """Return whether a worker's locks are listed here: by its identity, or else by its hostname."""
+        heartbeat = self.heartbeats.get(worker)
+        process = None if heartbeat is None else heartbeat.identity
+        return worker.partition(".")[0] == self.hostname if process is None else process.is_comparable
 
 
 def _is_recent(heartbeat: Heartbeat) -> bool:
@@ -320,16 +327,12 @@ def entries(workspace: Workspace) -> list[RunRecord]:
 
 def living_workers(workspace: Workspace) -> list[Heartbeat]:
     """Return the last heartbeats of the workers that seem alive."""
-    here = socket.gethostname()
-    recent = [h for h in heartbeats.read(workspace).values() if _is_recent(h)]
-    return [h for h in recent if h.hostname != here or _is_process(h.pid)]
+    return [h for h in heartbeats.read(workspace).values() if _is_recent(h) and _may_live(h)]
 
 
-def _is_process(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it exists and belongs to another user
-        return True
-    return True
+def _may_live(heartbeat: Heartbeat) -> bool:
+    """Return whether the process of a heartbeat may live: it does, or cannot be seen from here."""
+    process = heartbeat.identity
+    if process is None and heartbeat.hostname == socket.gethostname():
+        process = identity.ProcessIdentity(identity.boot(), identity.namespace(), heartbeat.pid, 0)
+    return process is None or process.is_alive() is not False

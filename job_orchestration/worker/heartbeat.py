@@ -15,6 +15,7 @@ from job_orchestration.workspace.heartbeats import Heartbeat
 
 if TYPE_CHECKING:
     from job_orchestration.executor.shared_memory import SharedPage
+    from job_orchestration.processes.identity import ProcessIdentity
     from job_orchestration.runs.claims import Claim
     from job_orchestration.workspace.layout import Workspace
 
@@ -29,12 +30,17 @@ class HeartbeatSender:
         workspace: the workspace that keeps them.
         worker: the worker's name.
         hostname: the name of this machine.
-        pid: the worker's process id.
+        process: the identity of the worker's process.
     """
 
-    def __init__(self, workspace: Workspace, worker: str, hostname: str, pid: int) -> None:
+    def __init__(self, workspace: Workspace, worker: str, hostname: str, process: ProcessIdentity) -> None:
         self._workspace = workspace
-        self._heartbeat = Heartbeat(worker, hostname, pid, clock.timestamp(), "")
+        self._heartbeat = Heartbeat(
+            *(worker, hostname, process.pid, clock.timestamp(), ""),
+            boot=process.boot,
+            namespace=process.namespace,
+            started=process.started,
+        )
         self._at = 0.0
         self._summaries = summary_cache.SummaryCacheWriter(workspace, worker)
 

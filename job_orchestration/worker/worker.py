@@ -24,7 +24,7 @@ from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor.exit_status import append_to_log
 from job_orchestration.executor.fork_server_client import ForkServerPool
 from job_orchestration.notifications.publisher import Publisher
-from job_orchestration.processes import reaper
+from job_orchestration.processes import identity, reaper
 from job_orchestration.processes.wakeup import WakeupPipe
 from job_orchestration.queue.queue import Queue
 from job_orchestration.queue.resource_pool import NO_ALLOCATION, ResourcePool
@@ -77,7 +77,7 @@ class Worker:
             workspace=workspace,
             code=CodeStore(Path(workspace.misc)),
             fork_servers=ForkServerPool(workspace, self._is_ending, say),
-            heartbeat_sender=HeartbeatSender(workspace, self.name, self.hostname, os.getpid()),
+            heartbeat_sender=HeartbeatSender(workspace, self.name, self.hostname, identity.own()),
             publisher=Publisher(workspace, self.hostname, say),
             searches=driver.SearchDriver(workspace, say),
             stop_requests=self._stop_requests,

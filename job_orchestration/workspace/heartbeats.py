@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.processes.identity import ProcessIdentity
 from job_orchestration.workspace import durable
 
 if TYPE_CHECKING:
@@ -37,13 +38,24 @@ class Heartbeat:
     """The last progress that the task reported; `None` if it reported none."""
     moved_at: str | None = None
     """Time of the last change of the task or of its progress."""
+    boot: str | None = None
+    """With the next two and `pid` the identity of its process; `None` from earlier releases."""
+    namespace: int | None = None
+    started: int | None = None
+
+    @property
+    def identity(self) -> ProcessIdentity | None:
+        """Return the identity of the worker's process; `None` if the heartbeat does not tell."""
+        if self.boot is None or self.namespace is None:
+            return None
+        return ProcessIdentity(self.boot, self.namespace, self.pid, self.started or 0)
 
 
 _TYPES: Final = {
     **dict.fromkeys(("worker", "hostname", "started_at", "at"), (str,)),
     "pid": (int,),
-    **dict.fromkeys(("run", "task", "moved_at"), (str, NoneType)),
-    "attempt": (int, NoneType),
+    **dict.fromkeys(("run", "task", "moved_at", "boot"), (str, NoneType)),
+    **dict.fromkeys(("attempt", "namespace", "started"), (int, NoneType)),
     **dict.fromkeys(("done", "total"), (int, float, NoneType)),
 }
 
