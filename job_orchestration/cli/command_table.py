@@ -86,10 +86,10 @@ COMMANDS: Final = (
     ),
     Command(
         "logs",
-        "print a run's log; -f follows it",
-        "logs -f a.yaml",
+        "print a run's log or a part of it; -f follows it",
+        "logs -f -n 20 a.yaml",
         f"{_DAILY}:logs",
-        (flags.RUN, flags.FOLLOW, flags.JSON),
+        (flags.RUN, flags.FOLLOW, flags.LINES, flags.TASK, flags.TRY, flags.ERRORS, flags.JSON),
         reads=True,
     ),
     Command(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from job_orchestration.cli.live_view import LiveView
+    from job_orchestration.commands.log_extracts import Extract
     from job_orchestration.commands.status import Overview
     from job_orchestration.commands.work import Worked
     from job_orchestration.submission.reports import Report
@@ -230,15 +231,29 @@ def show(arguments: Namespace) -> int:
 
 
 def logs(arguments: Namespace) -> int:
-    """Print a run's log; on a terminal, escape control characters."""
+    """Print a run's log or a part of it; on a terminal, escape control characters."""
+    from job_orchestration.commands.log_extracts import Extract
     from job_orchestration.commands.logs import logs as read
 
-    pieces = read(output.existing(arguments), arguments.run, follow=arguments.follow)
-    if arguments.json:
-        for piece in pieces:
+    wanted = Extract(arguments.lines, arguments.task, arguments.number, arguments.errors)
+    pieces = read(output.existing(arguments), arguments.run, follow=arguments.follow, wanted=wanted)
+    is_empty = True
+    if not arguments.json and sys.stdout.isatty():
+        pieces = render.without_controls(pieces)
+    for piece in pieces:
+        is_empty = False
+        if arguments.json:
             output.print_json({"text": piece}, indent=None)
-        return 0
-    for piece in render.without_controls(pieces) if sys.stdout.isatty() else pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+        else:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    if is_empty and wanted.lines != 0:
+        output.complain(f"The log has no {'errors' if wanted.errors else 'lines'}{_of(wanted)}.")
     return 0
+
+
+def _of(wanted: Extract) -> str:
+    from job_orchestration.diagnostics.problems import escaped
+
+    number = "" if wanted.number is None else f" in try {wanted.number}"
+    return number + ("" if wanted.task is None else f" of task {escaped(wanted.task)}")

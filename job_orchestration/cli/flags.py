@@ -30,6 +30,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
+
+
 def _duration(text: str) -> float:
     import argparse
 
@@ -192,6 +196,16 @@ POOL = Argument(
     },
 )
 FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "follow the log until the run ends"})
+LINES = Argument(("-n", "--lines"), {"metavar": "N", "type": _count, "help": "only the last N lines"})
+TASK = Argument(("--task",), {"metavar": "TASK", "help": "only what this task wrote"})
+TRY = Argument(
+    ("--try",),
+    {"metavar": "N", "type": _positive, "dest": "number", "help": "only the N-th try of a task, from 1"},
+)
+ERRORS = Argument(
+    ("--errors",),
+    {"action": "store_true", "help": "only errors and tracebacks; without --try, of each task's last try"},
+)
 ALL = Argument(("--all",), {"action": "store_true", "help": "show every run"})
 WATCH = Argument(("--watch",), {"action": "store_true", "help": "refresh until Ctrl-C"})
 

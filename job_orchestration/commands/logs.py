@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.commands import selection
+from job_orchestration.commands.log_extracts import Extract, Extractor, lines_in
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import catalog, journal, lifecycle
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from job_orchestration.workspace.layout import Workspace
 
 LOG: Final = "log.log"
+WHOLE: Final = Extract()
 _CHUNK: Final = 1 << 16
 _REACH: Final = 1 << 14
 """Bytes at the end of a followed log that may still change: more than the executor overwrites."""
@@ -41,29 +43,70 @@ def path_of(workspace: Workspace, name: str) -> str:
 
 
 def logs(
-    workspace: Workspace, name: str, *, follow: bool = False, pause: Callable[[float], None] = time.sleep
+    workspace: Workspace,
+    name: str,
+    *,
+    follow: bool = False,
+    wanted: Extract = WHOLE,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
-    """Yield the log of a run in pieces.
+    """Yield the log of a run, or a part of it, in pieces.
 
     Args:
         workspace: the workspace of the run.
         name: the name of the run.
         follow: yield new text until the run has ended, and lines that were overwritten again; restart if the
             log is cut.
+        wanted: the part of the log.
         pause: called with the seconds to wait for more.
 
     Returns:
         Text; bytes that are not UTF-8 are replaced.
 
     Raises:
-        UsageError: if the name matches no run, or more than one.
+        UsageError: if the name matches no run, or more than one; if the run has no such task; while the text
+            is read, if there was no such try.
     """
-    return _pieces(path_of(workspace, name), follow=follow, pause=pause)
+    path = path_of(workspace, name)
+    if wanted.task is not None:
+        _check_task(os.path.dirname(path), wanted.task)
+    if wanted.needs_lines:
+        return _extracted(_pieces(path, 0, follow=follow, pause=pause), wanted, follow=follow)
+    at = 0 if wanted.lines is None else _begin_of_last(path, wanted.lines)
+    return filter(None, _pieces(path, at, follow=follow, pause=pause))
 
 
-def _pieces(path: str, *, follow: bool, pause: Callable[[float], None]) -> Iterator[str]:
+def _check_task(run_folder: str, task: str) -> None:
+    """Refuse a task that the run does not have; for a run of the first release only its log could tell."""
+    ids = [state.id for state in lifecycle.fold(journal.read(run_folder)).tasks]
+    if ids and task not in ids:
+        from job_orchestration.diagnostics import suggestions
+
+        near = suggestions.nearest_names(task, ids)
+        todo = suggestions.did_you_mean([escaped(n) for n in near] or [escaped(n) for n in ids])
+        raise UsageError(f"The run has no task {escaped(task)}", todo)
+
+
+def _extracted(pieces: Iterator[str | None], wanted: Extract, *, follow: bool) -> Iterator[str]:
+    extractor = Extractor(wanted)
+    for line in lines_in(pieces):
+        for shown in extractor.release() if line is None else extractor.add(line):
+            yield f"{shown}\n"
+    for shown in extractor.release():
+        yield f"{shown}\n"
+    tries = extractor.tries if wanted.task is None else {wanted.task: extractor.tries.get(wanted.task, 0)}
+    most = max(tries.values(), default=0)
+    if wanted.number is not None and wanted.number > most and not follow:
+        of = "" if wanted.task is None else f" of {escaped(wanted.task)}"
+        raise UsageError(
+            f"The log has no try {wanted.number}{of}", f"It has {most}; leave --try out to see all"
+        )
+
+
+def _pieces(path: str, at: int, *, follow: bool, pause: Callable[[float], None]) -> Iterator[str | None]:
+    """Yield the text of a log from a byte on; `None` whenever all that is there has been read."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    at, shown = 0, b""
+    shown = b""
     while True:
         over = not follow or _has_ended(os.path.dirname(path))  # asked first: what follows it is in the log
         if (now := _first_change(path, at, shown)) != at:
@@ -78,9 +121,28 @@ def _pieces(path: str, *, follow: bool, pause: Callable[[float], None]) -> Itera
                 yield text
         if over:
             break
+        yield None
         pause(_LOOK_AGAIN)
     if text := decoder.decode(b"", final=True):
         yield text
+
+
+def _begin_of_last(path: str, lines: int) -> int:
+    """Return where the last lines of a file begin; an unfinished line counts as one."""
+    at = size = _size(path)
+    ends = 0
+    while lines and at:
+        begin = max(0, at - _CHUNK)
+        data = _read(path, begin, at - begin)
+        if at == size and not data.endswith(b"\n"):
+            ends += 1
+        position = len(data)
+        while (position := data.rfind(b"\n", 0, position)) >= 0:
+            ends += 1
+            if ends > lines:
+                return begin + position + 1
+        at = begin
+    return 0 if lines else size
 
 
 def _first_change(path: str, at: int, shown: bytes) -> int:

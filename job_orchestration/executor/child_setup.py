@@ -75,14 +75,15 @@ def log_line(sentence: str, level: str = "INFO") -> None:
     """Write a line of the log: what logging would write, without what it would touch."""
     now = time.time()
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    _print(f"{stamp},{int(now % 1 * 1000):03d} [{level[:5]:5}]  {sentence}\n")
+    write_to_log(f"{stamp},{int(now % 1 * 1000):03d} [{level[:5]:5}]  {sentence}\n")
 
 
-def _print(line: str) -> None:
+def write_to_log(text: str) -> None:
+    """Write text into the log of the run, as `print` would."""
     try:
-        sys.stderr.write(line)
+        sys.stderr.write(text)
     except (AttributeError, OSError, ValueError):  # a task closed it, or put something else in its place
-        os.write(2, line.encode())
+        os.write(2, text.encode(errors="backslashreplace"))
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:

@@ -33,6 +33,7 @@ from job_orchestration.executor import (
     task_runner,
     task_validation,
     thread_pools,
+    tracebacks,
     unseeded_generators,
 )
 from job_orchestration.executor.child_process import ChildProcess
@@ -249,7 +250,7 @@ def _load(plan: task_importer.CodePlan, own: int) -> str | None:
             task_importer.load(plan)
     except BaseException as error:  # noqa: BLE001  # a module may even call sys.exit while it is imported
         process_exit.end_if_fork(own, error)
-        return traceback.format_exc()[-20_000:]
+        return tracebacks.text_of(error)[-20_000:]
     process_exit.end_if_fork(own)
     return None
 

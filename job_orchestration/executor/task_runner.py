@@ -14,7 +14,6 @@ import math
 import os
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +29,7 @@ from job_orchestration.executor import (
     process_state,
     task_call,
     thread_pools,
+    tracebacks,
     unfinished_work,
     unseeded_generators,
 )
@@ -288,7 +288,7 @@ class TaskRunner:
             return
         if isinstance(error, OSError) and error.errno in _FULL:
             raise error  # an error of the disk is not the task's: the attempt ends uncounted
-        traceback.print_exception(error)
+        child_setup.write_to_log(tracebacks.text_of(error))
         outcome = Outcome.OOM if isinstance(error, MemoryError) else Outcome.ERROR
         stop = self.shared_page.stop  # an exception of a task that is asked to stop is not its fault
         delay = error.delay if isinstance(error, TemporaryError) else None

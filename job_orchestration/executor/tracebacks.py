@@ -1,0 +1,34 @@
+"""Tracebacks of a task's code: without the frames of this package that called it."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.code import task_importer
+from job_orchestration.diagnostics.errors import PermanentError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_HERE: Final = os.path.dirname(os.path.abspath(__file__))
+_FROZEN: Final = "<frozen importlib"
+
+
+def text_of(error: BaseException) -> str:
+    """Return an exception with its traceback, which begins in the code of the tasks."""
+    return "".join(traceback.format_exception(type(error), error, _from_the_task_on(error)))
+
+
+def _from_the_task_on(error: BaseException) -> TracebackType | None:
+    found = error.__traceback__
+    is_awaited = False
+    while found is not None:
+        name = found.tb_frame.f_code.co_filename
+        is_ours = os.path.dirname(name) == _HERE or name == task_importer.__file__
+        is_awaited |= is_ours and found.tb_frame.f_code.co_name == "awaited"
+        if not (is_ours or name.startswith(_FROZEN) or (is_awaited and "asyncio" in name)):
+            return found
+        found = found.tb_next
+    return None if isinstance(error, PermanentError) else error.__traceback__
