@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from job_orchestration.config import notification_settings
+from job_orchestration.config import notification_settings, words_without_effect
 from job_orchestration.config.config import Config, TaskSpec
 from job_orchestration.config.settings import RULES, settings_of, shown
 from job_orchestration.config.yaml_reader import Node, capped, plain, read
 from job_orchestration.diagnostics.problems import Fault, Problem, Severity, quoted
-from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_key
+from job_orchestration.diagnostics.suggestions import nearest_key
 from job_orchestration.workspace.naming import fault_of_id, fault_of_method, render_output_dir
 
 if TYPE_CHECKING:
@@ -30,9 +30,12 @@ __all__ = ["Checked", "check", "read_and_check"]
 
 KNOWN_KEYS: Final = (
     *RULES,
-    *"githubRepository pathToTasks outputDir tasks name tags".split(),  # noqa: SIM905 - a row
-    *"inputs sweep reuse notify callbackUrl needs when foreach key job_type job_params".split(),  # noqa: SIM905 - a row
+    *("githubRepository", "pathToTasks", "outputDir", "tasks", "name", "tags"),
+    *("sweep", "notify", "callbackUrl"),
 )
+"""The keys at the top of a config that mean something."""
+KNOWN_DEFAULTS: Final = (*(key for key in KNOWN_KEYS if key != "sweep"), "dashboardUrl")
+"""Those of ``workspace.yaml``."""
 OLD_PATH_TO_TASKS: Final = "pathToModuleCode"
 OLD_NAMES: Final[Mapping[str, str]] = {OLD_PATH_TO_TASKS: "pathToTasks"}
 """Old names of keys, with the present names."""
@@ -86,6 +89,12 @@ def check(
 def _place(root: Node | None, key: str) -> tuple[int, int]:
     if root is None:
         return 0, 0
+    node = _node(root, key)
+    return node.line, node.column
+
+
+def _node(root: Node, key: str) -> Node:
+    """Return the node of a key such as ``tasks[1].method``, or of its parent if it is missing."""
     node = root
     if isinstance(root.value, Mapping) and key not in root.value:
         key = next((old for old, new in OLD_NAMES.items() if new == key and old in root.value), key)
@@ -97,7 +106,7 @@ def _place(root: Node | None, key: str) -> tuple[int, int]:
             node = value[step[0]][1]
         else:
             break
-    return node.line, node.column
+    return node
 
 
 class _Check:
@@ -120,7 +129,7 @@ class _Check:
         self.values: dict[str, Json] = {**own, **{key: self.defaults[key] for key in kept}}
 
     def run(self) -> Checked:
-        self._warn_of_misspelt_keys()
+        self._warn_of_doubtful_keys()
         self._old_names()
         self._text("githubRepository")
         path_to_tasks = self._text("pathToTasks")
@@ -144,11 +153,13 @@ class _Check:
         line, column = _place(self.root, key)
         self.problems.append(Problem(self.file, what, todo, key, line, column))
 
-    def _warn(self, key: str, what: str, todo: str) -> None:
-        """Add a warning at the position of a key, instead of its value."""
-        entries = self.root.value
-        at = entries[key][0] if isinstance(entries, Mapping) and key in entries else self.root
-        self.problems.append(Problem(self.file, what, todo, key, at.line, at.column, Severity.WARNING))
+    def _warn(self, key: str, what: str, todo: str, parent: str = "") -> None:
+        """Add a warning at the position of a key, instead of its value; `parent` is the key above it."""
+        at = _node(self.root, parent)
+        if isinstance(at.value, Mapping) and key in at.value:
+            at = at.value[key][0]
+        where = f"{parent}.{key}" if parent else key
+        self.problems.append(Problem(self.file, what, todo, where, at.line, at.column, Severity.WARNING))
 
     # -- single values --
 
@@ -209,14 +220,10 @@ class _Check:
             if text is not None and self.values.get(new) is None:
                 self.values[new] = text
 
-    def _warn_of_misspelt_keys(self) -> None:
-        for key in self.own:
-            if key not in OLD_NAMES and (near := nearest_key(key, KNOWN_KEYS, self.values)):
-                self._warn(
-                    key,
-                    "this is not a known key, so only the tasks get it",
-                    did_you_mean([quoted(near)]),
-                )
+    def _warn_of_doubtful_keys(self) -> None:
+        keys = [key for key in self.own if key not in OLD_NAMES]
+        for doubt in words_without_effect.at_the_top(keys, KNOWN_KEYS, self.values):
+            self._warn(*doubt)
 
     # -- tasks --
 
@@ -250,6 +257,8 @@ class _Check:
                 place, f"{shown(entry)} is not a task", "Write an entry such as `{id: train, method: Train}`"
             )
             return TaskSpec("", "")
+        for doubt in words_without_effect.in_entry(entry):
+            self._warn(*doubt, parent=place)
         self._setting("timeout", entry.get("timeout"), f"{place}.timeout")
         parameters = {key: value for key, value in entry.items() if key not in {"id", "method"}}
         id_ = self._task_text(entry, "id", place, fault_of_id)

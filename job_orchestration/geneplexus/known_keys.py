@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config.validation import KNOWN_KEYS
+from job_orchestration.config.words_without_effect import WORDS
 from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_key, nearest_names
 from job_orchestration.geneplexus.settings import (
     ALIASES,
@@ -69,7 +70,7 @@ def warnings(config: Mapping[str, Any], class_name: str, logreg: Sequence[str]) 
 
 
 def _of_entry(key: str, class_name: str, config: Mapping[str, Any], logreg: Sequence[str]) -> str:
-    if key in {"id", "method", *KNOWN_KEYS, *_OWN[class_name], *_SHARED}:
+    if key in {"id", "method", *KNOWN_KEYS, *WORDS, *_OWN[class_name], *_SHARED}:
         return ""
     owner = next((name for name, keys in _OWN.items() if key in keys), None)
     if owner:
@@ -84,7 +85,7 @@ def _of_entry(key: str, class_name: str, config: Mapping[str, Any], logreg: Sequ
 
 
 def _of_top(key: str, config: Mapping[str, Any], logreg: Sequence[str], *, alone: bool) -> str:
-    if key in {"id", "method", *KNOWN_KEYS, *_ALL} or nearest_key(key, KNOWN_KEYS, config):
+    if key in {"id", "method", *KNOWN_KEYS, *WORDS, *_ALL} or nearest_key(key, KNOWN_KEYS, config):
         return ""
     near = nearest_key(key, _ALL, config)
     if alone and not near:

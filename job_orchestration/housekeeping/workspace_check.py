@@ -78,9 +78,10 @@ def _folders(workspace: Workspace) -> Iterator[Diagnostic]:
         if warning is not None:
             what, _, todo = warning.rpartition(": ")
             yield Diagnostic("workspace", Level.WARNING, what, todo.rstrip("."))
-    _, problems = workspace_defaults.defaults(workspace)
+    _, problems = workspace_defaults.defaults(workspace, check_keys=True)
     for problem in problems:
-        yield Diagnostic("workspace", Level.PROBLEM, str(problem).rstrip("."))
+        level = Level.PROBLEM if problem.is_error else Level.WARNING
+        yield Diagnostic("workspace", level, str(problem).rstrip("."))
 
 
 def _refused_drops(workspace: Workspace) -> Iterator[Diagnostic]:

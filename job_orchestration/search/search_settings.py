@@ -71,7 +71,7 @@ def parse(root: Node, block: Node, file: str) -> tuple[Search | None, list[Probl
     """Understand the ``search`` in the ``sweep`` of a config: see `sweep_expansion.parse`."""
     reader = _SearchReader(root, block, file)
     search = reader.read_search()
-    return (None if reader.problems else search), reader.problems
+    return (None if reader.has_errors else search), reader.problems
 
 
 class _SearchReader(sweep_expansion.Reader):

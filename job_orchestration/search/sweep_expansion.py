@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from job_orchestration.config import expressions, parameter_keys
 from job_orchestration.config.settings import RULES, shown
+from job_orchestration.config.validation import KNOWN_KEYS, OLD_NAMES
 from job_orchestration.config.yaml_reader import Node, plain
-from job_orchestration.diagnostics.problems import Problem, quoted
+from job_orchestration.diagnostics.problems import Problem, Severity, quoted
 from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_names
 from job_orchestration.search import parameter_space, trials
 from job_orchestration.search.parameter_space import FormError
@@ -91,11 +92,11 @@ def parse(root: Node, block: Node, file: str) -> tuple[Sweep | None, list[Proble
         file: the file's name, for the problems.
 
     Returns:
-        The sweep, or `None` and all its problems.
+        The sweep, or `None` if a problem is an error, and all its problems.
     """
     reader = Reader(root, block, file)
     sweep = reader.read()
-    return (None if reader.problems else sweep), reader.problems
+    return (None if reader.has_errors else sweep), reader.problems
 
 
 class Reader:
@@ -108,6 +109,11 @@ class Reader:
         self._block = block
         self._ids = trials.ids_of(root)
         self._known: dict[str, str] = {}
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether any problem so far is more than a warning."""
+        return any(problem.is_error for problem in self.problems)
 
     def note(self, node: Node, key: str, what: str, todo: str) -> None:
         """Add a problem at the position of a node."""
@@ -142,7 +148,7 @@ class Reader:
         if len(sweep) > MOST_TRIALS:
             what = f"it has {len(sweep)} trials, more than the limit of {MOST_TRIALS}"
             self.note(block, "sweep", what, "Use fewer values, or draw some at random")
-        elif not self.problems and next(sweep.combinations(), None) is None:
+        elif not self.has_errors and next(sweep.combinations(), None) is None:
             self.note(parts["exclude"][1], "sweep.exclude", "it excludes every trial", "Loosen it")
         return sweep
 
@@ -178,8 +184,36 @@ class Reader:
             self.note(at, where, what, f"Write {self._ids[0] if self._ids else 'taskId'}.{key}")
         else:
             self._known[key] = path
+            if doubt := self._doubt(owner, name):
+                self.problems.append(
+                    Problem(self.file, *doubt, where, at.line, at.column, severity=Severity.WARNING)
+                )
             return True
         return False
+
+    def _doubt(self, owner: str | None, name: str) -> tuple[str, str] | None:
+        """Say why a parameter may have no effect, and what to do; `None` if nothing speaks for that.
+
+        A key that the config lacks is usually right: the tasks have a default for it.
+        """
+        if owner is None and name in KNOWN_KEYS:
+            return None
+        top, of_task = trials.keys_of(self._root)
+        if owner is None and (own := [id_ for id_ in self._ids if name in of_task[id_]]):
+            whose = f"{own[0]} has a {quoted(name)} of its own, which this does not change"
+            return whose, f"Write {own[0]}.{name} if that is meant"
+        here = top if owner is None else of_task[owner]
+        if name in here or name in OLD_NAMES:
+            return None
+        prefix = "" if owner is None else f"{owner}."
+        near = [f"{prefix}{key}" for key in _like(name, here)]
+        if owner is None:
+            near += [f"{id_}.{key}" for id_ in self._ids for key in _like(name, of_task[id_])]
+        else:
+            near += _like(name, top - here)
+        if not near:
+            return None
+        return f"the config has no {quoted(prefix + name)}", did_you_mean([quoted(near[0])])
 
     def formed(
         self, node: Node, key: str, read: Callable[[Node], parameter_space.T]
@@ -260,6 +294,13 @@ class Reader:
             todo = f"The parameters are {', '.join(sorted(known)) or 'none'}"
             self.note(node, "sweep.exclude", f"{quoted(name)} is not a parameter of this sweep", todo)
         return found
+
+
+def _like(name: str, keys: Iterable[str]) -> list[str]:
+    """Return the key that a name is a misspelling of; ``alpha1`` is none of ``alpha2``."""
+    bare = name.rstrip("0123456789")
+    others = [key for key in keys if key not in _OURS and key.rstrip("0123456789") != bare]
+    return nearest_names(name, others)
 
 
 def _suggested(name: str, known: Iterable[str]) -> str:

@@ -72,6 +72,17 @@ def ids_of(root: Node) -> list[str]:
     return [id_ for task in tasks if (id_ := _id(task))] if isinstance(tasks, tuple) else []
 
 
+def keys_of(root: Node) -> tuple[set[str], dict[str, set[str]]]:
+    """Return the keys at the top of a config, and those of each task's entry by task id."""
+    top = root.value if isinstance(root.value, Mapping) else {}
+    tasks = top["tasks"][1].value if "tasks" in top else ()
+    entries = tasks if isinstance(tasks, tuple) else ()
+    found = {
+        id_: set(task.value) for task in entries if (id_ := _id(task)) and isinstance(task.value, Mapping)
+    }
+    return set(top), {id_: keys - {"id", "method"} for id_, keys in found.items()}
+
+
 def is_always_overlaid(root: Node, key: str) -> bool:
     """Return whether each task of a config overrides a key of the top level."""
     entry = root.value.get("tasks") if isinstance(root.value, Mapping) else None

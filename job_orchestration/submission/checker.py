@@ -56,7 +56,7 @@ class Checker:
 
     def examine(self, dropped: Sequence[Drop]) -> list[Candidate]:
         """Run all checks on some dropped files; each candidate returns with all its problems."""
-        defaults, problems = workspace_defaults.defaults(self.workspace)
+        defaults, problems = workspace_defaults.defaults(self.workspace, check_keys=True)
         if "sweep" in defaults:
             todo = "Write it into the config that it is for"
             problems.append(Problem(layout.DEFAULTS, "a sweep is no default", todo, "sweep"))

@@ -75,7 +75,14 @@ def _swept(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json]) ->
         checked = validation.check(root, drop.filename, name, defaults, problems)
         return [Candidate(drop, checked, list(checked.problems))]
     found = [_trial(drop, root, defaults, parameters) for parameters in sweep.combinations()]
-    return list({c.label: c for c in found}.values())  # a draw from few values may meet one twice
+    return _once_each(found, problems)
+
+
+def _once_each(found: Sequence[Candidate], problems: Sequence[Problem]) -> list[Candidate]:
+    """Return each trial once (a draw from few values may meet one twice), with the sweep's warnings."""
+    for candidate in found if problems else ():
+        candidate.problems = [*problems, *candidate.problems]
+    return list({c.label: c for c in found}.values())
 
 
 def _searched(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json]) -> list[Candidate]:
@@ -101,7 +108,7 @@ def _searched(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json])
         what = f"the method {search.method} needs Optuna, which is not installed"
         todo = "Install it: pip install 'job-orchestration[optuna]'"
         found[0].problems.append(Problem(drop.filename, what, todo, "sweep.search.method", line, column))
-    return list({c.label: c for c in found}.values())
+    return _once_each(found, problems)
 
 
 def _tried_out(search: Search) -> list[Mapping[str, Json]]:
