@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from job_orchestration.cli import forecast_text
 from job_orchestration.diagnostics import durations
 from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace.layout import ACTIVE_PLACES, Place
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ HEADER: Final = (
 )
 MOST_ROWS: Final = 200
 """Maximum number of table rows without ``--all``."""
-STYLES: Final = {
+STYLES: Final[Mapping[str, str]] = {
     Place.RUNNING: "green",
     Place.INTERRUPTED: "yellow",
     Place.HELD: "cyan",
     Place.FAILED: "red",
     Place.COMPLETED: "dim",
+    "cancelled": "dim",
+    "pruned": "dim",
 }
 _MOST_AHEAD: Final = 2
 """Maximum number of awaited runs in a line."""
@@ -48,7 +51,7 @@ def cells(entry: StatusEntry) -> tuple[str, ...]:
     """Return one table row, in the order of `HEADER`."""
     error = (entry.error or "").partition("\n")[0]
     return (
-        words(entry.place),
+        words(entry.state),
         escaped(entry.run or entry.config),
         task_of(entry),
         escaped(entry.held_by or ""),
@@ -80,9 +83,12 @@ def task_of(entry: StatusEntry) -> str:
     return f"{escaped(entry.task or '')} {entry.task_index + 1}/{entry.task_count}"
 
 
-def counts_line(counts: Mapping[Place, int]) -> str:
-    """Return the number of runs in each place, in one line."""
-    return ", ".join(f"{n} {words(place)}" for place, n in counts.items())
+def counts_line(found: Overview, *, zeros: bool = True) -> str:
+    """Return the number of runs in each place, in one line; cancelled and pruned ones apart from failed."""
+    counts = {str(place): n for place, n in found.counts.items()}
+    apart = {end: n for end, n in found.ends.items() if end in INTENDED and n}
+    counts[Place.FAILED] -= sum(apart.values())
+    return ", ".join(f"{n} {words(name)}" for name, n in {**counts, **apart}.items() if n or zeros)
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -108,7 +114,7 @@ def below(found: Overview, most: int) -> Iterator[str]:
         yield f"{sentence[0].upper()}{sentence[1:]}."
     if found.hint:
         yield f"{found.hint}."
-    yield counts_line(found.counts)
+    yield counts_line(found)
 
 
 def first_release_report(found: Overview, workers: int) -> Iterator[str]:
@@ -132,7 +138,7 @@ def shown(found: Shown) -> Iterator[str]:
     facts = {
         "run": entry.run,
         "config": entry.config,
-        "place": words(entry.place),
+        "place": words(entry.state),
         "status": entry.status,
         "attempt": entry.attempt,
         "worker": entry.held_by or entry.worker,
@@ -249,7 +255,7 @@ class PlainView:
 
     def show(self, frame: Frame) -> None:
         """Print the counts if they have changed."""
-        line = counts_line(frame.overview.counts)
+        line = counts_line(frame.overview)
         if line != self._last:
             self.say(line)
         self._last = line

@@ -49,7 +49,7 @@ class Line(NamedTuple):
 def lines(frame: Frame, width: int, height: int) -> list[Line]:
     """Return a frame for a screen of this size; it leaves a line for the cursor."""
     foot = [Line(part) for part in _foot(frame, width)]
-    counts = render.counts_line({place: n for place, n in frame.overview.counts.items() if n})
+    counts = render.counts_line(frame.overview, zeros=False)
     foot += [Line(part, "bold") for part in textwrap.wrap(counts or "nothing is there", width)]
     body_height = max(height - 1 - len(foot), 0)
     return [*_body(frame, width, body_height), *foot][-max(height - 1, 1) :]
@@ -70,7 +70,7 @@ def table(entries: Sequence[StatusEntry], width: int) -> list[Line]:
         wide.pop(name, None)
     for name, fewest in wide.items():  # what is left of the width goes to the names first
         wide[name] = fewest + max(min(whole[name] - fewest, width - _sum(wide)), 0)
-    styles = ["bold", *(render.STYLES.get(entry.place, "") for entry in entries)]
+    styles = ["bold", *(render.STYLES.get(entry.state, "") for entry in entries)]
     return [
         Line(_joined(row, wide, width), style) for row, style in zip((header, *rows), styles, strict=True)
     ]
@@ -106,7 +106,7 @@ def _body(frame: Frame, width: int, height: int) -> Iterator[Line]:
     table = _fitted([dict(zip(COLUMNS, COLUMNS, strict=True)) | {"percent": "", "bar": ""}, *texts], width)
     yield Line(table[0], "bold")
     for (entry, log), text in zip(shown, table[1:], strict=True):
-        yield Line(text, render.STYLES.get(entry.place, ""))
+        yield Line(text, render.STYLES.get(entry.state, ""))
         if logs and log:
             yield Line(_cut(f"  └ {escaped(log)}", width), "dim")
     if len(shown) < len(rows):
@@ -114,7 +114,7 @@ def _body(frame: Frame, width: int, height: int) -> Iterator[Line]:
 
 
 def _cells(entry: StatusEntry) -> dict[str, str]:
-    place = "" if entry.place is Place.RUNNING else render.words(entry.place)
+    place = "" if entry.place is Place.RUNNING else render.words(entry.state)
     return {
         "run": escaped(entry.run or entry.config),
         "task": _task(entry),

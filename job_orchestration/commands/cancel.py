@@ -218,7 +218,8 @@ class _Ending:
         if state.outcome is Outcome.CANCELLED:
             ended.runs.append(self.run)
             return True
-        how = "completed" if state.status is Status.COMPLETE else "failed"
+        pruned = state.outcome is Outcome.PRUNED
+        how = "completed" if state.status is Status.COMPLETE else "been pruned" if pruned else "failed"
         ended.refused.append(
             Problem(
                 os.path.basename(self._path), f"The run {self.run} had {how} before it could be cancelled"

@@ -22,7 +22,7 @@ from job_orchestration.commands import changes, selection
 from job_orchestration.diagnostics.errors import ClaimLostError, UsageError
 from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.runs import catalog, claims, lifecycle, provenance_file, status_file, trash
-from job_orchestration.runs.events import Outcome, Requeued
+from job_orchestration.runs.events import INTENDED, Requeued
 from job_orchestration.submission.continuation import ContinuationChecker
 from job_orchestration.workspace.layout import Place
 from job_orchestration.workspace.naming import TokenName
@@ -86,10 +86,11 @@ def retry(  # one keyword an option of the command
     failed = [r for r in selection.chosen(workspace, records, choice) if r.place is Place.FAILED]
     notes: list[str] = []
     if not (choice.names or choice.statuses):
-        cancelled = [record for record in failed if _was_cancelled(record)]
-        failed = [record for record in failed if record not in cancelled]
-        if cancelled:
-            notes.append(f"Cancelled or pruned runs: {len(cancelled)}. Retry them with: --status cancelled")
+        intended = [record for record in failed if record.end in INTENDED]
+        failed = [record for record in failed if record.end not in INTENDED]
+        if intended:
+            which = ",".join(sorted({str(record.end) for record in intended}))
+            notes.append(f"Cancelled or pruned runs: {len(intended)}. Retry them with: --status {which}")
     for record in failed:
         if task is not None:
             _insist_on_task(record, task)
@@ -112,10 +113,6 @@ def retry(  # one keyword an option of the command
         notes += _newer_code(workspace, known)
     checked = RetryResult((), tuple(refused), tuple(warnings), notes=tuple(notes))
     return _requeue(workspace, failed, events, checked)
-
-
-def _was_cancelled(record: RunRecord) -> bool:
-    return record.state is not None and record.state.outcome is Outcome.CANCELLED
 
 
 def _requeue(

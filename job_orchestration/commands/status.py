@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
@@ -14,8 +14,9 @@ from job_orchestration.diagnostics.problems import escaped, named
 from job_orchestration.forecast import time_left
 from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
 from job_orchestration.runs.catalog import Catalog, living_workers
+from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace import clock
-from job_orchestration.workspace.layout import Place
+from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -37,6 +38,8 @@ _ORDER: Final = (
 )
 """Order of places in the list."""
 _RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
+ENDS: Final = ("completed", "failed", "pruned", "cancelled")
+"""How runs end."""
 _SILENT: Final = "silent"
 _SILENT_AFTER: Final = 5
 """A run is marked silent after this multiple of the usual duration of its task …"""
@@ -87,6 +90,13 @@ class StatusEntry(NamedTuple):
     commits: Mapping[str, str] | None = None
     """The commit of each task, by task id, if the run continued in other code; otherwise `None`."""
 
+    @property
+    def state(self) -> str:
+        """The place, or ``cancelled`` or ``pruned`` for a run in Failed that ended so."""
+        if self.place is Place.FAILED and self.outcome in INTENDED:
+            return str(self.outcome)
+        return str(self.place)
+
     def as_json(self) -> dict[str, Any]:
         """Return the entry as ``status --json`` prints it."""
         return {**self._asdict(), "place": self.place.value}
@@ -124,6 +134,8 @@ class Overview:
     """Running ones first, completed ones last; each group in the order of `readied_at`."""
     forecast: Forecast
     """When all waiting and running work is expected to end."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """Number of runs that completed, failed, were cancelled and were pruned, with zeros."""
     hint: str | None = None
     """One sentence: that failed runs could go on in newer code."""
 
@@ -131,6 +143,7 @@ class Overview:
         """Return the overview as ``status --json`` prints it."""
         return {
             "counts": {str(place): n for place, n in self.counts.items()},
+            "ends": dict(self.ends),
             "forecast": asdict(self.forecast),
             "runs": [e.as_json() for e in self.runs],
         }
@@ -199,17 +212,27 @@ def overview(
     shown = records if shown is None else shown
     ahead = TimeLeft(records, now, living, coming, places)
     counts = Counter(r.place for r in shown)
+    ends = Counter(
+        r.end if r.place is Place.FAILED else "completed" for r in shown if r.place in FINAL_PLACES
+    )
     ordered = sorted(shown, key=_place_in_list)
     return Overview(
         {place: counts[place] for place in Place},
         Entries(ordered, lambda record: entry(record, ahead)),
         ahead.forecast,
+        {end: ends[end] for end in ENDS},
     )
 
 
-def _place_in_list(record: RunRecord) -> tuple[int, str, str]:
+def _place_in_list(record: RunRecord) -> tuple[int, int, str, str]:
     summary = record.summary
-    return _RANK[record.place], (summary.readied_at if summary else None) or "", record.run or record.config
+    end = ENDS.index(record.end or "failed") if record.place is Place.FAILED else 0
+    return (
+        _RANK[record.place],
+        end,
+        (summary.readied_at if summary else None) or "",
+        record.run or record.config,
+    )
 
 
 def waits_for(record: RunRecord, places: Mapping[str, Place]) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ class _Supervisor:
         return True
 
     def _failed(self) -> frozenset[tuple[str, str]]:
-        failed = ((r.path, r.summary) for r in self._records if r.place is Place.FAILED)
+        failed = ((r.path, r.summary) for r in self._records if r.end == "failed")
         return frozenset((path, summary.ended_at or "") for path, summary in failed if summary is not None)
 
     def saw_failures(self) -> bool:

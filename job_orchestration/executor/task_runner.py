@@ -283,8 +283,9 @@ class TaskRunner:
 
     def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
         if isinstance(error, PrunedError):
-            self.write(Cancelled(str(error)), sync=True)
-            child_setup.log_line(f"Task {task.id}: {error}")
+            reason = describe(error).removeprefix(f"{type(error).__name__}: ")
+            self.write(Cancelled(reason, pruned=True), sync=True)
+            child_setup.log_line(f"Task {task.id}: {reason}")
             return
         if isinstance(error, OSError) and error.errno in _FULL:
             raise error  # an error of the disk is not the task's: the attempt ends uncounted

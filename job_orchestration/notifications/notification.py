@@ -11,6 +11,7 @@ from job_orchestration.diagnostics import durations
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_INTENDED: Final = ("cancelled", "pruned")
 _KEYS: Final = {"hostname": "host"}
 """Fields whose JSON key has another name."""
 
@@ -89,7 +90,9 @@ def text_of(notification: Notification) -> str:
     return "\n".join([*lines, "", f"Message {notification.id}"])
 
 
-def title_of(kind: NotificationEvent, run: str, task: str | None, reason: str | None) -> str:
+def title_of(
+    kind: NotificationEvent, run: str, task: str | None, reason: str | None, outcome: str | None = None
+) -> str:
     """Return the title of a message about a run."""
     match kind:
         case NotificationEvent.COMPLETED:
@@ -97,7 +100,8 @@ def title_of(kind: NotificationEvent, run: str, task: str | None, reason: str | 
         case NotificationEvent.FAILED:
             return f"{run}: task {task} failed and will be tried again"
         case NotificationEvent.GAVE_UP:
-            return f"{run} failed: {_short(reason or 'no reason was given')}"
+            ended = f"was {outcome}" if outcome in _INTENDED else "failed"
+            return f"{run} {ended}: {_short(reason or 'no reason was given')}"
         case NotificationEvent.STALLED:
             return f"{run} seems stalled: {_short(reason or 'it is silent')}"
         case _:

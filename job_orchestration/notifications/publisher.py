@@ -22,7 +22,7 @@ from job_orchestration.notifications.notification import Notification, title_of
 from job_orchestration.processes import reaper
 from job_orchestration.processes.supervisor import program
 from job_orchestration.runs import journal, lifecycle
-from job_orchestration.runs.events import Outcome
+from job_orchestration.runs.events import INTENDED, Outcome
 from job_orchestration.runs.state import Status
 from job_orchestration.workspace import clock, layout
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
@@ -199,7 +199,9 @@ class Publisher:
         self, run: str, state: RunState, kind: NotificationEvent, reason: str | None = None
     ) -> None:
         interested = [r for r in self._recipients(state.values) if r.gets(kind)]
-        if state.outcome is Outcome.CANCELLED:  # the person who did so knows; a program that waits does not
+        if (
+            state.outcome in INTENDED
+        ):  # a person or a search wanted it so; only a program that waits must know
             interested = [r for r in interested if r.key == notification_settings.CALLBACK]
         if interested:
             self._put(self._notification_of(run, state, kind, reason), interested)
@@ -227,7 +229,7 @@ class Publisher:
             id=self._id_of(run, kind, at),
             event=kind,
             at=now,
-            title=escaped(title_of(kind, run, task.id if task else None, cause)),
+            title=escaped(title_of(kind, run, task.id if task else None, cause, state.outcome)),
             workspace=self._workspace.root,
             hostname=self._hostname,
             run=run,

@@ -12,6 +12,8 @@ from itertools import groupby
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.runs.events import INTENDED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 COUNT: Final = "count"
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ALWAYS: Final = ("run", "elapsed_s")
-"""Facts that people see; of the others only the place, if the rows differ in it."""
+"""Facts that people see; of the others the place, if the rows differ in it, and the outcome, if some were
+cancelled or pruned: they lie in the same place as those that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,9 @@ def table_of(rows: Sequence[Row]) -> Table:
     whole = tuple({column: row.cells.get(column) for column in columns} for row in rows)
     differing = [c for c in parameters if _differs(c, whole)]
     places = ("place",) if len({row["place"] for row in whole}) > 1 else ()
+    outcomes = ("outcome",) if any(row["outcome"] in INTENDED for row in whole) else ()
     run, elapsed = _ALWAYS
-    wanted = (run, *places, *differing, *_headline(results, whole), elapsed)
+    wanted = (run, *places, *outcomes, *differing, *_headline(results, whole), elapsed)
     shown = tuple(dict.fromkeys(c for c in wanted if any(row[c] is not None for row in whole)))
     return Table(columns, whole, shown, (*results, elapsed))
 

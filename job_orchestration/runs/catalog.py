@@ -31,6 +31,7 @@ from job_orchestration.runs import (
     summary_cache,
     token_header,
 )
+from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace import clock, heartbeats, locks, naming, safe_reads
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 from job_orchestration.workspace.naming import PROBLEMS_SUFFIX, TokenName
@@ -91,6 +92,14 @@ class RunRecord:
         if self.cached is None and self.folded is not None:
             object.__setattr__(self, "cached", summaries.summary_of(self.folded))
         return self.cached
+
+    @property
+    def end(self) -> str | None:
+        """How it ended: ``completed``, ``failed``, ``cancelled`` or ``pruned``; `None` if it has not."""
+        if self.place not in FINAL_PLACES:
+            return None
+        outcome = self.summary.outcome if self.summary is not None else None
+        return outcome if self.place is Place.FAILED and outcome in INTENDED else str(self.place)
 
     @property
     def names(self) -> set[str]:

@@ -48,7 +48,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
     **dict.fromkeys(("folder", "not_before", "commit"), (str, NoneType)),
     **dict.fromkeys(("values", "parameters"), (dict,)),
-    **dict.fromkeys(("permanent", "fresh"), (bool,)),
+    **dict.fromkeys(("permanent", "fresh", "pruned"), (bool,)),
 }
 """The accepted types of an event's plain fields; `_CONVERTERS` has the others."""
 _quoted: Final = json.encoder.encode_basestring

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +28,17 @@ class Outcome(StrEnum):
     LOST = "lost"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
+    PRUNED = "pruned"
+    """A search ended the trial early. The journal has a `cancelled` event for it."""
 
     @property
     def counts(self) -> bool:
         """Whether a try with this outcome counts against ``maxAttempts``."""
-        return self not in {Outcome.OK, Outcome.INTERRUPTED, Outcome.CANCELLED}
+        return self not in {Outcome.OK, Outcome.INTERRUPTED, *INTENDED}
+
+
+INTENDED: Final = frozenset({Outcome.CANCELLED, Outcome.PRUNED})
+"""How a run ends that did not complete because a person or a search wanted it so: it has not failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +148,18 @@ class TaskFailed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The run ended at a user's request."""
+    """The run ended at a user's request, or was pruned by its search."""
 
     reason: str = ""
+    pruned: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of the run. Older releases recorded a pruned one by its reason alone."""
+        return Outcome.PRUNED if self.pruned or self.reason.startswith(_PRUNED) else Outcome.CANCELLED
+
+
+_PRUNED: Final = "pruned at step "
 
 
 @dataclass(frozen=True, slots=True)

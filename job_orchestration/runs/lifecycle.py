@@ -188,7 +188,7 @@ class RunStateBuilder:
                 self._set(target, open=False, ended_at=at, outcome=Outcome.OK, error=None, reason=None)
             case Cancelled():
                 self._each_task(_stopped)
-                self._set(target, open=False, ended_at=at, outcome=Outcome.CANCELLED, reason=event.reason)
+                self._set(target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason)
             case GaveUp():
                 self._set(target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason)
             case _:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from job_orchestration.workspace.layout import Workspace
 
 ENDING: Final = ".summaries"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _HEAD: Final = re.compile(rb"job_orchestration summaries %d (\d+) (\d+)\n" % _FORMAT)
 _MOST: Final = 1 << 18
 """Largest cached summary, in bytes; a run with thousands of tasks is read from its journal."""

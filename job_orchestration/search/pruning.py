@@ -80,4 +80,4 @@ class MetricReporter:
             self._others = searches.reports_of_others(workspace, trial.sweep, trial.number)
             self._looked_at = time.monotonic()
         if is_hopeless(self._own, self._others, number, maximize=order.search.maximize):
-            raise PrunedError(f"{searches.PRUNED} at step {number}, where its metric was {metric:g}")
+            raise PrunedError(f"pruned at step {number}, where its metric was {metric:g}")

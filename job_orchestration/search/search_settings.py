@@ -50,8 +50,18 @@ class TrialResult:
     ended: bool = False
     complete: bool = False
     pruned: bool = False
+    cancelled: bool = False
     steps: Mapping[int, float] = field(default_factory=dict)
     """The metrics that it reported, by step."""
+
+    @property
+    def end(self) -> str | None:
+        """How it ended: ``completed``, ``failed``, ``cancelled`` or ``pruned``; `None` if it has not."""
+        if not self.ended:
+            return None
+        if self.complete:
+            return "completed"
+        return "pruned" if self.pruned else "cancelled" if self.cancelled else "failed"
 
 
 METHODS: Final = ("grid", "random", "tpe")

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -43,8 +44,6 @@ KNOWN: Final = "known.jsonl"
 REPORTS: Final = "reports"
 _NUMBERED: Final = re.compile(r"([0-9]{4,9})(?:,.*)?")
 _VIEW_EVERY: Final = 1.0
-PRUNED: Final = "pruned"
-"""Start of the reason of a run that its search ended early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,6 @@ def _result(workspace: Workspace, order: SearchOrder, run: str) -> TrialResult |
     trial = state.trial
     if trial is None or trial.number is None or trial.sweep != order.name:
         return None
-    pruned = state.outcome is Outcome.CANCELLED and (state.reason or "").startswith(PRUNED)
     return TrialResult(
         trial.number,
         run,
@@ -185,7 +183,8 @@ def _result(workspace: Workspace, order: SearchOrder, run: str) -> TrialResult |
         search_settings.value_of(state, order.search.metric),
         ended=state.status in {Status.COMPLETE, Status.FAILED},
         complete=state.status is Status.COMPLETE,
-        pruned=pruned,
+        pruned=state.outcome is Outcome.PRUNED,
+        cancelled=state.outcome is Outcome.CANCELLED,
         steps=reports(workspace, order.name, trial.number) if order.search.prune else {},
     )
 
@@ -212,6 +211,12 @@ def remember(workspace: Workspace, order: SearchOrder, known: Iterable[TrialResu
         lines = "".join(json_floats.text_of(asdict(r)) + "\n" for r in new)
         with open(os.path.join(folder(workspace, order.name), KNOWN), "a", encoding="utf-8") as file:
             file.write(lines)
+
+
+def counts_of_ends(known: Iterable[TrialResult]) -> dict[str, int]:
+    """Return how many trials have completed, failed, been cancelled and been pruned."""
+    ends = Counter(r.end for r in known)
+    return {end: ends[end] for end in ("completed", "failed", "cancelled", "pruned")}
 
 
 def is_over(order: SearchOrder, known: Sequence[TrialResult]) -> bool:
@@ -263,6 +268,7 @@ def write_state(
         "metric": order.search.metric,
         "trials": order.search.n,
         "ended": sum(r.ended for r in known),
+        **counts_of_ends(known),
         "best": None if found is None else _shown(found),
     }
     durable.write_view(

@@ -33,7 +33,15 @@ from job_orchestration.runs import (
     status_file,
     trash,
 )
-from job_orchestration.runs.events import Cancelled, Completed, GaveUp, HandedBack, Outcome, TaskFailed
+from job_orchestration.runs.events import (
+    INTENDED,
+    Cancelled,
+    Completed,
+    GaveUp,
+    HandedBack,
+    Outcome,
+    TaskFailed,
+)
 from job_orchestration.runs.state import Status
 from job_orchestration.workspace import clock
 from job_orchestration.workspace.layout import VARIABLE, Place
@@ -96,7 +104,7 @@ class ClaimedRun:
         self._order: Message = {}
         self._began = 0.0
         self.has_failed = False
-        """Whether this worker moved the run to Failed, other than by a cancel request."""
+        """Whether this worker moved the run to Failed, and its end was not intended."""
 
     @cached_property
     def _settings(self) -> Settings:
@@ -183,9 +191,10 @@ class ClaimedRun:
         held = claim.path
         claim.move(self._workspace.folders[place], TokenName(claim.name.stem))
         self._services.heartbeat_sender.moved(claim)
-        if claim.state.outcome is Outcome.CANCELLED:
+        if claim.state.outcome in INTENDED:
             cancel_requests.settle(self._workspace, held)
-            self._say("cancelled")
+            pruned = claim.state.outcome is Outcome.PRUNED
+            self._say(escaped(claim.state.reason or "pruned") if pruned else "cancelled")
         elif place is Place.FAILED:
             self.has_failed = True
             self._say(f"failed: {escaped(claim.state.reason or '')}")
