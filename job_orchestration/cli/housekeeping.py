@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from job_orchestration.cli import output, render
 from job_orchestration.cli.output import ExitCode
+from job_orchestration.diagnostics import sizes
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
     from job_orchestration.commands.gc import Collected, Item
     from job_orchestration.commands.restore import Kept
     from job_orchestration.diagnostics.problems import Diagnostic
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
-_THOUSAND: Final = 1000
-
-
-def size(number: float) -> str:
-    """Format bytes with a decimal unit."""
-    unit = 0
-    while number >= _THOUSAND and unit < len(_UNITS) - 1:
-        number, unit = number / _THOUSAND, unit + 1
-    return f"{number:.0f} {_UNITS[unit]}" if unit == 0 else f"{number:.1f} {_UNITS[unit]}"
 
 
 def gc(arguments: Namespace) -> int:
@@ -70,7 +60,8 @@ def _collected(done: Collected, *, yes: bool) -> Iterator[str]:
         yield "There is nothing that can go."
         return
     rows = [
-        (str(i.kind), escaped(i.name), size(i.bytes), "trash" if i.to_trash else "gone") for i in done.items
+        (str(i.kind), escaped(i.name), sizes.text_of(i.bytes), "trash" if i.to_trash else "gone")
+        for i in done.items
     ]
     yield from render.table([("what", "name", "size", "to"), *rows])
     trashed = _total(done.items, to_trash=True)
@@ -82,7 +73,7 @@ def _collected(done: Collected, *, yes: bool) -> Iterator[str]:
 
 def _total(items: Sequence[Item], *, to_trash: bool) -> str:
     found = [item.bytes for item in items if item.to_trash is to_trash]
-    return size(sum(found)) if found or not to_trash else ""
+    return sizes.text_of(sum(found)) if found or not to_trash else ""
 
 
 def restore(arguments: Namespace) -> int:
@@ -111,7 +102,7 @@ def _show_trash(kept: Sequence[Kept], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([k.as_json() for k in kept], indent=2))
     elif kept:
-        rows = [(k.entry, escaped(k.run or k.config), size(k.bytes)) for k in kept]
+        rows = [(k.entry, escaped(k.run or k.config), sizes.text_of(k.bytes)) for k in kept]
         for line in render.table([("entry", "run", "size"), *rows]):
             print(line)
     else:

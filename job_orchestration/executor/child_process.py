@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.executor import memory_limit
 from job_orchestration.executor.log_capture import LogCapture
+from job_orchestration.executor.out_of_memory import peak_of
 from job_orchestration.runs.events import Outcome
 
 if TYPE_CHECKING:
+    import resource
+
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.shared_memory import SharedPage
 
@@ -126,6 +129,22 @@ class ChildProcess:
         for kill in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)
+
+    def out_of_memory(self, status: int, usage: resource.struct_rusage) -> str | None:
+        """Return what happened if the kernel killed for lack of memory; `None` if it did not.
+
+        Args:
+            status: the child's, as `os.wait4` returned it.
+            usage: the resources that it has used.
+        """
+        killed, has_group = os.WIFSIGNALED(status), isinstance(self.memory, memory_limit.ControlGroup)
+        if not (killed or has_group) or not self.memory.was_exceeded():
+            return None
+        sentence = self.memory.sentence(peak_of(usage))
+        if killed:
+            return sentence
+        self.output.say(f"A program of this run is gone, {sentence}.")
+        return None
 
     def close(self) -> None:
         """Close the descriptors that were held for the child."""

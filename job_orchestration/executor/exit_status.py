@@ -22,20 +22,20 @@ def seconds_since(moment: str | None) -> float | None:
     return round(max((clock.now() - datetime.fromisoformat(moment)).total_seconds(), 0.0), 6)
 
 
-def classify_exit(code: int, stopped: Outcome | None, *, oom: bool) -> tuple[Outcome, str]:
+def classify_exit(code: int, stopped: Outcome | None, *, oom: str | None) -> tuple[Outcome, str]:
     """Return the outcome of a try, with a sentence about it.
 
     Args:
         code: the child's exit code; the negative number of a signal.
         stopped: why the fork server stopped it; `None` if it did not.
-        oom: whether its memory ran out.
+        oom: what happened if its memory ran out; `None` if it did not.
     """
     if stopped is Outcome.TIMEOUT:
         return stopped, "timeout: it took longer than it may and was stopped"
     if stopped is Outcome.HANG:
         return stopped, "hang: its interpreter did not run for the stallTimeout and was stopped"
-    if oom and code == -signal.SIGKILL:
-        return Outcome.OOM, "out of memory: the kernel killed it (SIGKILL)"
+    if oom is not None and code == -signal.SIGKILL:
+        return Outcome.OOM, oom
     if code == 0:
         return Outcome.LOST, "the task ended its process (exit code 0) without finishing"
     how = f"the task ended its process with exit code {code}" if code > 0 else f"signal {-code}"

@@ -159,13 +159,13 @@ class ForkServer:
         return os.posix_spawn(sys.executable, command, environment, file_actions=file_actions, setpgroup=0)
 
     def _ended(self, child: ChildProcess) -> None:
-        _, status = os.waitpid(child.pid, 0)
+        _, status, usage = os.wait4(child.pid, 0)
         self._end_what_is_left(child)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
         left = reaper.kill_descendants(self.spare)
         child.output.drain()
-        exceeded = os.WIFSIGNALED(status) and child.memory.was_exceeded()
+        out_of_memory = child.out_of_memory(status, usage)
         child.close()
         self.child = None
         messages.send(
@@ -175,7 +175,7 @@ class ForkServer:
                 "code": os.waitstatus_to_exitcode(status),
                 "verdict": int(self.shared_page.verdict),
                 "stopped": child.stopped,
-                "oom": exceeded,
+                "oom": out_of_memory,
                 "left": left,
             },
         )

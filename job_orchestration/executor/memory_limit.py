@@ -15,6 +15,8 @@ import resource
 import time
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.executor import out_of_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,6 +45,10 @@ class MemoryLimit:
         before, MemoryLimit._kills = MemoryLimit._kills, _kills_on_this_machine()
         return MemoryLimit._kills > before
 
+    def sentence(self, peak: int) -> str:
+        """Return what happened, if it was exceeded; `peak` is the most that the child had, in bytes."""
+        return out_of_memory.sentence_of_kill(None, peak)
+
     def close(self) -> None:
         """Remove the limit; no process is under it any more."""
 
@@ -52,10 +58,12 @@ class ControlGroup(MemoryLimit):
 
     Args:
         path: the group's folder, made already.
+        limit: its limit in bytes.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, limit: int) -> None:
         self._path = path
+        self._limit = limit
 
     def add(self, pid: int) -> None:
         """Put the child under the limit."""
@@ -65,6 +73,12 @@ class ControlGroup(MemoryLimit):
     def was_exceeded(self) -> bool:
         """Whether the kernel killed a process of this group."""
         return _counter(os.path.join(self._path, "memory.events"), "oom_kill") > 0
+
+    def sentence(self, peak: int) -> str:
+        """Return what happened; the kernel knows the peak of the child with all that it started."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            peak = int(_lines(os.path.join(self._path, "memory.peak"))[0])
+        return out_of_memory.sentence_of_kill(self._limit, peak)
 
     def close(self) -> None:
         """Remove the group."""
@@ -105,7 +119,7 @@ def _control_group(limit: int) -> ControlGroup:
     if "memory" not in _lines(os.path.join(parent, "cgroup.subtree_control"))[0].split():
         raise OSError(0, "the memory controller is not handed down here")
     _make(path, {"memory.max": limit, "memory.swap.max": 0})
-    return ControlGroup(path)
+    return ControlGroup(path, limit)
 
 
 def _make(path: str, values: dict[str, int]) -> None:

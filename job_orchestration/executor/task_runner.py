@@ -34,6 +34,7 @@ from job_orchestration.executor import (
     unseeded_generators,
 )
 from job_orchestration.executor.child_setup import seed_all
+from job_orchestration.executor.out_of_memory import is_lack_of_memory, sentence_in_task
 from job_orchestration.executor.shared_memory import SharedPage, Verdict
 from job_orchestration.processes import reaper
 from job_orchestration.runs import artifact_store, journal, kept_values, lifecycle
@@ -153,6 +154,7 @@ class TaskRunner:
         self._folding = lifecycle.RunStateBuilder(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._grace_time: float = order["grace_time"]
+        self._memory_limit: int | None = order.get("memory_limit")
         self._process = 0
         self._open_files: int | None = None
         self._allocation: dict[str, str] = order["allocation"]
@@ -290,20 +292,22 @@ class TaskRunner:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise error  # an error of the disk is not the task's: the attempt ends uncounted
         child_setup.write_to_log(tracebacks.text_of(error))
-        outcome = Outcome.OOM if isinstance(error, MemoryError) else Outcome.ERROR
+        outcome, what = Outcome.ERROR, describe(error)
+        if is_lack_of_memory(error):
+            outcome, what = Outcome.OOM, f"{what}: {sentence_in_task(self._memory_limit)}"
         stop = self.shared_page.stop  # an exception of a task that is asked to stop is not its fault
         delay = error.delay if isinstance(error, TemporaryError) else None
         self.write(
             TaskFailed(
                 task.id,
                 stop or outcome,
-                describe(error),
+                what,
                 round(duration, 6),
                 permanent=isinstance(error, PermanentError) and stop is None,
                 delay_s=delay,
             )
         )
-        log.error("Task %s failed: %s", task.id, describe(error))
+        log.error("Task %s failed: %s", task.id, what)
 
     def _fence(self) -> None:
         if not still_ours(self.token, self.lock):

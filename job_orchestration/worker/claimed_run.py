@@ -322,7 +322,7 @@ class ClaimedRun:
         append_to_log(claim, f"Attempt {claim.attempt}: {sentence}")
         if due is None:
             return False
-        return self._ended({"code": -signal.SIGKILL, "verdict": verdict, "stopped": due, "oom": False})
+        return self._ended({"code": -signal.SIGKILL, "verdict": verdict, "stopped": due, "oom": None})
 
     def _ended(self, end: Message) -> bool:
         """Take the journal over from the child, and record how it ended if it could not do so itself."""

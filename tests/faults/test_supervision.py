@@ -11,10 +11,14 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from job_orchestration.executor import memory_limit
+from job_orchestration.executor.child_process import ChildProcess
+from job_orchestration.executor.exit_status import classify_exit
+from job_orchestration.runs.events import Outcome
 from tests.faults.figures import figure
 from tests.faults.storm import left_behind
 from tests.integration.harness import Sandbox, eventually, is_gone, mutant
@@ -243,7 +247,13 @@ ENDS = {
     "exit0": ("Exits", {"code": 0}, "lost", "exit code 0", "exit code 0"),
     "exit3": ("Exits", {"code": 3}, "crash", "exit code 3", "exit code 3"),
     "sysexit": ("SysExits", {}, "error", "SystemExit: so long", "so long"),
-    "oom": ("Devours", {"memoryLimit": "150M"}, "oom", "", "memoryLimit: 150000000 bytes for the run"),
+    "oom": (
+        "Devours",
+        {"memoryLimit": "150M"},
+        "oom",
+        "more than its memoryLimit of 150 MB (peak 1",
+        "memoryLimit: 150000000 bytes for the run",
+    ),
     "hang": ("Hangs", {"stallTimeout": 1}, "hang", "hang: ", "has not run for 1 s (stallTimeout)"),
     "deaf": ("Deaf", {"taskTimeout": 0.5}, "timeout", "timeout: ", "It did not end by itself. Where it was:"),
     "sleeps": ("Sleeps", {"taskTimeout": 0.5}, "timeout", "timeout: ", "The task's timeout of 0.5 s is over"),
@@ -416,6 +426,67 @@ def test_without_control_groups_a_memory_limit_is_one_of_the_process(tmp_path):
     assert failure["outcome"] == "oom"
     assert "MemoryError" in failure["error"]
     assert "no control group can be made here" in sandbox.log("oom")
+    sentence = r"MemoryError.*: more than its memoryLimit of 150 MB \(peak 1\d\d(\.\d)? MB\); raise it"
+    assert re.search(sentence, failure["error"])
+    assert re.search(sentence, sandbox.log("oom"))
+    assert re.search(sentence, sandbox.events("oom", "gave_up")[0]["reason"])
+
+
+REFUSALS = {
+    "bytearray(1 << 60)": "MemoryError: the machine could not give that much memory (peak ",
+    "mmap.mmap(-1, 1 << 60)": "Cannot allocate memory: the machine could not give",
+    "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)), bytearray(1 << 31)": (
+        "more than the limit of 1.1 GB that this machine sets (ulimit; peak "
+    ),
+}
+
+
+def test_memory_that_the_machine_refuses_is_named_with_its_limit(tmp_path):
+    refuse = 'import mmap, resource; eval(self.config["refusal"])'
+    sandbox = Sandbox(tmp_path, TASKS.replace("kept = []", refuse))
+    for number, refusal in enumerate(REFUSALS):
+        sandbox.queue(f"r{number}", "Devours", maxAttempts=1, refusal=refusal)
+    sandbox.work()
+    for number, said in enumerate(REFUSALS.values()):
+        (failure,) = sandbox.events(f"r{number}", "task_failed")
+        assert failure["outcome"] == "oom"
+        assert said in failure["error"]
+
+
+class Ended:
+    """A child that used 300 MB and was killed by the kernel, or ended by itself."""
+
+    def __init__(self, group):
+        self.memory = group
+        self.said = []
+        self.output = SimpleNamespace(say=self.said.append)
+
+    def look(self, status):
+        usage = SimpleNamespace(ru_maxrss=300_000_000 // 1024)
+        return ChildProcess.out_of_memory(self, status, usage)
+
+
+def test_a_kill_for_lack_of_memory_names_the_limit_and_the_peak(tmp_path, monkeypatch):
+    (tmp_path / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    group = Ended(memory_limit.ControlGroup(str(tmp_path), 400_000_000))
+    sentence = group.look(signal.SIGKILL)
+    assert "more than its memoryLimit of 400 MB (peak 300 MB); raise it" in sentence, "an older kernel"
+    (tmp_path / "memory.peak").write_text("398000000\n")
+    sentence = group.look(signal.SIGKILL)
+    assert "killed it (SIGKILL): more than its memoryLimit of 400 MB (peak 398 MB); raise it" in sentence
+    assert classify_exit(-signal.SIGKILL, None, oom=sentence) == (Outcome.OOM, sentence)
+    assert group.look(0) is None, "the child itself has ended well"
+    assert "A program of this run is gone, out of memory: the kernel killed it" in group.said[0]
+    (tmp_path / "memory.events").write_text("oom_kill 0\n")
+    assert group.look(signal.SIGKILL) is None
+    kills = iter([0, 1, 1])
+    monkeypatch.setattr(memory_limit, "_kills_on_this_machine", lambda: next(kills))
+    monkeypatch.setattr(memory_limit.MemoryLimit, "_looked_at", float("-inf"))
+    without = Ended(memory_limit.MemoryLimit())
+    without.memory.add(1)
+    sentence = without.look(signal.SIGKILL)
+    assert "the machine ran out of memory (peak of this run 300 MB); run fewer at a time" in sentence
+    assert without.look(signal.SIGKILL) is None
 
 
 CGROUPS = {
