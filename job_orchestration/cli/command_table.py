@@ -39,10 +39,10 @@ COMMANDS: Final = (
     Command("init", "create or repair a workspace", "init --workspace ~/experiments", f"{_DAILY}:init"),
     Command(
         "ready",
-        "check, pin and queue the configs in ConfigSources",
-        "ready",
+        "check, pin and queue the configs in ConfigSources, or files from elsewhere",
+        "ready ~/drafts/a.yaml",
         f"{_DAILY}:ready",
-        (flags.JSON,),
+        (flags.FILES, flags.JSON),
         ("readyConfigs",),
     ),
     Command(

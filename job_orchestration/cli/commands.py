@@ -58,12 +58,12 @@ def init(arguments: Namespace) -> int:
 
 
 def ready(arguments: Namespace) -> int:
-    """Check, pin and queue the configs in ConfigSources."""
+    """Check, pin and queue configs."""
     from job_orchestration.commands.ready import ready as make_ready
     from job_orchestration.submission import reports
 
     workspace = output.prepared(arguments)
-    report = reports.report_as_json(make_ready(workspace))
+    report = reports.report_as_json(make_ready(workspace, arguments.files))
     if arguments.json:
         output.print_json(report)
     else:

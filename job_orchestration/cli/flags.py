@@ -147,7 +147,14 @@ SET = Argument(
         "help": "go on with this value; TASK.KEY=VALUE for one task. Repeatable",
     },
 )
-FILES = Argument(("files",), {"metavar": "FILE", "nargs": "*", "help": "default: all of ConfigSources"})
+FILES = Argument(
+    ("files",),
+    {
+        "metavar": "FILE",
+        "nargs": "*",
+        "help": "configs by path, or by name or glob in ConfigSources; default: all of ConfigSources",
+    },
+)
 WORKERS = Argument(
     ("--workers",), {"metavar": "N", "type": _positive, "default": 1, "help": "number of workers; default: 1"}
 )

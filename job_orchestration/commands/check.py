@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from job_orchestration.diagnostics.errors import UsageError
-from job_orchestration.diagnostics.problems import Problem, escaped
-from job_orchestration.submission import dropped_files, sweep_candidates
+from job_orchestration.diagnostics.problems import Problem
+from job_orchestration.submission import chosen_files, dropped_files, sweep_candidates
 from job_orchestration.submission.checker import Checker
-from job_orchestration.workspace import naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,12 +56,12 @@ def examine(workspace: Workspace, files: Sequence[str] = ()) -> list[Examined]:
 
     Args:
         workspace: with all its folders in place.
-        files: paths of the configs; default: everything in ConfigSources.
+        files: configs, by path, or by name or glob in ConfigSources; default: everything there.
 
     Raises:
         UsageError: if a file does not exist.
     """
-    dropped, refused = _read_files(files) if files else _dropped(workspace)
+    dropped, refused = _read_files(workspace, files) if files else _dropped(workspace)
     check = Checker(workspace)
     try:
         candidates = check.examine(dropped)
@@ -93,21 +90,15 @@ def _dropped(workspace: Workspace) -> tuple[list[Drop], dict[str, list[Problem]]
     return dropped, {**refused, **{name: [_unsettled(name)] for name in unsettled}}
 
 
-def _read_files(files: Sequence[str]) -> tuple[list[Drop], dict[str, list[Problem]]]:
+def _read_files(workspace: Workspace, files: Sequence[str]) -> tuple[list[Drop], dict[str, list[Problem]]]:
     dropped: list[Drop] = []
     refused: dict[str, list[Problem]] = {}
-    for file in files:
-        folder, name = os.path.split(os.path.abspath(file))
-        if not os.path.lexists(file):
-            raise UsageError(f"There is no file {escaped(file)}", "Name a config, or none for ConfigSources")
-        fault = naming.stem_problem(name)
-        drop = dropped_files.read_drop(Path(folder), name, settled=lambda _: True)
-        if fault is not None:
-            refused[name] = [Problem(name, fault.what, fault.todo)]
-        elif drop is None or isinstance(drop, Problem):
-            refused[name] = [drop or _unsettled(name)]
+    for chosen in chosen_files.find(workspace, files):
+        found = chosen.read()
+        if isinstance(found, Problem):
+            refused[chosen.name] = [found]
         else:
-            dropped.append(drop)
+            dropped.append(found)
     return dropped, refused
 
 

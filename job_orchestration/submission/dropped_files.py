@@ -35,7 +35,7 @@ from job_orchestration.workspace import naming
 from job_orchestration.workspace.safe_reads import READ_ONLY, read_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from job_orchestration.workspace.layout import Workspace
 
@@ -208,7 +208,11 @@ class Settling:
 
 
 def read_all(
-    workspace: Workspace, settled: Callable[[str, os.stat_result], bool], *, closed_is_whole: bool = False
+    workspace: Workspace,
+    settled: Callable[[str, os.stat_result], bool],
+    *,
+    closed_is_whole: bool = False,
+    only: Container[str] | None = None,
 ) -> tuple[list[Drop], dict[str, list[Problem]], list[str]]:
     """Read the dropped files in ConfigSources.
 
@@ -216,6 +220,7 @@ def read_all(
         workspace: the workspace.
         settled: returns whether a file of a name and status has been at rest long enough.
         closed_is_whole: whether a file that no process has open for writing needs no rest.
+        only: names of the files to read; default: all configs.
 
     Returns:
         The files that were read, the problems of files that can never be read, and the names of unsettled
@@ -225,7 +230,7 @@ def read_all(
     refused: dict[str, list[Problem]] = {}
     unsettled: list[str] = []
     for filename in sorted(os.listdir(workspace.sources)):
-        if not naming.is_config_name(filename):
+        if not naming.is_config_name(filename) or (only is not None and filename not in only):
             continue
         fault = naming.stem_problem(filename)
         if fault is not None:

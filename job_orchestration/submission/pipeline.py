@@ -21,7 +21,7 @@ from job_orchestration.submission.reports import Queued, Report
 from job_orchestration.workspace import clock, naming, problems_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from job_orchestration.config.config import Config, Json
     from job_orchestration.submission.candidate import Candidate
@@ -39,6 +39,7 @@ def ready_drops(
     settled: Callable[[str, os.stat_result], bool],
     *,
     closed_is_whole: bool = False,
+    only: Container[str] | None = None,
 ) -> Report:
     """Run one pass over ConfigSources.
 
@@ -47,13 +48,14 @@ def ready_drops(
         check: checks the files that were read.
         settled: returns whether a file of a name and status has been at rest long enough.
         closed_is_whole: whether a file that no process has open for writing needs no rest.
+        only: names of the files to take; default: all configs.
     """
     report = Report()
     check.start_pass()
     with opening.only_one(workspace):
         report.notes += opening.recover(workspace)
         dropped, report.refused, report.unsettled = dropped_files.read_all(
-            workspace, settled, closed_is_whole=closed_is_whole
+            workspace, settled, closed_is_whole=closed_is_whole, only=only
         )
         dropped = list(dependencies.in_order(dropped))
         late = dependencies.deferred(workspace, dropped, report.unsettled)
