@@ -33,6 +33,7 @@ from job_orchestration.runs import (
     token_header,
 )
 from job_orchestration.runs.events import Cancelled, Outcome
+from job_orchestration.runs.outlived_locks import OutlivedLocks
 from job_orchestration.runs.state import Status
 from job_orchestration.search import searches
 from job_orchestration.workspace import naming
@@ -161,6 +162,7 @@ class _Ending:
         self._reason = reason
         self._publisher = publisher
         self._asked: str | None = None
+        self._outlived_locks = OutlivedLocks(_LOG.warning)
 
     def turn(self, ended: CancelResult) -> bool:
         """Take the next possible step; return whether the run has ended and is recorded in `ended`."""
@@ -179,6 +181,7 @@ class _Ending:
         if os.path.dirname(self._path) == self._workspace.running and self._asked != self._path:
             cancel_requests.ask(self._workspace, self._path, self._reason)
             self._asked = self._path
+        self._outlived_locks.look(self._path)
         return False
 
     def _find(self) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.config import workspace_defaults
 from job_orchestration.diagnostics.problems import Diagnostic, Level, escaped, named
 from job_orchestration.housekeeping import garbage
-from job_orchestration.runs import catalog, claims, opening, token, token_header, trash
+from job_orchestration.runs import catalog, claims, opening, outlived_locks, token, token_header, trash
 from job_orchestration.workspace import clock, heartbeats, layout, lock_probe, locks, naming
 from job_orchestration.workspace.layout import TOKEN_PLACES, Place
 from job_orchestration.workspace.naming import PROBLEMS_SUFFIX, TokenName
@@ -227,6 +227,19 @@ def _workers(workspace: Workspace, records: Sequence[RunRecord]) -> Iterator[Dia
         "The holder of these runs is unknown",
         "Look on the machine in the name of the token; any worker resumes them once their lock is free",
     )
+    for name in names_in(workspace.running):
+        path = os.path.join(workspace.running, name)
+        left = outlived_locks.holders(path)
+        if left and os.path.lexists(path):
+            run = token_header.run_of(path) or name
+            yield Diagnostic(
+                "workers",
+                Level.WARNING,
+                f"The worker of {escaped(run)} is dead, but its lock is held by"
+                f" {outlived_locks.named_processes(left)}",
+                "The next worker ends what is left of it; without one: kill -KILL "
+                + " ".join(map(str, sorted(left))),
+            )
     now = clock.now()
     ahead = [heartbeat.hostname for heartbeat in every.values() if _moment(heartbeat.at) - now > _AHEAD]
     yield from _diagnostic_about(

@@ -205,6 +205,8 @@ def _lives(pid: int) -> bool:
 def kill_marked(run: str, workspace: str, variable: str, journal: str = "", seconds: float = 5.0) -> int:
     """Kill every process on this machine that belongs to a run. Called by the new holder of the run.
 
+    A process that called this one is spared: a worker may be started in a terminal that a task opened.
+
     Args:
         run: the run's name, without an attempt's number.
         workspace: the workspace's folder; another one may have a run of the same name.
@@ -218,7 +220,8 @@ def kill_marked(run: str, workspace: str, variable: str, journal: str = "", seco
     marks = (f"{MARK}={run}#".encode(), f"{variable}={workspace}".encode())
     deadline = time.monotonic() + seconds
     killed: set[int] = set()
-    while marked := _marked(*marks, journal):
+    spared = _callers()
+    while marked := [pid for pid in _marked(*marks, journal) if pid not in spared]:
         killed.update(marked)
         for pid in marked:
             with suppress(ProcessLookupError, PermissionError):
@@ -227,6 +230,18 @@ def kill_marked(run: str, workspace: str, variable: str, journal: str = "", seco
             break
         time.sleep(0.005)
     return len(killed)
+
+
+def _callers() -> frozenset[int]:
+    """Return the parent of this process, the parent of that one, and so on."""
+    found: set[int] = set()
+    pid = os.getppid()
+    with suppress(OSError, ValueError):
+        while pid > 1 and pid not in found:
+            found.add(pid)
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+    return frozenset(found)
 
 
 def _marked(run: bytes, workspace: bytes, journal: str) -> list[int]:

@@ -53,6 +53,7 @@ class Queue:
         workspace: the workspace of the tokens.
         wake: rung by file events.
         could: whether this worker could ever allocate the resources of a run.
+        look_at_held: called with the path of each token in Running that another process holds.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class Queue:
         workspace: Workspace,
         wake: WakeupPipe,
         could: Callable[[ResourceRequest], bool] = lambda _: True,
+        look_at_held: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._workspace = workspace
         self._could = could
+        self._look_at_held = look_at_held
         self._scheduler = Scheduler(workspace, could)
         self._delayed: dict[str, Token] = {}
         self._due: dict[str, float] = {}
@@ -138,6 +141,8 @@ class Queue:
 
     def put_back(self, taken: Token) -> None:
         """Try a token again in a moment, if it still exists: another process may only be moving it here."""
+        if taken.folder == self._workspace.running:
+            self._look_at_held(taken.path)
         if taken.folder == self._workspace.to_run and os.path.lexists(taken.path):
             self._delayed[taken.filename] = taken
             self._due[taken.filename] = time.monotonic() + AGAIN_AFTER
@@ -162,7 +167,14 @@ class Queue:
     def _may_be_taken(self, running: Token) -> bool:
         """Whether to try a run in Running: its lock is free, and this worker could allocate its resources."""
         request = self.resource_request(running)
-        return not request or (self._could(request) and claims.is_free(running.path))
+        if not request:
+            return True
+        if not self._could(request):
+            return False
+        if claims.is_free(running.path):
+            return True
+        self._look_at_held(running.path)
+        return False
 
     def look_again_in(self) -> float:
         """Seconds after which a scan is due without an event; call it before a rest."""

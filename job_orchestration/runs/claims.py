@@ -138,11 +138,15 @@ class Claim:
             return target
 
     def release(self) -> None:
-        """Release the run. `LOCK_UN` unlocks it for every process that shares the descriptor."""
+        """Release the run. `LOCK_UN` unlocks it for every process that shares the descriptor.
+
+        The journal is closed first: the next holder ends whatever still has it open for writing.
+        """
+        with suppress(OSError):
+            os.close(self.journal.descriptor)
         with suppress(OSError):
             fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         os.close(self.descriptor)
-        os.close(self.journal.descriptor)
 
 
 def still_ours(path: str, descriptor: int) -> bool:
@@ -186,9 +190,9 @@ def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Cla
             descriptor, target, run=run, run_folder=folder, earlier=written, claimed=entry, writer=writer
         )
     except BaseException as error:
-        os.close(descriptor)  # no other process shares it yet, so closing unlocks it
         if writer is not None:
-            os.close(writer.descriptor)
+            os.close(writer.descriptor)  # before the lock, as in `release`
+        os.close(descriptor)  # no other process shares it yet, so closing unlocks it
         if not isinstance(error, ClaimLostError):
             raise
         return None

@@ -29,6 +29,7 @@ from job_orchestration.processes.wakeup import WakeupPipe
 from job_orchestration.queue.queue import Queue
 from job_orchestration.queue.resource_pool import NO_ALLOCATION, ResourcePool
 from job_orchestration.runs import claims
+from job_orchestration.runs.outlived_locks import OutlivedLocks
 from job_orchestration.runs.state import Status
 from job_orchestration.search import driver
 from job_orchestration.worker import heartbeat
@@ -103,7 +104,8 @@ class Worker:
         reaper.become_subreaper()
         signal.set_wakeup_fd(self._services.wake.signal_end, warn_on_full_buffer=False)
         self._stop_requests.stop_signals.handle()
-        queue = Queue(self.workspace, self._services.wake, self._resource_pool.could)
+        outlived_locks = OutlivedLocks(self.say)
+        queue = Queue(self.workspace, self._services.wake, self._resource_pool.could, outlived_locks.look)
         try:
             while not self._stop_requests.urgency(_LAST_CALL):
                 found = queue.next()
