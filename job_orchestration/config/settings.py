@@ -229,7 +229,7 @@ RULES: Final[Mapping[str, Rule]] = {
         {
             "type": "object",
             "propertyNames": {"pattern": f"^({_RESOURCE.pattern})$"},
-            "properties": {MEMORY: _SIZE_SCHEMA},
+            "properties": {MEMORY: {**_SIZE_SCHEMA, "description": "Bytes, or a text such as 8G."}},
             "additionalProperties": {"type": "integer", "minimum": 0, "maximum": _MOST_OF_A_RESOURCE},
         },
     ),

@@ -222,7 +222,7 @@ class _Check:
 
     def _warn_of_doubtful_keys(self) -> None:
         keys = [key for key in self.own if key not in OLD_NAMES]
-        for doubt in words_without_effect.at_the_top(keys, KNOWN_KEYS, self.values):
+        for doubt in words_without_effect.at_the_top(keys, KNOWN_KEYS, self.own):
             self._warn(*doubt)
 
     # -- tasks --

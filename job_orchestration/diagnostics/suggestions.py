@@ -70,7 +70,7 @@ def _like(key: str, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_like(bare: str, candidate: str) -> bool:
-    other, tolerance = _bare(candidate), _tolerance(candidate)
+    other, tolerance = _bare(candidate), tolerance_of(candidate)
     return bare == other or (bare[:1] == other[:1] and distance(bare, other, tolerance) <= tolerance)
 
 
@@ -78,7 +78,8 @@ def _bare(key: str) -> str:
     return key.lower().replace("_", "").replace("-", "")
 
 
-def _tolerance(candidate: str) -> int:
+def tolerance_of(candidate: str) -> int:
+    """Return the number of wrong letters with which a key is still suggested."""
     length = len(_bare(candidate))
     return (length >= _LONG or candidate in _NO_PARAMETER) + (length >= _VERY_LONG)
 

@@ -1,0 +1,398 @@
+"""What each key of a config and of ``workspace.yaml`` means, for people: one table for all pages and editors.
+
+The JSON Schema takes its descriptions from here, and ``docs/make_reference.py`` writes ``docs/config.md``
+from it. What a value may be is decided by `settings`, `validation`, `notification_settings` and the package
+``search``; tests compare the defaults, and check each example. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Key(NamedTuple):
+    """One key."""
+
+    kind: str
+    """The values that it takes, in words."""
+    default: str
+    """Its value when it is left out, as in YAML; a word in brackets if that is no value."""
+    meaning: str
+    """Whole sentences."""
+    example: str = ""
+    """A piece of a config, in YAML."""
+    used_by: str = ""
+    """The commands that read it."""
+
+
+READY: Final = "`check`, `ready`, `watch`, `up`"
+WORK: Final = "`work`, `up`"
+BOTH: Final = f"{READY}, `work`"
+REQUIRED: Final = "(required)"
+NONE: Final = "(none)"
+
+_TIME: Final = "time"
+_SIZE: Final = "size"
+
+RUN: Final[Mapping[str, Key]] = {
+    "tasks": Key(
+        "list of tasks",
+        REQUIRED,
+        "The tasks of the run, in order. An entry has `id`, `method` and parameters.",
+        "tasks:\n  - {id: load, method: Load}\n  - {id: train, method: Train, epochs: 5}",
+        BOTH,
+    ),
+    "outputDir": Key(
+        "path inside `Output/`",
+        REQUIRED,
+        "The run's folder below Output/, and the name of the run. It may hold {date}, {time}, {name} "
+        "(of the file, without its ending) and {commit}; of a sweep or search it is the folder of all"
+        " trials.",
+        'outputDir: "{date}/{name}_{time}"',
+        READY,
+    ),
+    "pathToTasks": Key(
+        "path",
+        NONE,
+        "The folder of Tasks.py, in a git work tree. A relative path begins at the workspace, not at "
+        "the config or the current folder; ~ is the home folder, and variables such as $HOME are not "
+        "replaced. Not needed if each method is written package.module:Name.",
+        "pathToTasks: /home/you/your-project/experiments",
+        f"{READY}, `retry --commit`",
+    ),
+    "githubRepository": Key(
+        "text",
+        NONE,
+        "Address of the code's repository. It is recorded and not used.",
+        "githubRepository: https://github.com/you/your-project.git",
+        "(none)",
+    ),
+    "name": Key(
+        "text",
+        NONE,
+        "A label of yours; the tasks get it, and `results` has it as a column. {name} in outputDir is"
+        " the name of the file.",
+        "name: a first try",
+        "`results`, `--filter`",
+    ),
+    "tags": Key(
+        "text or list of texts",
+        NONE,
+        "Labels of yours, to select runs by. Trials that differ in nothing else are the same trial.",
+        "tags: [baseline, small]",
+        "`results`, `--filter`",
+    ),
+}
+"""What runs, and where its results go."""
+
+FAILURES: Final[Mapping[str, Key]] = {
+    "maxAttempts": Key(
+        "whole number from 1 up",
+        "3",
+        "Number of tries of each task before the run gives up.",
+        "maxAttempts: 5",
+        WORK,
+    ),
+    "retryDelay": Key(
+        _TIME,
+        "0s",
+        "The time between a failed try and the next one. The worker does something else meanwhile.",
+        "retryDelay: 5m",
+        WORK,
+    ),
+    "maxInterruptions": Key(
+        "whole number from 0 up",
+        "20",
+        "Number of interruptions (power cut, kill -9, preemption) since the last finished task that a"
+        " run may have; one more is a crash loop, and the run gives up. An interruption is no failed "
+        "try.",
+        "maxInterruptions: 3",
+        WORK,
+    ),
+}
+LIMITS: Final[Mapping[str, Key]] = {
+    "timeout": Key(
+        f"{_TIME} above 0",
+        "null",
+        "Longest time of a run, all tasks and tries together; in a task's own entry: of each of its tries.",
+        "timeout: 4h",
+        WORK,
+    ),
+    "stallTimeout": Key(
+        f"{_TIME} above 0",
+        "null",
+        "Longest time that a task's interpreter may stand still (a deadlock, a hung library); then it"
+        " is stopped, which is a failed try.",
+        "stallTimeout: 10m",
+        WORK,
+    ),
+    "memoryLimit": Key(
+        _SIZE,
+        "null",
+        "Memory limit of a run, including the processes that it starts.",
+        "memoryLimit: 8G",
+        WORK,
+    ),
+    "graceTime": Key(
+        _TIME,
+        "30s",
+        "Time that a task has to end after its worker is asked to stop, and that threads, files and "
+        "exit functions have at the end of a task.",
+        "graceTime: 2m",
+        WORK,
+    ),
+    "logLimit": Key(
+        _SIZE,
+        "100M",
+        "Largest size of log.log. Of a larger log the middle is dropped, and the log says so.",
+        "logLimit: 1G",
+        WORK,
+    ),
+}
+EXECUTION: Final[Mapping[str, Key]] = {
+    "isolation": Key(
+        "`fork` or `spawn`",
+        "fork",
+        "fork: start from a process that has imported the tasks, in milliseconds. spawn: start a new "
+        "Python for each attempt, for libraries that do not survive a fork.",
+        "isolation: spawn",
+        WORK,
+    ),
+    "seed": Key(
+        "whole number from 0 to 4294967295",
+        "null",
+        "Seed of random, NumPy and PyTorch, set before each task; null draws a number and records it.",
+        "seed: 1",
+        BOTH,
+    ),
+}
+QUEUE: Final[Mapping[str, Key]] = {
+    "priority": Key(
+        "whole number",
+        "0",
+        "Of the runs that wait, those with a higher number go first, then the oldest.",
+        "priority: 5",
+        WORK,
+    ),
+    "after": Key(
+        "name or list of names",
+        "[]",
+        "The configs or runs that must have completed before this run begins; the name of a sweep "
+        "means all its trials.",
+        "after: [prepare]",
+        BOTH,
+    ),
+    "resources": Key(
+        "mapping of names to amounts",
+        "{}",
+        "What the run takes of its worker's machine: cpus, memory (a size), gpus, and names that "
+        "`work --resources` gives.",
+        "resources: {gpus: 1, cpus: 4, memory: 8G}",
+        WORK,
+    ),
+}
+CARE: Final[Mapping[str, Key]] = {
+    "overwriteOutputFine": Key(
+        "true or false",
+        "false",
+        "true: a finished run of the same outputDir moves to Misc/trash first. Waiting and running "
+        "runs are never touched.",
+        "overwriteOutputFine: true",
+        READY,
+    ),
+    "UNSAFE_ignoreDirtyCheck": Key(
+        "true or false",
+        "false",
+        "true: uncommitted changes are captured instead of refused, as a commit that only the "
+        "workspace has. UNSAFE, because your repository does not have this code: another clone cannot"
+        " repeat the run.",
+        "UNSAFE_ignoreDirtyCheck: true",
+        f"{READY}, `retry --commit worktree`",
+    ),
+    "ignoredFiles": Key(
+        "pattern or list of patterns",
+        "[]",
+        "Patterns of untracked files that never count as uncommitted, as in a .gitignore, beside what"
+        " editors and systems leave behind. In workspace.yaml they are also passed over in "
+        "ConfigSources.",
+        'ignoredFiles: ["*.bak", "scratch/"]',
+        READY,
+    ),
+}
+MANY: Final[Mapping[str, Key]] = {
+    "sweep": Key(
+        "mapping",
+        NONE,
+        "Makes the config stand for many runs: one for each combination of parameters, or those that "
+        "a search proposes. Not in workspace.yaml.",
+        "sweep:\n  grid: {layers: [1, 2], train.lr: {log: [1e-4, 1e-1], n: 4}}",
+        READY,
+    ),
+}
+MESSAGES: Final[Mapping[str, Key]] = {
+    "notify": Key(
+        "recipient or list of recipients",
+        NONE,
+        "Recipients of messages about this run. In workspace.yaml: about all runs whose config has no"
+        " notify. null in a config: no messages.",
+        'notify:\n  - {command: [echo, "{title}"], on: [completed, gave_up]}',
+        "`work`, `up`, `notify`",
+    ),
+    "callbackUrl": Key(
+        "address of http or https",
+        NONE,
+        "An address that gets a JSON object by POST when the run has ended; {run} and {name} in it "
+        "are replaced, and ${NAME} is a variable of the environment.",
+        "callbackUrl: https://example.org/jobs/{name}",
+        WORK,
+    ),
+}
+WORKSPACE_ONLY: Final[Mapping[str, Key]] = {
+    "dashboardUrl": Key(
+        "address",
+        NONE,
+        "A link to a run's page, for messages; {run} in it is replaced.",
+        'dashboardUrl: "http://localhost:8000/runs/{run}"',
+        "`work`, `up`",
+    ),
+}
+
+SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
+    "What runs": RUN,
+    "Failures": FAILURES,
+    "Limits": LIMITS,
+    "How a run is executed": EXECUTION,
+    "The queue": QUEUE,
+    "Care": CARE,
+    "Many runs from one config": MANY,
+    "Messages": MESSAGES,
+}
+"""The keys of a config, by the headings of the page."""
+TOP: Final[Mapping[str, Key]] = {key: known for keys in SECTIONS.values() for key, known in keys.items()}
+
+TASK: Final[Mapping[str, Key]] = {
+    "id": Key(
+        "text without / and ~, at most 100 characters",
+        REQUIRED,
+        "Names the task in the log, and the folder of what it saves. No two tasks of a config have the same.",
+    ),
+    "method": Key(
+        "name",
+        REQUIRED,
+        "A class in Tasks.py, or package.module:Name of anything that can be imported.",
+    ),
+    "timeout": Key(f"{_TIME} above 0", "null", "Longest time of each try of this task."),
+}
+"""The keys of an entry of ``tasks``; all others are the task's own parameters."""
+
+SWEEP: Final[Mapping[str, Key]] = {
+    "grid": Key("mapping of parameters to lists", NONE, "Every combination of its lists."),
+    "zip": Key(
+        "mapping of parameters to lists",
+        NONE,
+        "Its lists side by side: the first of each, the second of each, …",
+    ),
+    "random": Key(
+        "mapping of parameters to distributions", NONE, "Draws: n of them; with another seed (0) other ones."
+    ),
+    "exclude": Key("text", NONE, "Takes out the combinations of which the expression is true."),
+    "search": Key(
+        "mapping", NONE, "Proposes trials one after another, in view of earlier results. It stands alone."
+    ),
+}
+RANDOM: Final[Mapping[str, Key]] = {
+    "n": Key("whole number from 1 to 100000", REQUIRED, "Number of draws."),
+    "seed": Key("whole number", "0", "Another seed draws other values."),
+}
+SEARCH: Final[Mapping[str, Key]] = {
+    "method": Key(
+        "`grid`, `random` or `tpe`",
+        REQUIRED,
+        "What proposes the trials; tpe is Optuna's estimator, of the extra [optuna].",
+    ),
+    "space": Key(
+        "mapping of parameters to distributions", REQUIRED, "The parameters, and where their values lie."
+    ),
+    "metric": Key(
+        "text",
+        REQUIRED,
+        "taskId.key of what a task returns, or taskId if that is the number itself.",
+    ),
+    "n": Key(
+        "whole number from 1 to 100000",
+        REQUIRED,
+        "Largest number of trials. A grid may leave it out, and has all its combinations then.",
+    ),
+    "direction": Key(
+        "`maximize` or `minimize`", "maximize", "Whether a larger or a smaller metric is better."
+    ),
+    "seed": Key("whole number", "0", "Another seed proposes other trials."),
+    "parallel": Key(
+        "whole number from 1 to 100000",
+        "(4 for tpe, otherwise 32)",
+        "Number of trials that wait or run at a time.",
+    ),
+    "prune": Key(
+        "`median`",
+        NONE,
+        "A trial whose best metric so far is worse than the median of the others at the same step "
+        "ends early.",
+    ),
+}
+POINTS: Final[Mapping[str, Key]] = {
+    "linear": Key(
+        "[from, to], with n beside it",
+        "",
+        "n numbers at equal distances, both ends included.",
+        "{linear: [0, 1], n: 5}",
+    ),
+    "log": Key(
+        "[from, to], with n beside it", "", "The same, by equal factors.", "{log: [1e-4, 1e-1], n: 4}"
+    ),
+    "range": Key(
+        "[from, to, step]",
+        "",
+        "From, to and step; the end is included if a step meets it.",
+        "{range: [0, 10, 5]}",
+    ),
+}
+DISTRIBUTIONS: Final[Mapping[str, Key]] = {
+    "uniform": Key("[from, to]", "", "Any number between the two.", "{uniform: [0, 1]}"),
+    "loguniform": Key(
+        "[from, to], above 0",
+        "",
+        "The same, each order of magnitude equally likely.",
+        "{loguniform: [1e-4, 1]}",
+    ),
+    "int": Key("[from, to]", "", "Any whole number from one to the other, both included.", "{int: [1, 10]}"),
+    "choice": Key("list", "", "One of these values.", "{choice: [a, b]}"),
+}
+RECIPIENT: Final[Mapping[str, Key]] = {
+    "to": Key(
+        "address or list of them",
+        NONE,
+        "An address of mail, chat or another service of Apprise, of the extra [notify].",
+        'notify: {to: "mailto://you:${MAIL_PASSWORD}@example.org"}',
+    ),
+    "command": Key(
+        "command, or list of a program and its arguments",
+        NONE,
+        "A program to run; {title}, {text} and their like in it are replaced.",
+        'notify: {command: [notify-send, "{title}", "{text}"]}',
+    ),
+    "callback": Key(
+        "address of http or https",
+        NONE,
+        "An address that gets a JSON object.",
+        "notify: {callback: https://example.org/hook}",
+    ),
+    "on": Key(
+        "event or list of events",
+        "(completed, gave_up, stalled; in workspace.yaml: gave_up, queue_empty, stalled)",
+        "The events to send: completed, failed, gave_up, stalled, and in workspace.yaml queue_empty.",
+    ),
+}
+"""The keys of a recipient: one that names a notifier, and ``on``."""
