@@ -58,8 +58,9 @@ bench: $(INSTALLED) $(FIRST)/.installed ## measure beside other tools, and print
 soak: $(INSTALLED) ## run the long form of the fault tests (one part: make soak PART=F7)
 	PART="$(PART)" AGAIN="$(AGAIN)" $(BIN)/python tests/faults/soak.py
 
-docs: ## draw the picture in docs/architecture.md from the import contracts
+docs: ## write what is made from the code: the picture in docs/architecture.md, docs/config.md, the end of docs/tasks.md
 	$(PYTHON) docs/make_pictures.py
+	$(PYTHON) docs/make_reference.py
 
 format: $(INSTALLED) ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
