@@ -247,6 +247,8 @@ def test_of_a_single_setting_both_say_the_same(key, value):
         {"sweep": {}},
         {"sweep": {"gird": {"x": [1]}}},
         {"sweep": {"gird": 3}},
+        {"sweep": {"grid": {"x": [1, 2]}, "exclud": "x == 1"}},
+        {"sweep": {"random": {"n": 3, "x": {"int": [0, 1], "step": 1}}}},
         {"sweep": {"exclude": "x > 1"}},
         {"sweep": {"grid": {"x": 1}}},
         {"sweep": {"grid": {"x": []}}},
