@@ -207,6 +207,6 @@ def _line(entry: dict[str, Any], workers: Workers) -> str:
     filled = round(_WIDTH * (done + part) / count) if count else 0
     bar = "#" * filled + "." * (_WIDTH - filled)
     holder = workers.number(entry["held_by"])
-    who = f"worker {holder}, attempt {entry['attempt']}" if holder else ""
+    who = f"worker {holder}, try {entry['try'] or 1} of {entry['max_tries']}" if holder else ""
     place, task = entry["place"].replace("_", " "), entry["task"] or ""
     return f"  {entry['run']:<18} [{bar}] {done}/{count} {task:<5} {place:<12} {who}".rstrip()

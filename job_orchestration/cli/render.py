@@ -22,7 +22,20 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import Change
 
 HEADER: Final = (
-    *("place", "run", "task", "worker", "elapsed", "progress", "left", "ends", "waits for", "note", "error"),
+    *(
+        "place",
+        "run",
+        "task",
+        "worker",
+        "elapsed",
+        "waited",
+        "progress",
+        "left",
+        "ends",
+        "waits for",
+        "note",
+        "error",
+    ),
 )
 MOST_ROWS: Final = 200
 """Maximum number of table rows without ``--all``."""
@@ -38,6 +51,8 @@ STYLES: Final[Mapping[str, str]] = {
 _MOST_AHEAD: Final = 2
 """Maximum number of awaited runs in a line."""
 _MINUTE, _HOUR = 60, 3600
+_SHORTEST_WAIT: Final = 1.0
+"""Seconds of waiting from which on it is shown."""
 _WIDEST: Final = 100
 """Maximum length of an error in a table, in characters."""
 
@@ -56,15 +71,32 @@ def cells(entry: StatusEntry) -> tuple[str, ...]:
         task_of(entry),
         escaped(entry.held_by or ""),
         "" if entry.elapsed_s is None else durations.text_of(entry.elapsed_s),
+        waited(entry),
         "" if entry.progress is None else f"{entry.progress:.0%}",
         forecast_text.left(entry.eta_s, entry.eta_p90_s)
         if entry.place in ACTIVE_PLACES and entry.run
         else "",
         forecast_text.until(entry.eta_at, entry.eta_p90_at),
         _waits_for(entry),
-        entry.note or "",
+        note_of(entry),
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
+
+
+def waited(entry: StatusEntry) -> str:
+    """Return the waiting of a run, if it is worth a word."""
+    seconds = entry.waiting_s or 0.0
+    return "" if seconds < _SHORTEST_WAIT else durations.text_of(seconds)
+
+
+def note_of(entry: StatusEntry) -> str:
+    """Return the note, with the try of a task that is not at its first one."""
+    is_again = (entry.try_number or 0) > 1 and entry.place in ACTIVE_PLACES
+    return ", ".join(filter(None, (entry.note, _try_of(entry) if is_again else "")))
+
+
+def _try_of(entry: StatusEntry) -> str:
+    return f"try {entry.try_number} of {entry.most_tries}" if entry.try_number else ""
 
 
 def _waits_for(entry: StatusEntry) -> str:
@@ -140,7 +172,7 @@ def shown(found: Shown) -> Iterator[str]:
         "config": entry.config,
         "place": words(entry.state),
         "status": entry.status,
-        "attempt": entry.attempt,
+        "try": _try_of(entry).removeprefix("try "),
         "worker": entry.held_by or entry.worker,
         "commit": entry.commit,
         **_commit_facts(found),
@@ -148,6 +180,7 @@ def shown(found: Shown) -> Iterator[str]:
         "started": entry.started_at,
         "ended": entry.ended_at,
         "elapsed": "" if entry.elapsed_s is None else durations.text_of(entry.elapsed_s),
+        "waited": waited(entry),
         "time left": "" if entry.eta_s is None else forecast_text.left(entry.eta_s, entry.eta_p90_s),
         "ends": forecast_text.until(entry.eta_at, entry.eta_p90_at),
         "waits for": ", ".join(entry.waits_for),

@@ -25,7 +25,7 @@ COLUMNS: Final = ("run", "task", "bar", "percent", "elapsed", "left", "ends", "w
 _LEAVING: Final = ("worker", "elapsed", "ends", "bar", "note", "percent", "left", "task")
 """Columns in the order in which they are omitted."""
 _LEAVING_TABLES: Final = (
-    *("worker", "elapsed", "ends", "progress", "note", "left", "waits for", "error", "task"),
+    *("waited", "worker", "elapsed", "ends", "progress", "note", "left", "waits for", "error", "task"),
 )
 """The same for tables."""
 _FEWEST: Final = {"run": 16, "waits for": 16, "error": 16}
@@ -124,7 +124,7 @@ def _cells(entry: StatusEntry) -> dict[str, str]:
         "left": forecast_text.left(entry.eta_s, entry.eta_p90_s),
         "ends": forecast_text.until(entry.eta_at, entry.eta_p90_at),
         "worker": escaped(entry.held_by or ""),
-        "note": ", ".join(filter(None, (place, entry.note))),
+        "note": ", ".join(filter(None, (place, render.note_of(entry)))),
     }
 
 

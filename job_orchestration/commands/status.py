@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
@@ -13,6 +12,7 @@ from job_orchestration.commands import selection
 from job_orchestration.diagnostics.problems import escaped, named
 from job_orchestration.forecast import time_left
 from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
+from job_orchestration.runs import run_times
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace import clock
@@ -20,6 +20,7 @@ from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
 
     from job_orchestration.commands.selection import Selection
     from job_orchestration.forecast.task_durations import Span
@@ -38,6 +39,8 @@ _ORDER: Final = (
 )
 """Order of places in the list."""
 _RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
+_KEYS: Final = {"try_number": "try", "most_tries": "max_tries"}
+"""Fields whose JSON key has another name."""
 ENDS: Final = ("completed", "failed", "pruned", "cancelled")
 """How runs end."""
 _SILENT: Final = "silent"
@@ -69,7 +72,7 @@ class StatusEntry(NamedTuple):
     ended_at: str | None
     """The times are UTC, ISO 8601."""
     elapsed_s: float | None
-    """From the first claim to the end, or until now if it is running."""
+    """Seconds of work: what its attempts took, the current one until now."""
     progress: float | None
     """Progress of the running task, from 0 to 1, if it reports any."""
     eta_s: float | None
@@ -89,6 +92,12 @@ class StatusEntry(NamedTuple):
     """``silent``, ``delayed`` or ``lost`` (its worker is unknown)."""
     commits: Mapping[str, str] | None = None
     """The commit of each task, by task id, if the run continued in other code; otherwise `None`."""
+    waiting_s: float | None = None
+    """Seconds in the queue and between attempts, until now if it waits."""
+    try_number: int | None = None
+    """The try of the current task that runs, comes next, or was the last: from 1."""
+    most_tries: int | None = None
+    """How many tries a task has."""
 
     @property
     def state(self) -> str:
@@ -99,7 +108,8 @@ class StatusEntry(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as ``status --json`` prints it."""
-        return {**self._asdict(), "place": self.place.value}
+        found = {_KEYS.get(name, name): value for name, value in self._asdict().items()}
+        return {**found, "place": self.place.value}
 
 
 class Entries(Sequence[StatusEntry]):
@@ -276,6 +286,9 @@ def entry(record: RunRecord, ahead: TimeLeft) -> StatusEntry:
         eta_p90_at=ahead.at(end.p90) if end else None,
         note=_note(record, summary, ahead),
         commits=summary.commits if summary else None,
+        waiting_s=_waiting(record, summary, ahead.now),
+        try_number=summary.try_number if summary else None,
+        most_tries=summary.most_tries if summary else None,
     )
 
 
@@ -286,7 +299,13 @@ def _elapsed(record: RunRecord, summary: RunSummary | None, now: datetime) -> fl
         return summary.elapsed_s
     if record.place is not Place.RUNNING:
         return None
-    return round(max((now - datetime.fromisoformat(summary.started_at)).total_seconds(), 0.0), 3)
+    return round((summary.elapsed_s or 0.0) + run_times.between(summary.working_since, now), 3)
+
+
+def _waiting(record: RunRecord, summary: RunSummary | None, now: datetime) -> float | None:
+    if summary is None or record.place is Place.INTERRUPTED:  # unknown since when
+        return None
+    return round(summary.waited_s + run_times.between(summary.waiting_since, now), 3)
 
 
 def _note(record: RunRecord, summary: RunSummary | None, ahead: TimeLeft) -> str | None:

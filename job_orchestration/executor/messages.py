@@ -92,6 +92,7 @@ def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: 
         "stall_timeout": settings.stall_timeout,
         "grace_time": settings.grace_time,
         "memory_limit": settings.memory_limit,
+        "max_attempts": settings.max_attempts,
         "log": os.path.join(claim.run_folder, "log.log"),
         "log_limit": settings.log_limit,
         "allocation": dict(allocation),

@@ -154,6 +154,7 @@ class TaskRunner:
         self._folding = lifecycle.RunStateBuilder(state)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._grace_time: float = order["grace_time"]
+        self._max_attempts: int = order["max_attempts"]
         self._memory_limit: int | None = order.get("memory_limit")
         self._process = 0
         self._open_files: int | None = None
@@ -233,7 +234,7 @@ class TaskRunner:
         self.write(TaskStarted(task.id, task.tries + 1))
         started = time.monotonic()
         self.shared_page.begin_task(index, started)
-        child_setup.log_line(f"Running task with id: {task.id}")
+        child_setup.log_line(f"Running task with id: {task.id}{self._again(task.failures + 1)}")
         context = TaskContext(self, task, task.tries + 1)
         try:
             value = contextvars.copy_context().run(self._call, index, context)
@@ -307,7 +308,12 @@ class TaskRunner:
                 delay_s=delay,
             )
         )
-        log.error("Task %s failed: %s", task.id, what)
+        again = self._again(task.failures + 1) if (stop or outcome).counts and task.failures else ""
+        log.error("Task %s failed: %s%s", task.id, what, again)
+
+    def _again(self, number: int) -> str:
+        """Return the number of a try that is not the first, as people count them."""
+        return f" (try {number} of {self._max_attempts})" if number > 1 else ""
 
     def _fence(self) -> None:
         if not still_ours(self.token, self.lock):

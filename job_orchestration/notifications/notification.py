@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INTENDED: Final = ("cancelled", "pruned")
-_KEYS: Final = {"hostname": "host"}
+_KEYS: Final = {"hostname": "host", "try_number": "try", "most_tries": "max_tries"}
 """Fields whose JSON key has another name."""
 
 
@@ -38,7 +38,7 @@ class Notification:
     tries: int | None = None
     """Starts of that task so far."""
     elapsed_s: float | None = None
-    """From the first claim of the run to the event."""
+    """Seconds of work of the run until the event."""
     output: str | None = None
     """The run's folder."""
     dashboard: str | None = None
@@ -47,6 +47,12 @@ class Notification:
     """Numbers of runs by place, if the message is about the whole workspace."""
     log: tuple[str, ...] = ()
     """The last lines of the run's log."""
+    waiting_s: float | None = None
+    """Seconds that the run has spent in the queue and between attempts."""
+    try_number: int | None = None
+    """The try that the event is about, from 1, as ``maxAttempts`` counts them."""
+    most_tries: int | None = None
+    """How many tries a task has."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object that programs and web servers get."""
@@ -72,13 +78,11 @@ class Notification:
 
 def text_of(notification: Notification) -> str:
     """Return the body of a message: the event, where to look, and the last lines of the log."""
+    elapsed = notification.elapsed_s
     facts = [
         notification.reason,
-        f"Task {notification.task}, start {notification.tries}"
-        if notification.task and notification.tries
-        else None,
-        f"Attempt {notification.attempt}" if notification.attempt else None,
-        f"After {durations.text_of(notification.elapsed_s)}" if notification.elapsed_s is not None else None,
+        _task_of(notification),
+        None if elapsed is None else f"After {durations.text_of(elapsed)} of work",
         ", ".join(f"{count} {place}" for place, count in notification.counts.items()) or None,
         f"Output: {notification.output}" if notification.output else f"Workspace: {notification.workspace}",
         f"On: {notification.hostname}" if notification.hostname else None,
@@ -88,6 +92,12 @@ def text_of(notification: Notification) -> str:
     if notification.log:
         lines += ["", "The last lines of its log:", *notification.log]
     return "\n".join([*lines, "", f"Message {notification.id}"])
+
+
+def _task_of(notification: Notification) -> str | None:
+    if not notification.task or not notification.try_number:
+        return notification.task and f"Task {notification.task}"
+    return f"Task {notification.task}, try {notification.try_number} of {notification.most_tries}"
 
 
 def title_of(

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config import notification_settings, workspace_defaults
 from job_orchestration.config.notification_settings import NotificationEvent
+from job_orchestration.config.settings import settings_of
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.notifications import outbox
 from job_orchestration.notifications.notification import Notification, title_of
 from job_orchestration.processes import reaper
 from job_orchestration.processes.supervisor import program
-from job_orchestration.runs import journal, lifecycle
+from job_orchestration.runs import journal, lifecycle, run_times
 from job_orchestration.runs.events import INTENDED, Outcome
 from job_orchestration.runs.state import Status
 from job_orchestration.workspace import clock, layout
@@ -239,7 +240,10 @@ class Publisher:
             task=task.id if task and kind is not NotificationEvent.COMPLETED else None,
             attempt=state.attempt,
             tries=task.tries if task and kind is not NotificationEvent.COMPLETED else None,
-            elapsed_s=_seconds(state.started_at, now),
+            elapsed_s=run_times.worked(state, datetime.fromisoformat(now)),
+            waiting_s=run_times.waited(state),
+            try_number=_try_of(state, kind, task),
+            most_tries=settings_of(state.values).max_attempts,
             output=folder,
             dashboard=self._dashboard(run),
             log=_last_lines(folder),
@@ -360,10 +364,11 @@ def _outcome_of(state: RunState, kind: NotificationEvent, last: Outcome | None) 
     return None if found is None else str(found)
 
 
-def _seconds(since: str | None, until: str) -> float | None:
-    if since is None:
-        return None
-    return max((datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds(), 0.0)
+def _try_of(state: RunState, kind: NotificationEvent, task: TaskState | None) -> int | None:
+    """Return the number of the try that an event is about."""
+    if kind is NotificationEvent.FAILED and task is not None:
+        return task.failures
+    return state.try_number
 
 
 def _last_lines(folder: str) -> tuple[str, ...]:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import RULES
+from job_orchestration.runs import run_times
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from job_orchestration.config.config import Json
     from job_orchestration.runs.state import RunState
@@ -83,7 +84,7 @@ def row_of(
         state: the fold of its journal.
         saved: the contents of files of results, each with the id of its task, or an empty one.
         error: the content of the problems file beside its token.
-        now: the current time, for the age of a running attempt.
+        now: the current time, for the work of a running attempt.
     """
     facts: dict[str, Json] = {
         "run": run,
@@ -98,6 +99,7 @@ def row_of(
         "started_at": state.started_at if state else None,
         "ended_at": state.ended_at if state else None,
         "elapsed_s": _elapsed(state, place, now) if state else None,
+        "waiting_s": _waiting(state, place, now) if state else None,
         "error": error or (state.error if state else None),
     }
     if state is None:
@@ -109,12 +111,14 @@ def row_of(
 
 
 def _elapsed(state: RunState, place: Place, now: datetime) -> float | None:
-    """Return the seconds from the first claim to the end, or until now if a worker has the run."""
-    if state.started_at is None or (state.ended_at is None and place is not Place.RUNNING):
+    """Return the seconds of work of a run that has ended or that a worker has."""
+    if state.ended_at is None and place is not Place.RUNNING:
         return None
-    until = now if state.ended_at is None else datetime.fromisoformat(state.ended_at)
-    seconds = (until - datetime.fromisoformat(state.started_at)).total_seconds()
-    return round(max(seconds, 0.0), 3)  # a clock may have been set back since
+    return run_times.worked(state, now)
+
+
+def _waiting(state: RunState, place: Place, now: datetime) -> float | None:
+    return None if place is Place.INTERRUPTED else run_times.waited(state, now)
 
 
 def _parameters(state: RunState) -> list[tuple[str, Json]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.parameter_keys import values_with
+from job_orchestration.runs import run_times
 from job_orchestration.runs.events import (
     Cancelled,
     Claimed,
@@ -137,6 +138,7 @@ class RunStateBuilder:
         self._index = {task.id: i for i, task in enumerate(self._tasks)}
         self._first_open = 0
         self._changed = False
+        self._at: str | None = None
 
     @property
     def state(self) -> RunState:
@@ -162,6 +164,7 @@ class RunStateBuilder:
     def add(self, entry: JournalEntry) -> None:  # noqa: C901  # one case an event
         """Add an event; it is void if the current status does not allow it."""
         event, at = entry.event, entry.at
+        self._at = at
         target = TRANSITIONS.get((self._state.status, type(event)))
         if target is None:
             return
@@ -179,23 +182,36 @@ class RunStateBuilder:
                 self._change(event, at)
                 # The requeuing command releases its claim: the next claim is no interruption.
                 self._set(
-                    target, open=False, interruptions=0, outcome=None, error=None, reason=None, ended_at=None
+                    target,
+                    open=False,
+                    interruptions=0,
+                    outcome=None,
+                    error=None,
+                    reason=None,
+                    ended_at=None,
+                    waiting_since=at,
                 )
             case HandedBack():
                 self._each_task(_stopped if event.not_before is None else _waiting)
-                self._set(target, open=False, reason=event.reason)
+                self._end_attempt(target, at, reason=event.reason, waiting_since=at)
             case Completed():
-                self._set(target, open=False, ended_at=at, outcome=Outcome.OK, error=None, reason=None)
+                self._end_attempt(target, at, ended_at=at, outcome=Outcome.OK, error=None, reason=None)
             case Cancelled():
                 self._each_task(_stopped)
-                self._set(target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason)
+                self._end_attempt(target, at, ended_at=at, outcome=event.outcome, reason=event.reason)
             case GaveUp():
-                self._set(target, open=False, ended_at=at, outcome=event.outcome, reason=event.reason)
+                self._end_attempt(target, at, ended_at=at, outcome=event.outcome, reason=event.reason)
             case _:
                 assert_never(event)
 
     def _set(self, status: Status, **changes: object) -> None:
-        self._state = replace(self._state, status=status, **changes)
+        self._state = replace(self._state, status=status, last_at=self._at, **changes)
+
+    def _end_attempt(self, target: Status, at: str, **changes: object) -> None:
+        """Record the end of an attempt, and what it worked."""
+        worked = (self._state.worked_s or 0.0) + run_times.between(self._state.working_since, at)
+        times = {"worked_s": worked, "working_since": None, "waiting_since": None}
+        self._set(target, open=False, **{**times, **changes})
 
     def _each_task(self, change: Callable[[TaskState], TaskState]) -> None:
         self._tasks = [change(task) for task in self._tasks]
@@ -212,7 +228,7 @@ class RunStateBuilder:
         if pending is None or not pending.fresh:
             self._state = replace(self._state, requeued=event)
         if event.fresh:
-            self._state = replace(self._state, started_at=None)
+            self._state = replace(self._state, started_at=None, worked_s=None, waited_s=0.0)
 
     def _change(self, event: Requeued, at: str) -> None:
         """Continue in the code and with the parameters that a `requeued` event names."""
@@ -232,16 +248,24 @@ class RunStateBuilder:
         )
 
     def _claimed(self, event: Claimed, at: str, target: Status) -> None:
-        interrupted = self._state.open
+        state = self._state
+        interrupted = state.open
         if interrupted:
             self._each_task(_stopped)
+        ended = target in {Status.COMPLETE, Status.FAILED}
+        died_at = state.last_at if state.working_since is not None else None
+        worked = (state.worked_s or 0.0) + run_times.between(state.working_since, died_at)
         self._set(
             target,
             attempt=event.attempt,
             worker=event.worker,
             open=True,
-            interruptions=self._state.interruptions + interrupted,
-            started_at=self._state.started_at or at,
+            interruptions=state.interruptions + interrupted,
+            started_at=state.started_at or at,
+            worked_s=worked,
+            waited_s=state.waited_s + run_times.between(state.waiting_since or died_at, at),
+            working_since=None if ended else at,
+            waiting_since=None,
         )
 
     def _task_event(self, event: TaskStarted | TaskFinished | TaskFailed, at: str, target: Status) -> None:
@@ -274,6 +298,7 @@ def _readied(event: Readied, at: str) -> RunState:
         trial=event.trial,
         tasks=tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values)),
         readied_at=at,
+        waiting_since=at,
     )
 
 

@@ -127,6 +127,16 @@ class RunState:
     """The last `requeued` event, until a task starts: says what to do with the old output."""
     changes: tuple[Change, ...] = ()
     """The retries in other code or with other parameters, oldest first."""
+    worked_s: float | None = None
+    """Seconds of work of the attempts that have ended; `None` before the first claim."""
+    waited_s: float = 0.0
+    """Seconds of waiting until the last claim."""
+    working_since: str | None = None
+    """When the current attempt began."""
+    waiting_since: str | None = None
+    """When the current waiting began."""
+    last_at: str | None = None
+    """The time of the last event."""
     counts: Mapping[int, int] = field(default_factory=dict)
     """Attempt to the number of its valid events: what the next ``claimed`` builds on."""
 
@@ -137,6 +147,18 @@ class RunState:
             if task.status is not TaskStatus.FINISHED:
                 return i
         return None
+
+    @property
+    def try_number(self) -> int | None:
+        """The number, from 1, of the try of the current task that runs, comes next, or was the last.
+
+        Tries count as ``maxAttempts`` counts them, so one that was interrupted is none. `None` if the task
+        has not started, or all have finished.
+        """
+        task = None if self.current is None else self.tasks[self.current]
+        if task is None or task.tries == 0:
+            return None
+        return (task.failures or None) if self.status is Status.FAILED else task.failures + 1
 
     @property
     def has_failed_by_error(self) -> bool:

@@ -6,12 +6,12 @@ a hundred thousand at a time, and reads the tasks of only a few. Pure.
 
 from __future__ import annotations
 
-from datetime import datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import RULES, settings_of
+from job_orchestration.runs import run_times
 from job_orchestration.runs.state import Status, TaskStatus
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RunSummary(NamedTuple):
     started_at: str | None
     ended_at: str | None
     elapsed_s: float | None
-    """Seconds from the first claim to the end; `None` before the end."""
+    """Seconds of work of the attempts that have ended; `None` before the first claim."""
     outcome: str | None
     error: str | None
     sizes: Mapping[str, float]
@@ -71,6 +71,16 @@ class RunSummary(NamedTuple):
     """The commit of each task, by task id; `None` if all have the run's."""
     failed_in: str | None = None
     """The work tree that the code was pinned from, if the run has failed by an error."""
+    working_since: str | None = None
+    """When the current attempt began."""
+    waited_s: float = 0.0
+    """Seconds in the queue and between attempts, until the last claim."""
+    waiting_since: str | None = None
+    """When the current waiting began."""
+    try_number: int | None = None
+    """The try of the current task, from 1: see `RunState.try_number`."""
+    most_tries: int | None = None
+    """How many tries a task has: ``maxAttempts``."""
 
     @property
     def tasks(self) -> tuple[TaskSummary, ...]:
@@ -118,7 +128,7 @@ def summary_of(state: RunState) -> RunSummary:
         readied_at=state.readied_at,
         started_at=state.started_at,
         ended_at=state.ended_at,
-        elapsed_s=_elapsed(state.started_at, state.ended_at),
+        elapsed_s=run_times.worked(state),
         outcome=state.outcome.value if state.outcome else None,
         error=state.error or (state.reason if state.status is Status.FAILED else None),
         sizes=sizes_of(state.values),
@@ -132,6 +142,11 @@ def summary_of(state: RunState) -> RunSummary:
         priority=settings_of(state.values).priority if "priority" in state.values else 0,
         commits=state.commits if state.changes else None,
         failed_in=state.code.work_tree if state.code and state.has_failed_by_error else None,
+        working_since=run_times.working_since(state),
+        waited_s=run_times.waited(state),
+        waiting_since=state.waiting_since,
+        try_number=state.try_number,
+        most_tries=settings_of({k: v for k, v in state.values.items() if k == "maxAttempts"}).max_attempts,
     )
 
 
@@ -151,10 +166,3 @@ def sizes_of(values: Mapping[str, Json]) -> dict[str, float]:
 
 def _is_sane(size: float) -> bool:
     return -_LARGEST < size < _LARGEST and isfinite(size)
-
-
-def _elapsed(began: str | None, ended: str | None) -> float | None:
-    if began is None or ended is None:
-        return None
-    seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
-    return round(max(seconds, 0.0), 3)  # the clock may have been set back

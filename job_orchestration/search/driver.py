@@ -164,8 +164,8 @@ class SearchDriver:
             outcome = f"the best is {best.run} with {best.value}" if best else "none of them has a value"
             name, ends = escaped(order.name), searches.counts_of_ends(known)
             others = ", ".join(f"{n} {end}" for end, n in ends.items() if n and end != "completed")
-            ended = f"all {len(known)} trials have ended" + (f" ({others})" if others else "")
-            self._say(f"search {name}: {ended}; {escaped(outcome)}")
+            apart = f" ({others})" if others else ""
+            self._say(f"search {name}: all {len(known)} trials have ended; {escaped(outcome)}{apart}")
         return bool(new)
 
     def _proposed(self, order: SearchOrder, known: Sequence[TrialResult]) -> dict[int, Mapping[str, Json]]:

@@ -238,7 +238,8 @@ class ClaimedRun:
             append_to_log(claim, error.what)
             claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
             return True
-        self._say(f"attempt {claim.attempt}, task {task.id} ({index + 1} of {len(claim.state.tasks)})")
+        again = f", try {task.failures + 1} of {self._settings.max_attempts}" if task.failures else ""
+        self._say(f"task {task.id} ({index + 1} of {len(claim.state.tasks)}){again}")
         # An attempt ends with its fork server, even if that dies between two tries.
         is_same = self._fork_server in {None, fork_server}
         self._fork_server = fork_server
@@ -248,7 +249,9 @@ class ClaimedRun:
         if end is None:
             self._services.fork_servers.bury(fork_server)
             self._say("its fork server was killed; the run goes on from its checkpoint")
-            append_to_log(claim, f"Attempt {claim.attempt} was interrupted: its fork server was killed")
+            append_to_log(
+                claim, f"Task {task.id} was interrupted, which is no failed try: its fork server was killed"
+            )
             return False
         return self._ended(end)
 
@@ -319,7 +322,7 @@ class ClaimedRun:
         reaper.kill_marked(claim.run, self._workspace.root, VARIABLE, os.path.dirname(claim.journal.path))
         sentence = "its fork server stood still (stopped, or frozen) and was killed"
         self._say(sentence)
-        append_to_log(claim, f"Attempt {claim.attempt}: {sentence}")
+        append_to_log(claim, f"This run is interrupted: {sentence}")
         if due is None:
             return False
         return self._ended({"code": -signal.SIGKILL, "verdict": verdict, "stopped": due, "oom": None})

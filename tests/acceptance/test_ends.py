@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.faults.workspace_files import events
 
 if TYPE_CHECKING:
     import subprocess
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 TASKS = """
+    from pathlib import Path
+
     from job_orchestration import PrunedError, TaskBase
 
 
@@ -31,6 +36,15 @@ TASKS = """
     class Pruned(TaskBase):
         def run(self):
             raise PrunedError("too far behind the others")
+
+
+    class Flaky(TaskBase):
+        def run(self):
+            tries = Path(self.config["outputDir"], "tries")
+            with tries.open("a") as file:
+                file.write("x")
+            if tries.stat().st_size < 2:
+                raise ValueError("the first time")
 """
 
 
@@ -85,3 +99,39 @@ def test_pruned_is_an_end_of_its_own(
     assert done.stdout.startswith("runs/broken: waits")
     assert "Cancelled or pruned runs: 2. Retry them with: --status cancelled,pruned" in done.stderr
     assert "runs/behind: waits" in cli("retry", "--status", "pruned").stdout
+
+
+def seconds(since: str, until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
+
+
+@pytest.mark.slow
+def test_elapsed_is_work_without_waiting_and_tries_have_the_numbers_that_people_count(
+    cli: Cli, drop: Callable[..., Path], repository: Callable[..., Path], workspace: Path, tmp_path: Path
+) -> None:
+    (workspace / "workspace.yaml").write_text(
+        f"notify: [{{command: 'tee {tmp_path}/message', on: failed}}]\n"
+    )
+    drop("a", {"pathToTasks": str(repository(TASKS)), "retryDelay": 1.5}, tasks=["Quick", "Flaky"])
+    cli("ready")
+    said = cli("work", "--until-idle").stdout
+    assert "runs/a: task quick (1 of 2)\n" in said
+    assert "runs/a: task flaky (2 of 2), try 2 of 3\n" in said
+    journal = events(workspace, "runs/a")
+    claims = [event["at"] for event in journal if event["event"] == "claimed"]
+    ends = [event["at"] for event in journal if event["event"] in {"handed_back", "completed"}]
+    work = sum(map(seconds, claims, ends))
+    (run,) = json.loads(cli("status", "--json").stdout)["runs"]
+    assert run["elapsed_s"] == pytest.approx(work, abs=0.002)
+    assert run["waiting_s"] == pytest.approx(seconds(run["readied_at"], run["ended_at"]) - work, abs=0.002)
+    assert run["waiting_s"] > 1.4, "the delay between the tries"
+    (row,) = json.loads(cli("results", "--json").stdout)
+    assert (row["elapsed_s"], row["waiting_s"]) == (run["elapsed_s"], run["waiting_s"])
+    log = cli("logs", "a").stdout
+    assert "Running task with id: flaky\n" in log
+    assert "Running task with id: flaky (try 2 of 3)\n" in log
+    message = json.loads((tmp_path / "message").read_text())
+    assert (message["try"], message["max_tries"], message["attempt"]) == (1, 3, 1)
+    assert "Task flaky, try 1 of 3" in message["text"]
+    assert "Attempt" not in message["text"]
+    assert "\nattempt" not in cli("show", "a").stdout

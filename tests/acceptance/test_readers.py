@@ -48,6 +48,9 @@ RUN_KEYS = [
     "eta_p90_at",
     "note",
     "commits",
+    "waiting_s",
+    "try",
+    "max_tries",
 ]
 TASK_KEYS = [
     "id",

@@ -46,7 +46,7 @@ TASKS = """
             return self.config["model"]
 """
 FACTS = ["run", "config", "place", "status", "outcome", "commit", "seed", "attempt"]
-FACTS += ["readied_at", "started_at", "ended_at", "elapsed_s", "error"]
+FACTS += ["readied_at", "started_at", "ended_at", "elapsed_s", "waiting_s", "error"]
 
 
 def test_results_of_real_runs_in_every_form(

@@ -336,7 +336,7 @@ def test_a_run_whose_folder_was_removed_ends_with_a_sentence_and_not_in_a_circle
     said = sandbox.work()
     assert sandbox.names("Completed") == ["b"]
     assert sandbox.names("Running") == ["a"]
-    assert said.count("a: attempt") == 1
+    assert said.count("a: task") == 1
     assert "was moved or removed" in said
     (problems,) = (sandbox.root / "Running").glob("a~*.problems.txt")
     assert "is gone" in problems.read_text()
