@@ -152,10 +152,15 @@ def _distinct(kind: str, found: Sequence[tuple[str, Json]], taken: Collection[st
     """Return the columns under unused names; equal values of one name become one column."""
     cells: dict[str, Json] = {}
     for name, value in found:
-        while name in taken or (name in cells and cells[name] != value):
+        while name in taken or (name in cells and not _same(cells[name], value)):
             name = f"{kind}.{name}"  # noqa: PLW2901 - it is the name that is looked for
         cells[name] = value
     return cells
+
+
+def _same(one: Json, other: Json) -> bool:
+    """Whether two values are equal; a NaN in them equals another."""
+    return one == other or repr(one) == repr(other)
 
 
 def columns_meant(name: str, columns: Collection[str]) -> list[str]:

@@ -26,7 +26,11 @@ _SPECIAL: Final = re.compile(r"[\\|<*`]")
 
 
 def cell(value: Json) -> str:
-    """Return a value as the text of a cell: empty for null, JSON for lists and mappings."""
+    """Return a value as the text of a cell: empty for null, JSON for lists and mappings.
+
+    NaN and infinities stay what they are, also inside lists and mappings, where they read ``NaN``,
+    ``Infinity`` and ``-Infinity``, as Python and pandas read them.
+    """
     match value:
         case None:
             return ""
@@ -35,7 +39,7 @@ def cell(value: Json) -> str:
         case float() if not math.isfinite(value):
             return str(value)
         case _:
-            return json.dumps(strict(value), ensure_ascii=False)
+            return json.dumps(value, ensure_ascii=False)
 
 
 def json_rows(table: Table) -> list[dict[str, Any]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -45,6 +48,14 @@ TASKS = """
                 file.write("x")
             if tries.stat().st_size < 2:
                 raise ValueError("the first time")
+
+
+    class Diverges(TaskBase):
+        def run(self):
+            nan, inf = float("nan"), float("inf")
+            found = {"loss": nan, "curve": [1.0, nan, -inf], "deep": [{"a": [inf]}], "m": {"v": nan}}
+            self.context.store.save_json("metrics.json", found)
+            return found
 """
 
 
@@ -135,3 +146,37 @@ def test_elapsed_is_work_without_waiting_and_tries_have_the_numbers_that_people_
     assert "Task flaky, try 1 of 3" in message["text"]
     assert "Attempt" not in message["text"]
     assert "\nattempt" not in cli("show", "a").stdout
+
+
+@pytest.mark.slow
+def test_nan_and_infinities_inside_results_stay_what_they_are(
+    cli: Cli, drop: Callable[..., Path], repository: Callable[..., Path], tmp_path: Path
+) -> None:
+    drop("a", {"pathToTasks": str(repository(TASKS)), "x": [1.5, math.nan]}, tasks=["Diverges"])
+    cli("ready")
+    cli("work", "--until-idle")
+    ((line,),) = (list(csv.DictReader(io.StringIO(cli("results", "--csv").stdout))),)
+    names = [name for name in line if "diverges" in name]
+    assert names == [f"diverges.{name}" for name in ("method", "loss", "curve", "deep", "m.v")], "none twice"
+    assert [line[name] for name in names[1:]] == [
+        "nan",
+        "[1.0, NaN, -Infinity]",
+        '[{"a": [Infinity]}]',
+        "nan",
+    ]
+    assert line["x"] == "[1.5, NaN]"
+    assert "[1.0, NaN, -Infinity]" in cli("results").stdout
+
+    def refused(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    (row,) = json.loads(cli("results", "--json").stdout, parse_constant=refused)
+    assert row["diverges.curve"] == [1.0, None, None]
+    shown = json.loads(cli("show", "a", "--json").stdout, parse_constant=refused)
+    assert shown["results"]["diverges.deep"] == [{"a": [None]}]
+    path = str(tmp_path / "runs.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    cli("results", "--parquet", path)
+    (row,) = parquet.read_table(path).to_pylist()
+    assert math.isnan(row["diverges.loss"])
+    assert row["diverges.curve"] == "[1.0, NaN, -Infinity]"
