@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from job_orchestration.commands.check import Examined
+    from job_orchestration.config.config import Json
 
 _MOST_ROWS: Final = 40
 """Longest table shown whole; of a longer one the middle is left out. ``--json`` has all rows."""
@@ -34,7 +35,7 @@ def lines_of(examined: Examined) -> Iterator[str]:
     rows = [[*keys, "folder"]]
     for trial in trials:
         folder = os.path.basename(trial.run or "")
-        values = [text_of(trial.parameters.get(key)) for key in keys]
+        values = [_shown(trial.parameters.get(key)) for key in keys]
         rows.append([*values, folder if trial.is_new else f"{folder} (there already)"])
     shown = rows
     if len(rows) > _MOST_ROWS:
@@ -58,5 +59,12 @@ def _count(examined: Examined) -> str:
     return f"a sweep of {len(trials)} trial{'s' * (len(trials) > 1)}{known}"
 
 
+def _shown(value: Json) -> str:
+    return value if isinstance(value, str) else text_of(value)
+
+
 def _cut(cell: str) -> str:
-    return cell if len(cell) <= _WIDEST else f"{cell[: _WIDEST - 1]}…"
+    """Return a cell that is not too wide; of a path the end is kept."""
+    if len(cell) <= _WIDEST:
+        return cell
+    return f"…{cell[1 - _WIDEST :]}" if "/" in cell else f"{cell[: _WIDEST - 1]}…"

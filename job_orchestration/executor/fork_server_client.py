@@ -31,6 +31,8 @@ IMPORT_LIMIT: Final = 600.0
 """Seconds that the imports of a ``Tasks.py`` may take."""
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two checks whether the imports are still wanted."""
+_OF_SNAPSHOT: Final = re.compile(r'  File "(?P<path>.*/snapshots/.*)", line (?P<line>[0-9]+), in ')
+"""A frame of a traceback in the code of the tasks."""
 KEPT: Final = 2
 """Number of fork servers that a worker keeps warm: the current one and the one before."""
 
@@ -171,6 +173,8 @@ def _exception_in(traceback: str) -> str:
     unindented = (line for line in lines[last:] if not line.startswith(" "))
     found = next(unindented, lines[-1])[:500]
     place = re.fullmatch(r'  File "(?P<path>.*)", line (?P<line>[0-9]+)', lines[last])  # of a SyntaxError
+    own = (_OF_SNAPSHOT.match(lines[n]) for n in reversed(frames))
+    place = place or next(filter(None, own), None)
     return f"{found} ({os.path.basename(place['path'])}, line {place['line']})" if place else found
 
 

@@ -153,7 +153,8 @@ def is_used(workspace: Workspace, base: str) -> bool:
 
 def label_of(number: int, parameters: Mapping[str, Json]) -> str:
     """Return the name of a trial's folder: its number and its parameters."""
-    return naming.bounded(f"{number:04d},{trials.name_of(parameters)}", 150)
+    name = trials.name_of(parameters, trials.last_parts([parameters]))  # the number keeps names apart
+    return naming.bounded(f"{number:04d},{name}", 150)
 
 
 # -- results of trials ---------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Make the folder name and the config of a trial from its parameters.
 
 A folder's name looks like ``a=1,lr=0.001``. A character that has a special meaning in a path or in a shell
-becomes ``%XX``, as in a URL; a name too long for a folder is cut and gets a digest of the whole. Pure.
+becomes ``%XX``, as in a URL; a name too long for a folder is cut and gets a digest of the whole. Of a path
+only the last part is in the name, if no other value of that parameter in the sweep has the same. Pure.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from itertools import combinations
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from job_orchestration.config.parameter_keys import split_key
 from job_orchestration.config.settings import RULES
@@ -19,18 +22,73 @@ from job_orchestration.search.parameter_space import canonical
 from job_orchestration.workspace import naming
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from job_orchestration.config.config import Json
 
 _AWKWARD: Final = re.compile(r"[^A-Za-z0-9._+-]")
+_PATH: Final = re.compile(r"(?:/|~/|\.\.?/).*[^/].*|.+/[^/]*\.[A-Za-z0-9]+", re.DOTALL)
+"""A text that is a path: it begins like one, or ends in a file's name with an ending."""
 _MOST_BYTES: Final = 150
+_MOST_PATHS: Final = 4
+"""With more paths among the parameters of a trial, all of them or none are looked for by their last part."""
 _TREATMENT: Final = frozenset(RULES) - {"seed"} | {"outputDir", "priority", "after", "tags", "resources"}
 """Keys that do not change what a run computes; the template of ``outputDir`` is compared separately."""
 
 
-def name_of(parameters: Mapping[str, Json], most: int = _MOST_BYTES) -> str:
-    """Return the name of a trial's folder, in ASCII and at most so many bytes long."""
-    name = ",".join(f"{_escaped(key)}={text_of(value)}" for key, value in parameters.items())
-    return naming.bounded(name.lstrip("."), most)
+Texts: TypeAlias = "Mapping[str, Mapping[str, str]]"
+"""By parameter and canonical value: the text in a folder's name, where it is not that of `text_of`."""
+
+
+def name_of(parameters: Mapping[str, Json], shortened: Texts | None = None) -> str:
+    """Return the name of a trial's folder, in ASCII and at most 150 bytes long.
+
+    Args:
+        parameters: the values of the trial.
+        shortened: what `last_parts` found for the sweep; no path is shortened without it.
+    """
+    pieces = []
+    for key, value in parameters.items():
+        texts = shortened.get(key) if shortened else None
+        text = texts.get(canonical(value)) if texts else None
+        pieces.append(f"{_escaped(key)}={text_of(value) if text is None else text}")
+    return naming.bounded(",".join(pieces).lstrip("."), _MOST_BYTES)
+
+
+def last_parts(family: Iterable[Mapping[str, Json]]) -> Texts:
+    """Return the paths among the values of a sweep that their last part tells apart from the other values."""
+    found: dict[str, dict[str, str]] = {}
+    others: dict[str, set[str]] = {}
+    for parameters in family:
+        for key, value in parameters.items():
+            if (text := _last_part(value)) is not None:
+                found.setdefault(key, {})[canonical(value)] = text
+            else:
+                others.setdefault(key, set()).add(text_of(value))
+    for key, texts in found.items():
+        count = Counter(texts.values())
+        count.update(others.get(key, ()))
+        found[key] = {value: text for value, text in texts.items() if count[text] == 1}
+    return {key: texts for key, texts in found.items() if texts}
+
+
+def names_of(parameters: Mapping[str, Json]) -> set[str]:
+    """Return the names that a trial with paths can have, whatever other values its sweep had."""
+    short = last_parts([parameters])
+    if not short:
+        return set()
+    keys = list(short)
+    whole_or_not = [range(len(keys) + 1)] if len(keys) <= _MOST_PATHS else [(0, len(keys))]
+    chosen = (some for numbers in whole_or_not for n in numbers for some in combinations(keys, n))
+    return {name_of(parameters, {key: short[key] for key in some}) for some in chosen}
+
+
+def _last_part(value: Json) -> str | None:
+    """Return the last part of a path, or those of a list of paths; `None` for all other values."""
+    if isinstance(value, str):
+        return _escaped(value.rstrip("/").rpartition("/")[2]) if _PATH.fullmatch(value) else None
+    parts = [_last_part(item) for item in value] if isinstance(value, list) else []
+    return "+".join(map(str, parts)) if parts and None not in parts else None
 
 
 def text_of(value: Json) -> str:

@@ -56,7 +56,8 @@ class CodePinning:
                 tree = self._look(folder, ignored)
                 self._pin_one(candidate, tree)
             except CodeError as error:
-                candidate.add(error.what, error.todo, "pathToTasks")
+                more = "" if os.path.isdir(folder) else _about_path(path)
+                candidate.add(f"{error.what}{more}", error.todo, "pathToTasks")
                 continue
             assert candidate.code is not None
             snapshot = self._store.snapshot(candidate.code.commit)
@@ -105,6 +106,15 @@ class CodePinning:
                 "UNSAFE_ignoreDirtyCheck",
                 Severity.WARNING,
             )
+
+
+def _about_path(path: str) -> str:
+    """Return how a path was understood that leads nowhere, if it could be meant otherwise."""
+    if os.path.isabs(os.path.expanduser(path)):
+        return ""
+    if "$" in path:
+        return "; variables are not replaced in it, only ~ is"
+    return "; a relative path begins at the workspace"
 
 
 def _caught(call: Callable[[], T]) -> T | CodeError:

@@ -79,9 +79,12 @@ def _swept(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json]) ->
 
 
 def _once_each(found: Sequence[Candidate], problems: Sequence[Problem]) -> list[Candidate]:
-    """Return each trial once (a draw from few values may meet one twice), with the sweep's warnings."""
-    for candidate in found if problems else ():
+    """Return each trial once (a draw may meet one twice), named, with the warnings of the sweep."""
+    shortened = trials.last_parts(c.trial.parameters for c in found if c.trial is not None)
+    for candidate in found if problems or shortened else ():
         candidate.problems = [*problems, *candidate.problems]
+        if shortened and candidate.trial is not None:
+            candidate.label = trials.name_of(candidate.trial.parameters, shortened)
     return list({c.label: c for c in found}.values())
 
 
@@ -174,7 +177,18 @@ def choose_runs(workspace: Workspace, family: Sequence[Candidate], now: datetime
         if isinstance(base, problems.Fault):
             candidate.add(base.what, base.todo, "outputDir")
         else:
-            candidate.run = f"{base}/{candidate.label}"
+            candidate.run = _folder_in(workspace, base, candidate)
+
+
+def _folder_in(workspace: Workspace, base: str, candidate: Candidate) -> str:
+    """Return the folder of a new trial: with whole paths in its name, if the short one is another trial's."""
+    assert candidate.trial is not None, "a family is of trials"
+    run, whole = f"{base}/{candidate.label}", trials.name_of(candidate.trial.parameters)
+    if candidate.label != whole and os.path.lexists(workspace.run_folder(run)):
+        before = trial_of(workspace.run_folder(run))
+        if before is None or before.parameters != candidate.trial.parameters:
+            return f"{base}/{whole}"
+    return run
 
 
 def _base(workspace: Workspace, candidate: Candidate, now: datetime) -> str | problems.Fault:
@@ -194,6 +208,7 @@ def _runs_there(workspace: Workspace, family: Sequence[Candidate]) -> dict[str, 
         return {}
     wanted = {c.trial.digest for c in family if c.trial is not None}
     labels = {c.label for c in family}
+    labels |= {name for c in family if c.trial for name in trials.names_of(c.trial.parameters)}
     found: dict[str, str] = {}
     for folder in sorted(_folders_of(workspace, template, naming.stem_of(family[0].drop.filename))):
         with suppress(OSError):
