@@ -36,6 +36,7 @@ _MOST_URGENT: Final = 1_000_000
 MEMORY: Final = "memory"
 """The resource that is counted in bytes."""
 
+_MOST_TRIES: Final = 1_000_000_000
 _MOST_SEED: Final = 2**32 - 1
 
 
@@ -166,18 +167,18 @@ _NAME_SCHEMA: Final = {"type": "string", "pattern": "^[^\u0000]+$"}
 RULES: Final[Mapping[str, Rule]] = {
     "maxAttempts": Rule(
         "max_attempts",
-        _whole(1),
+        _whole(1, _MOST_TRIES),
         "a whole number from 1 up",
         "a number such as 3",
-        {"type": "integer", "minimum": 1},
+        {"type": "integer", "minimum": 1, "maximum": _MOST_TRIES},
     ),
     "retryDelay": Rule("retry_delay", parse_duration, _TIME, _TIMES, _DURATION_SCHEMA),
     "maxInterruptions": Rule(
         "max_interruptions",
-        _whole(0),
+        _whole(0, _MOST_TRIES),
         "a whole number from 0 up",
         "a number such as 20",
-        {"type": "integer", "minimum": 0},
+        {"type": "integer", "minimum": 0, "maximum": _MOST_TRIES},
     ),
     "isolation": Rule(
         "isolation",

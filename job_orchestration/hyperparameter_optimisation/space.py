@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.search import parameter_space
+from job_orchestration.diagnostics.problems import Fault
+from job_orchestration.search import parameter_space, searches
 from job_orchestration.search.parameter_space import Choice, Uniform
 
 if TYPE_CHECKING:
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 
     from job_orchestration.search.parameter_space import Domain
 
+_LARGEST: Final = 1e300
+"""The largest end of a parameter: the difference of two is still a number."""
+_LONGEST: Final = 40
+"""Characters of a value in a message."""
 METHODS: Final = ("grid", "random", "tpe")
 
 
@@ -34,21 +40,25 @@ def _domain(param: Mapping[str, Any], lines: int | None) -> Domain:
 
 def problems_of(raw: Mapping[str, Any]) -> list[str]:
     """Return the problems of a search's config, one sentence each."""
-    return list(_problems(raw))
+    found = list(_problems(raw))
+    if not found and raw["optimisationMethod"] == "grid" and raw.get("numberTrials") is None:
+        count = math.prod(len(what.values) for what in space_of(raw).values() if isinstance(what, Choice))
+        if count > parameter_space.MOST_VALUES:
+            most = parameter_space.MOST_VALUES
+            return [f"params make a grid of more than {most} trials; use fewer values, or write numberTrials"]
+    return found
 
 
 def _problems(raw: Mapping[str, Any]) -> Iterator[str]:
     method = raw.get("optimisationMethod")
     if method not in METHODS:
         yield f"optimisationMethod {method!r} is not known; there are {', '.join(METHODS)}"
-    number = raw.get("numberTrials")
-    if number is not None and not _is_count(number):
-        yield f"numberTrials {number!r} is not a number from 1"
-    if number is None and method in METHODS[1:]:
-        yield f"numberTrials is missing, and {method} has no end of its own"
+    yield from _wrong_numbers(raw, method)
     for key in ("baseOutputDir", "testMethod", "resultsFilepath"):
         if not isinstance(raw.get(key), str) or not raw[key]:
             yield f"{key} is missing, or is no text"
+        elif key == "resultsFilepath" and isinstance(fault := searches.results_path(raw[key]), Fault):
+            yield f"{key}: {fault.what}. {fault.todo}"
     params = raw.get("params")
     if not isinstance(params, list) or not params:
         yield "params is not a list of parameters"
@@ -61,7 +71,23 @@ def _problems(raw: Mapping[str, Any]) -> Iterator[str]:
     lines = raw.get("gridLineCount")
     floats = any(isinstance(p, dict) and p.get("type") == "float" for p in params)
     if method == "grid" and floats and not _is_count(lines):
-        yield f"gridLineCount {lines!r} is not a number from 1, and a parameter of type float needs it"
+        yield (
+            f"gridLineCount {_shown(lines)} is not a number from 1 to {parameter_space.MOST_VALUES}, and a "
+            "parameter of type float needs it"
+        )
+
+
+def _wrong_numbers(raw: Mapping[str, Any], method: object) -> Iterator[str]:
+    number = raw.get("numberTrials")
+    if number is not None and not _is_count(number):
+        yield f"numberTrials {_shown(number)} is not a number from 1 to {parameter_space.MOST_VALUES}"
+    if "parallelTrials" in raw and not _is_count(raw["parallelTrials"]):
+        yield (
+            f"parallelTrials {_shown(raw['parallelTrials'])} is not a number from 1 to "
+            f"{parameter_space.MOST_VALUES}; leave it away for the default"
+        )
+    if number is None and method in METHODS[1:]:
+        yield f"numberTrials is missing, and {method} has no end of its own"
 
 
 def _wrong_with(param: object) -> Iterator[str]:
@@ -74,7 +100,7 @@ def _wrong_with(param: object) -> Iterator[str]:
             yield f"{param['name']} has no vals"
     elif kind == "float":
         ends = param.get("min"), param.get("max")
-        if not all(isinstance(e, int | float) and not isinstance(e, bool) for e in ends):
+        if not all(isinstance(e, int | float) and not isinstance(e, bool) and _is_sane(e) for e in ends):
             yield f"{param['name']} has no numbers as min and max"
         elif ends[0] > ends[1]:  # type: ignore[operator]  # numbers, as was just seen
             yield f"{param['name']} has a min above its max"
@@ -83,4 +109,16 @@ def _wrong_with(param: object) -> Iterator[str]:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 1 <= value <= parameter_space.MOST_VALUES  # type: ignore[operator]  # it is a number
+
+
+def _is_sane(number: float) -> bool:
+    return abs(number) <= _LARGEST and math.isfinite(number)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > _LONGEST:
+        return "of so many digits"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

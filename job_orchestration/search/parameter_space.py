@@ -64,6 +64,8 @@ Domain: TypeAlias = Choice | Uniform | Whole
 
 T = TypeVar("T")
 
+_LARGEST: Final = 1e300
+"""The largest end of a parameter: the difference of two is still a number."""
 MOST_VALUES: Final = 100_000
 _DIGITS: Final = 12
 """Digits of a computed point: 0.1 instead of 0.1000000000000002."""
@@ -193,7 +195,8 @@ def _numbers(node: Node, count: int, example: str) -> list[float]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and abs(value) <= _LARGEST  # type: ignore[arg-type]  # false for NaN and infinities
 
 
 def _ends(node: Node, example: str, *, positive: bool = False) -> tuple[float, float]:

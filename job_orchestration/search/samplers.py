@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 from job_orchestration.search import parameter_space
@@ -42,16 +43,17 @@ class GridSampler:
     def __init__(self, space: Mapping[str, Domain]) -> None:
         self._values = {key: what.values for key, what in space.items() if isinstance(what, Choice)}
         assert len(self._values) == len(space), "a grid is of values"
+        self._count = math.prod(map(len, self._values.values()))
 
     def __len__(self) -> int:
-        return math.prod(map(len, self._values.values()))
+        return min(self._count, sys.maxsize)
 
     def observe(self, results: Sequence[TrialResult]) -> None:
         """What became of the others changes nothing."""
 
     def ask(self, number: int) -> Mapping[str, Json] | None:
         """Return the combination of a number; `None` after the last one."""
-        if number > len(self):
+        if number > self._count:
             return None
         rest, found = number - 1, {}
         for key, values in reversed(self._values.items()):

@@ -67,6 +67,8 @@ class TrialResult:
 METHODS: Final = ("grid", "random", "tpe")
 DIRECTIONS: Final = ("maximize", "minimize")
 _PARTS: Final = ("method", "space", "metric", "direction", "n", "seed", "parallel", "prune")
+_WRITTEN_OUT: Final = 10**12
+"""Larger numbers are not written out in messages."""
 _PARALLEL: Final = {"tpe": 4}
 _PARALLEL_BLIND: Final = 32
 """Default number of trials at a time: larger for methods that do not depend on results."""
@@ -104,6 +106,9 @@ class _SearchReader(sweep_expansion.Reader):
         if method == "grid":
             whole = math.prod(len(w.values) for w in space.values() if isinstance(w, Choice))
             n = min(n or whole, whole)
+            if n > sweep_expansion.MOST_TRIALS:
+                what = f"its grid has {_few_digits(whole)} trials, more than {sweep_expansion.MOST_TRIALS}"
+                self.note(node, "sweep.search", what, "Use fewer values, or write n")
         elif not n and "n" not in parts:
             self.note(node, "sweep.search", "the number of trials is missing", "Write n, as in n: 50")
         return Search(
@@ -160,6 +165,10 @@ class _SearchReader(sweep_expansion.Reader):
             else:
                 found[key] = what
         return found
+
+
+def _few_digits(number: int) -> str:
+    return str(number) if number < _WRITTEN_OUT else "far too many"
 
 
 # -- stored forms --------------------------------------------------------------------------------------------

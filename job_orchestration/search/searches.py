@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config import json_floats, yaml_writer
+from job_orchestration.diagnostics.problems import Fault, quoted
 from job_orchestration.runs import journal, lifecycle
 from job_orchestration.runs.events import Code, Outcome
 from job_orchestration.runs.state import Status
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 ORDER: Final = "search.json"
 ENDED: Final = "ended"
+VIEW: Final = "search.yaml"
 KNOWN: Final = "known.jsonl"
 REPORTS: Final = "reports"
 _NUMBERED: Final = re.compile(r"([0-9]{4,9})(?:,.*)?")
@@ -66,7 +68,7 @@ class SearchOrder:
     into: str = ""
     """``taskId.key`` that gets the parameters as one mapping; if empty, each goes to its own key."""
     results_file: str = ""
-    """Path of a YAML list of parameters and results that is kept up to date; empty for none."""
+    """Path, inside the trials' folder, of a YAML list of parameters and results; empty for none."""
 
 
 def folder(workspace: Workspace, name: str) -> str:
@@ -85,15 +87,15 @@ def read(workspace: Workspace, name: str) -> SearchOrder | None:
     try:
         with open(os.path.join(folder(workspace, name), ORDER), "rb") as file:
             found: dict[str, Any] = json_floats.value_of(file.read())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    search = found.pop("search")
-    code = found.pop("code")
-    return SearchOrder(
-        **found,
-        search=Search(**{**search, "space": search_settings.space_of(search["space"])}),
-        code=Code(**code) if code else None,
-    )
+        search = found.pop("search")
+        code = found.pop("code")
+        return SearchOrder(
+            **found,
+            search=Search(**{**search, "space": search_settings.space_of(search["space"])}),
+            code=Code(**code) if code else None,
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, LookupError, AttributeError):
+        return None  # no such search, or its order is damaged
 
 
 def write(workspace: Workspace, order: SearchOrder) -> bool:
@@ -272,14 +274,27 @@ def write_state(
         **counts_of_ends(known),
         "best": None if found is None else _shown(found),
     }
-    durable.write_view(
-        os.path.join(workspace.run_folder(order.base), "search.yaml"), yaml_writer.to_yaml(shown)
-    )
+    durable.write_view(os.path.join(workspace.run_folder(order.base), VIEW), yaml_writer.to_yaml(shown))
     write_results_file(workspace, order, known, at_once=at_once)
 
 
 def _shown(result: TrialResult) -> dict[str, Json]:
     return {"run": result.run, "value": result.value, "parameters": dict(result.parameters)}
+
+
+def results_path(written: str) -> str | Fault:
+    """Return the path of a search's file of results, relative to its trials' folder, or what is wrong.
+
+    Args:
+        written: ``resultsFilepath`` as it is in the config.
+    """
+    todo = "Write a path inside the folder of the trials, such as results.yaml"
+    found = naming.path_inside(written, todo)
+    if isinstance(found, str):
+        first = found.partition("/")[0]
+        if first == VIEW or _NUMBERED.fullmatch(first):
+            return Fault(f"{quoted(first)} is a name of the search's own", todo)
+    return found
 
 
 def write_results_file(
@@ -289,14 +304,21 @@ def write_results_file(
 
     Args:
         workspace: the workspace of the search.
-        order: the search; its file is relative to the folder of its trials.
+        order: the search; its file is inside the folder of its trials. If an older release queued it with a
+            path outside, nothing is written.
         known: the states of the trials.
         at_once: whether to write it even if that was done a moment ago.
     """
     if not order.results_file:
         return
     rows = [{**r.parameters, "result": r.value} for r in known if r.value is not None]
-    path = os.path.join(workspace.run_folder(order.base), os.path.expanduser(order.results_file))
+    folder_of_trials = os.path.realpath(workspace.run_folder(order.base))
+    inside = results_path(order.results_file)
+    if isinstance(inside, Fault):
+        return
+    path = os.path.join(folder_of_trials, inside)
+    if not os.path.realpath(os.path.dirname(path)).startswith(folder_of_trials):  # through a symbolic link
+        return
     with suppress(FileNotFoundError):
         if not at_once and 0 <= time.time() - os.stat(path).st_mtime < _VIEW_EVERY:
             return

@@ -230,12 +230,19 @@ def render_output_dir(template: str, *, name: str, now: datetime, commit: str | 
             return Fault(f"{quoted(match[0])} is not a placeholder", todo)
     if re.search("[{}]", _PLACEHOLDER.sub("", template)):
         return Fault("its braces do not match", todo)
-    return _inside(_PLACEHOLDER.sub(lambda match: values[match[1]], template))
-
-
-def _inside(path: str) -> str | Fault:
-    """Return ``path`` without needless slashes if it is strictly inside its folder, otherwise the fault."""
     todo = 'Write a folder inside Output, such as "{date}/{name}"'
+    return path_inside(_PLACEHOLDER.sub(lambda match: values[match[1]], template), todo)
+
+
+def path_inside(path: str, todo: str) -> str | Fault:
+    """Return a path without needless slashes if it is strictly inside its folder, otherwise the fault.
+
+    Every path in a config that this program writes to goes through this rule.
+
+    Args:
+        path: as written in the config.
+        todo: what to write instead.
+    """
     if path.startswith("/"):
         return Fault(f"{quoted(path)} is an absolute path", todo)
     parts = [part for part in path.split("/") if part]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -147,7 +148,29 @@ BROKEN = [
     ({"optimisationMethod": "magic"}, "optimisationMethod 'magic' is not known; there are grid, random, tpe"),
     ({"numberTrials": 0}, "numberTrials 0 is not a number from 1"),
     ({"testMethod": "Trian"}, "Tasks.py has no class Trian. Did you mean Train?"),
+    ({"numberTrials": 10**30}, "numberTrials of so many digits is not a number from 1 to 100000"),
+    ({"parallelTrials": "x"}, "parallelTrials 'x' is not a number from 1 to 100000; leave it away"),
+    ({"parallelTrials": 0}, "parallelTrials 0 is not"),
+    ({"parallelTrials": None}, "parallelTrials None is not"),
+    ({"parallelTrials": 1.5}, "parallelTrials 1.5 is not"),
+    (
+        {"params": [{"name": "x", "type": "float", "min": 1, "max": 2}], "gridLineCount": 10**12},
+        "gridLineCount 1000000000000 is not a number from 1 to 100000",
+    ),
+    (
+        {"params": [{"name": n, "type": "list", "vals": list(range(400))} for n in "abcdefgh"]},
+        "params make a grid of more than 100000 trials; use fewer values, or write numberTrials",
+    ),
+    ({"params": [{"name": "x", "type": "float", "min": 1, "max": math.inf}]}, "x has no numbers as min"),
+    ({"params": [{"name": "x", "type": "float", "min": 1, "max": 10**400}]}, "x has no numbers as min"),
     ({"resultsFilepath": None}, "resultsFilepath is missing, or is no text"),
+    *(
+        ({"resultsFilepath": path}, "a path inside the folder of the trials, such as results.yaml")
+        for path in (
+            *("/etc/motd", "~/results.yaml", "../../../workspace.yaml", "a/../../b.yaml", "../hyper2/r.yaml"),
+            *(".", "search.yaml", "0001,batchSize=1/config.yaml", "/dev/null", "a\0b"),
+        )
+    ),
     ({"params": [{"name": "batchSize", "type": "list", "vals": [-1]}]}, "batchSize must be positive"),
     (
         {"params": [{"name": "x", "type": "float", "min": 2, "max": 1}], "gridLineCount": 2},
@@ -173,6 +196,18 @@ def test_what_is_wrong_with_a_search_is_found_before_it_is_queued(sandbox):
     assert any(
         "params missing from StartHyperparameterOptimization" in p.what for p in refused["missing.yaml"]
     )
+
+
+def test_a_file_of_results_outside_that_an_older_release_queued_is_not_written(sandbox):
+    outside = sandbox.folder / "outside.yaml"
+    outside.write_text("mine")
+    search = {"method": "grid", "metric": "train", "space": {"batchSize": [1, 2]}}
+    sandbox.queue("s", "Train", epochs=1, modelType=1, seconds=0, batchSize=1, sweep={"search": search})
+    order = sandbox.root / "Misc" / "searches" / "s" / "search.json"
+    order.write_text(order.read_text().replace('"results_file": ""', f'"results_file": "{outside}"'))
+    assert str(outside) in order.read_text()
+    assert "all 2 trials have ended" in sandbox.work()
+    assert outside.read_text() == "mine"
 
 
 @pytest.mark.seed_fault("B-JO-26")
