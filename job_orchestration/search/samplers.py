@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from typing import TYPE_CHECKING, Protocol
 
 from job_orchestration.search import parameter_space
@@ -46,7 +45,7 @@ class GridSampler:
         self._count = math.prod(map(len, self._values.values()))
 
     def __len__(self) -> int:
-        return min(self._count, sys.maxsize)
+        return min(self._count, 2**63 - 1)  # what `len` can return
 
     def observe(self, results: Sequence[TrialResult]) -> None:
         """What became of the others changes nothing."""
