@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.commands.live_view import INTERVAL_FACTOR, LOOK_EVERY, frame_of
 from job_orchestration.commands.status import overview, waits_for
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from job_orchestration.commands.live_view import Frame
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.workspace.layout import Workspace
+
+
+_AGAIN_AFTER: Final = 2.0
+"""Seconds until a view is made again that the system refused."""
 
 
 def up(
@@ -87,6 +91,7 @@ class _Supervisor:
         self._records: Sequence[RunRecord] = ()
         self._next = 0.0
         self._failed_before: frozenset[tuple[str, str]] | None = None
+        self._in_trouble = False
         self._refused: dict[str, tuple[int, int]] = {}
         """Refused files by name, each with its inode and time when it was refused."""
 
@@ -110,6 +115,20 @@ class _Supervisor:
         started = time.monotonic()
         if started < self._next and not now:
             return False
+        try:
+            self._look(pool)
+        except OSError as error:  # a limit that is reached for a moment; the last view stays
+            self._next = time.monotonic() + _AGAIN_AFTER
+            if not self._in_trouble:
+                self._in_trouble = True
+                self._say(f"The workspace cannot be read ({error.strerror or error}). Trying again.")
+            return False
+        self._in_trouble = False
+        ended = time.monotonic()
+        self._next = ended + max(LOOK_EVERY, INTERVAL_FACTOR * (ended - started))
+        return True
+
+    def _look(self, pool: Supervisor) -> None:
         self._records = self._catalog.records()
         living = [heartbeat.worker for heartbeat in living_workers(self._workspace)]
         coming = pending_trials(self._workspace, self._records)
@@ -118,9 +137,6 @@ class _Supervisor:
         self._show(frame_of(self._workspace, found, pool.living("worker"), stopping=pool.stopping))
         if self._failed_before is None:
             self._failed_before = self._failed()
-        ended = time.monotonic()
-        self._next = ended + max(LOOK_EVERY, INTERVAL_FACTOR * (ended - started))
-        return True
 
     def _failed(self) -> frozenset[tuple[str, str]]:
         failed = ((r.path, r.summary) for r in self._records if r.end == "failed")

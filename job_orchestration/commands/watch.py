@@ -27,6 +27,7 @@ from job_orchestration.submission import not_taken
 from job_orchestration.submission.checker import Checker
 from job_orchestration.submission.dropped_files import Settling, clock_of
 from job_orchestration.submission.pipeline import ready_drops
+from job_orchestration.workspace import folder_watcher
 from job_orchestration.workspace.folder_watcher import FolderWatcher
 
 if TYPE_CHECKING:
@@ -129,14 +130,21 @@ class Watch:
         self._stop_signals.handle()
         drop_watcher = FolderWatcher(self.workspace, (self.workspace.sources,), self._wake.ring)
         drop_watcher.start()
+        if drop_watcher.trouble:
+            self._say(folder_watcher.sentence_about(drop_watcher.trouble, SCAN_EVERY))
         check = Checker(self.workspace)
         publisher = Publisher(self.workspace, socket.gethostname(), self._say)
         stall_monitor = StallMonitor(self.workspace, publisher, SilentRuns(self.workspace))
         try:
             while not self._stop_signals.count:
                 self._wake.clear()
-                stall_monitor.check()
-                self._rest(self._look(drop_watcher, check))
+                try:
+                    stall_monitor.check()
+                    pause = self._look(drop_watcher, check)
+                except OSError as error:
+                    self._say_trouble(error)
+                    pause = PAUSE
+                self._rest(pause)
         finally:
             drop_watcher.stop()
             check.close()
@@ -159,7 +167,7 @@ class Watch:
             self._refusals.keep_only(names)
             report = ready_drops(self.workspace, check, self._at_rest)
         except OSError as error:
-            self._say(f"The workspace cannot be used ({error.strerror or error}). Waiting until it can.")
+            self._say_trouble(error)
             return PAUSE
         report.refused = self._refusals.note(self.workspace.sources, report.refused)
         report.unsettled = [name for name in report.unsettled if name not in self._skipped]
@@ -169,6 +177,9 @@ class Watch:
         else:
             self._cache_maintenance()  # when there is time
         return UNSETTLED_EVERY if report.unsettled else SCAN_EVERY
+
+    def _say_trouble(self, error: OSError) -> None:
+        self._say(f"The workspace cannot be used ({error.strerror or error}). Waiting until it can.")
 
     def _not_taken(self) -> list[Problem]:
         """Return what is not taken and was not named before, once it has been there for a while."""

@@ -40,7 +40,13 @@ class CodeError(OrchestrationError):
 
 
 class ForkServerError(OrchestrationError):
-    """The process that imports the tasks could not be started."""
+    """The process that imports the tasks could not be started.
+
+    Attributes:
+        was_killed: whether it was killed (SIGKILL), by a person or for lack of memory.
+    """
+
+    was_killed = False
 
 
 class NotifierError(OrchestrationError):

@@ -146,6 +146,13 @@ class ChildProcess:
         self.output.say(f"A program of this run is gone, {sentence}.")
         return None
 
+    def abandon(self) -> None:
+        """End a child that could not be guarded, if there is one, and close what was held for it."""
+        if self.pid:
+            self.kill()
+            os.waitpid(self.pid, 0)
+        self.close()
+
     def close(self) -> None:
         """Close the descriptors that were held for the child."""
         self.output.close()

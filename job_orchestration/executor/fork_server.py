@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.code import task_importer
 from job_orchestration.executor import (
     child_setup,
+    exhaustion,
     messages,
     open_files,
     process_exit,
@@ -101,7 +102,7 @@ class ForkServer:
             return False
         message, descriptors = received
         if message["op"] == "begin":
-            self._begin(ChildProcess(message, descriptors, self.shared_page))
+            self._begin(message, descriptors)
         elif message["op"] == "ask":
             messages.send(self.worker, {"event": "answer"})
         elif message["op"] == "stop" and self.child is not None:
@@ -110,11 +111,27 @@ class ForkServer:
 
     # -- a child's life -----------------------------------------------------------------------------------
 
-    def _begin(self, child: ChildProcess) -> None:
+    def _begin(self, order: Message, descriptors: list[int]) -> None:
+        """Start a child, or report that there is no room for one."""
+        child: ChildProcess | None = None
         self.shared_page.reset()
-        spawn = child.order["isolation"] == "spawn" or self.threads > 1
-        child.started(self._spawn(child) if spawn else self._fork(child))
-        self.child = child
+        try:
+            child = ChildProcess(order, descriptors, self.shared_page)
+            spawn = order["isolation"] == "spawn" or self.threads > 1
+            child.pid = self._spawn(child) if spawn else self._fork(child)
+            child.started(child.pid)
+        except OSError as error:
+            number = exhaustion.number_of(error)
+            if number is None:
+                raise
+            if child is None:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            else:
+                child.abandon()
+            messages.send(self.worker, {"event": "exhausted", "error": number})
+        else:
+            self.child = child
 
     def _fork(self, child: ChildProcess) -> int:
         sys.stdout.flush()
@@ -200,6 +217,8 @@ def _work_of(order: Message, descriptors: list[int], shared_page: SharedPage) ->
     try:
         return task_runner.TaskRunner(order, descriptors[0], descriptors[1], shared_page).run
     except OSError as error:
+        if exhaustion.number_of(error) is not None:
+            return functools.partial(task_runner.end_exhausted, shared_page, error)
         return functools.partial(task_runner.end_by_disk, shared_page, error)
 
 
@@ -238,7 +257,11 @@ def main() -> None:
         messages.send(worker, {"event": "ready", "threads": task_importer.thread_count(), "error": error})
         and not error
     ):
-        fork_server.serve()
+        try:
+            fork_server.serve()
+        except OSError as refused:
+            if exhaustion.number_of(refused) is None:
+                raise  # otherwise it ends without a word, and its worker waits
     reaper.kill_descendants()
     process_exit.remove_shared()
     os._exit(0)

@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.errors import ForkServerError
-from job_orchestration.executor import messages, shared_memory
+from job_orchestration.executor import exhaustion, messages, shared_memory
 from job_orchestration.executor.fork_server import bootstrap
 from job_orchestration.executor.silence import Silence
 from job_orchestration.processes import reaper, standard_streams
 from job_orchestration.workspace.layout import VARIABLE
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from job_orchestration.code.task_importer import CodePlan
@@ -33,6 +34,8 @@ _LOOK_AGAIN: Final = 0.5
 """Seconds between two checks whether the imports are still wanted."""
 _OF_SNAPSHOT: Final = re.compile(r'  File "(?P<path>.*/snapshots/.*)", line (?P<line>[0-9]+), in ')
 """A frame of a traceback in the code of the tasks."""
+_DEATH_TIME: Final = 5.0
+"""Seconds that a killed process may take to end."""
 KEPT: Final = 2
 """Number of fork servers that a worker keeps warm: the current one and the one before."""
 
@@ -50,17 +53,13 @@ class ForkServerClient:
         standard_streams.open_missing()  # a program that embeds the product may have closed them
         self.plan = plan
         self.shared_page = shared_memory.SharedPage(shared_memory.create())
-        self.socket, theirs = messages.pair()
+        try:
+            self.socket, theirs = messages.pair()
+        except OSError:
+            self._free()
+            raise
         self.silence = Silence(lambda: messages.send(self.socket, {"op": "ask"}))
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", bootstrap("main"), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # the output of imports is no output of the command
-                start_new_session=True,
-                env=_environment(workspace),
-            )
+        self._start(workspace, theirs)
         try:
             messages.send(self.socket, {"plan": plan.as_message()}, [self.shared_page.descriptor])
             ready = self._first_word(unwanted)
@@ -73,7 +72,26 @@ class ForkServerClient:
             return
         if ready is not None and ready["event"] == "ready":
             self.close()  # it kills the processes that its imports started, and exits
-        raise ForkServerError(_why(ready, self.kill()), "Mend the import, commit, and ready the config anew")
+        code = self.kill()
+        failed = ForkServerError(_why(ready, code), "Mend the import, commit, and ready the config anew")
+        failed.was_killed = ready is None and code == -signal.SIGKILL
+        raise failed
+
+    def _start(self, workspace: Workspace, theirs: socket.socket) -> None:
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", bootstrap("main"), str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,  # the output of imports is no output of the command
+                    start_new_session=True,
+                    env=_environment(workspace),
+                )
+        except OSError:
+            self.socket.close()
+            self._free()
+            raise
 
     def _first_word(self, unwanted: Callable[[], bool]) -> Message | None:
         """Wait until the imports have ended or are no longer wanted."""
@@ -143,7 +161,10 @@ class ForkServerClient:
                 os.killpg(
                     self._process.pid, signal.SIGKILL
                 )  # its session, with the processes that the imports started
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_DEATH_TIME)
+        except subprocess.TimeoutExpired:  # its control group is frozen: it dies as soon as it may run
+            code = -signal.SIGKILL
         self.socket.close()
         self._free()
         return code
@@ -218,6 +239,7 @@ class ForkServerPool:
 
         Raises:
             ForkServerError: if it cannot be imported.
+            ExhaustedError: if there is no room for another process.
         """
         fork_server = self._warm.pop(plan, None)
         if fork_server is not None and fork_server.is_gone():
@@ -231,6 +253,10 @@ class ForkServerPool:
             except ForkServerError:
                 self._reap()
                 raise
+            except OSError as error:
+                if (number := exhaustion.number_of(error)) is None:
+                    raise
+                raise exhaustion.ExhaustedError(number, os.strerror(number)) from None
             self._note_threads(fork_server)
         self._warm[plan] = fork_server
         return fork_server

@@ -36,6 +36,8 @@ class Verdict(IntEnum):
     """Another worker has taken the run over."""
     DISK = 5
     """The journal or the task's files could not be written."""
+    EXHAUSTED = 6
+    """Nothing of the run was executed: there was no room for a thread, or no descriptor."""
 
 
 def create() -> int:

@@ -24,6 +24,7 @@ from job_orchestration.diagnostics.errors import ClaimLostError, PermanentError,
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor import (
     child_setup,
+    exhaustion,
     open_files,
     process_exit,
     process_state,
@@ -174,9 +175,13 @@ class TaskRunner:
         os.environ.update(self._allocation)  # not in the fork server: its next run has another allocation
         thread_pools.resize(self._cpus)
         if self._stall_timeout:
-            threading.Thread(
+            thread = threading.Thread(
                 target=_heartbeat, args=(self.shared_page, self._stall_timeout), daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                return end_exhausted(self.shared_page, error)
         try:
             self.shared_page.verdict = self.go_on()
         except ClaimLostError as error:
@@ -335,6 +340,13 @@ def end_by_disk(shared_page: SharedPage, error: OSError) -> int:
     shared_page.verdict = Verdict.DISK
     log.error("This attempt ends, and will go on when it can write again: %s", error)
     return error.errno or errno.EIO
+
+
+def end_exhausted(shared_page: SharedPage, error: BaseException) -> int:
+    """Record that the attempt could not begin; return the exit code, the number of the error."""
+    shared_page.verdict = Verdict.EXHAUSTED
+    log.error("This attempt ends before its first task, and will go on when there is room: %s", error)
+    return exhaustion.number_of(error) or errno.EAGAIN
 
 
 def _is_open(descriptor: int) -> bool:

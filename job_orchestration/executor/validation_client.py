@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.executor import exhaustion
 from job_orchestration.executor.silence import STANDSTILL
 from job_orchestration.runs.events import Outcome
 
@@ -105,6 +106,8 @@ def _wait(fork_server: ForkServerClient, reply: str) -> str:
         message = fork_server.wait(1.0)
         if message is None:
             return _KILLED
+        if message["event"] == "exhausted":
+            raise exhaustion.ExhaustedError(message["error"], os.strerror(message["error"]))
         if message["event"] == "end":
             break
         if fork_server.silence.seconds() >= STANDSTILL:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.queue.scheduler import Scheduler
 from job_orchestration.runs import claims, journal, token, token_header
 from job_orchestration.runs.token import Token
-from job_orchestration.workspace import clock
+from job_orchestration.workspace import clock, folder_watcher
 from job_orchestration.workspace.folder_watcher import FolderWatcher
 from job_orchestration.workspace.naming import TokenName
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 SCAN_EVERY: Final = 10.0
 """Seconds between two scans at the least; a scan that takes long is made more rarely."""
+UNWATCHED_EVERY: Final = 2.0
+"""The same while the system can watch no folder."""
+WATCH_AGAIN: Final = 60.0
+"""Seconds after which a worker that can watch no folder tries it again."""
 BUSY_AFTER: Final = 8
 """Number of tokens in a row after which a worker stops watching until it runs out of them."""
 IDLE_AFTER: Final = 1.0
@@ -54,6 +58,7 @@ class Queue:
         wake: rung by file events.
         could: whether this worker could ever allocate the resources of a run.
         look_at_held: called with the path of each token in Running that another process holds.
+        say: called with one sentence if no folder can be watched.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Queue:
         wake: WakeupPipe,
         could: Callable[[ResourceRequest], bool] = lambda _: True,
         look_at_held: Callable[[str], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._workspace = workspace
         self._could = could
@@ -79,6 +85,9 @@ class Queue:
         self._streak = 0
         self._taken_at = 0.0
         self._taken_before = 0.0
+        self._say = say
+        self._said_unwatched = False
+        self._watched_at = 0.0
         self._watcher: FolderWatcher | None = None
         self._watch()
 
@@ -93,6 +102,10 @@ class Queue:
         self._scan_at = 0.0  # a scan finds the tokens that came before the watch began
         self._watcher = FolderWatcher(self._workspace, (self._workspace.to_run,), self._wake.ring)
         self._watcher.start()
+        self._watched_at = time.monotonic()
+        if self._watcher.trouble and not self._said_unwatched:
+            self._said_unwatched = True
+            self._say(folder_watcher.sentence_about(self._watcher.trouble, UNWATCHED_EVERY))
 
     def next(self) -> Token | None:
         """The token to try next. Running comes first, or interrupted runs would starve behind the queue."""
@@ -183,6 +196,8 @@ class Queue:
             if now - self._taken_at < IDLE_AFTER:
                 return max(self._look_at - now, 0.0)
             self._watch()
+        elif self._watcher.trouble and now - self._watched_at >= WATCH_AGAIN:
+            self._watch()
         self._streak = 0
         dues = [self._scan_at - now, self._running_at - now]
         dues += [due - now for due in self._due.values()]
@@ -205,7 +220,8 @@ class Queue:
             self._add(found)
         self._due = {name: due for name, due in self._due.items() if name in self._delayed}
         now = time.monotonic()
-        self._scan_at = now + max(SCAN_EVERY, 100 * (now - started))
+        is_unwatched = self._watcher is not None and self._watcher.trouble
+        self._scan_at = now + max(UNWATCHED_EVERY if is_unwatched else SCAN_EVERY, 100 * (now - started))
         self._look_at = now + max(LOOK_EVERY, 20 * (now - started))
 
     def _read_events(self) -> None:

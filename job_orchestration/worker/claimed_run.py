@@ -19,6 +19,7 @@ from job_orchestration.config.settings import settings_of
 from job_orchestration.diagnostics.errors import ClaimLostError, ForkServerError, OrchestrationError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor import child_process, code_plans
+from job_orchestration.executor.exhaustion import ExhaustedError
 from job_orchestration.executor.exit_status import append_to_log, classify_exit, seconds_since
 from job_orchestration.executor.messages import attempt_order
 from job_orchestration.executor.shared_memory import Verdict
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from job_orchestration.queue.resource_pool import Allocation
     from job_orchestration.runs.claims import Claim
     from job_orchestration.search.driver import SearchDriver
+    from job_orchestration.worker.failed_starts import FailedStarts
     from job_orchestration.worker.heartbeat import HeartbeatSender
     from job_orchestration.worker.stop_requests import StopRequests
     from job_orchestration.workspace.layout import Workspace
@@ -80,6 +82,7 @@ class WorkerServices:
     heartbeat_sender: HeartbeatSender
     publisher: Publisher
     searches: SearchDriver
+    starts: FailedStarts
     stop_requests: StopRequests
     wake: WakeupPipe
     say: Say
@@ -146,8 +149,8 @@ class ClaimedRun:
                 case unexpected:
                     assert_never(unexpected)
 
-    def defer(self) -> None:
-        """Release a run whose workspace could not be written, if the release itself can be written.
+    def defer(self, reason: str, delay: timedelta = _DEFERRED) -> None:
+        """Release a run that the machine or its disk kept from going on, if the release can be written.
 
         Otherwise it stays in Running and its next claim counts an interruption, which must not use up the
         run; and a run that needs more space than there is would be tried again and again before all others.
@@ -160,7 +163,7 @@ class ClaimedRun:
                 now = clock.now()
                 step = lifecycle.next_step(claim.state, self._settings, now)
                 until = step.until if isinstance(step, lifecycle.Wait) else now
-                self._release("the disk kept it from going on", max(until, now + _DEFERRED))
+                self._release(reason, max(until, now + delay), quiet=not delay)
 
     # -- steps --------------------------------------------------------------------------------------------
 
@@ -175,14 +178,15 @@ class ClaimedRun:
                 return lifecycle.FinalMove(Place.FAILED)
         return found
 
-    def _release(self, reason: str, until: datetime | None) -> None:
+    def _release(self, reason: str, until: datetime | None, *, quiet: bool = False) -> None:
         claim = self._claim
         moment = until.isoformat() if until else None
         claim.write(HandedBack(reason, moment), sync=True)
         status_file.write_status(claim.run_folder, claim.state)
         claim.move(self._workspace.to_run, TokenName(claim.name.stem, not_before=moment))
         self._services.heartbeat_sender.moved(claim)
-        self._say(f"released: {reason}")
+        if not quiet:
+            self._say(f"released: {reason}")
 
     def _finish_move(self, place: Place) -> None:
         claim = self._claim
@@ -233,6 +237,8 @@ class ClaimedRun:
             plan = code_plans.plan_of(self._workspace, self._services.code, claim.state)
             fork_server = self._services.fork_servers.get(plan)
         except (ForkServerError, OrchestrationError) as error:
+            if isinstance(error, ForkServerError) and error.was_killed:
+                self._services.starts.excuse_kill("the process that imports the tasks was killed")
             if self._stop_requests.urgency(self._settings.grace_time) or self.is_cancelled():
                 return True  # the imports were cut short: not the run's fault
             append_to_log(claim, error.what)
@@ -246,8 +252,12 @@ class ClaimedRun:
         end = self._watch(fork_server) if is_same and self._begin(fork_server) else None
         if end is not None and end["event"] == "silence":
             return self._end_by_force(fork_server, end["stopped"])
+        if end is not None and end["event"] == "exhausted":
+            raise ExhaustedError(end["error"], os.strerror(end["error"]))
         if end is None:
             self._services.fork_servers.bury(fork_server)
+            if claim.take_back().status is not Status.RUNNING_TASK and claim.journal.written == 1:
+                self._services.starts.excuse_kill("its fork server was killed before its first task began")
             self._say("its fork server was killed; the run goes on from its checkpoint")
             append_to_log(
                 claim, f"Task {task.id} was interrupted, which is no failed try: its fork server was killed"
@@ -268,7 +278,8 @@ class ClaimedRun:
         """Wait for the end of the child; stop it on request.
 
         Returns:
-            How it ended; the event ``silence`` if the fork server stands still; `None` if it was killed.
+            How it ended; the event ``silence`` if the fork server stands still, ``exhausted`` if it could not
+            start the child; `None` if it was killed.
         """
         claim, grace_time = self._claim, self._settings.grace_time
         asked, cancelled = 0, False
@@ -276,7 +287,7 @@ class ClaimedRun:
             left = self._stop_requests.seconds_left(grace_time)
             seconds = min(_LISTEN_EVERY, left) if left > 0 else _LISTEN_EVERY
             message = fork_server.wait(seconds, self._services.wake.descriptor)
-            if message is None or message["event"] == "end":
+            if message is None or message["event"] in {"end", "exhausted"}:
                 return message
             self._services.wake.clear()
             urgency = self._stop_requests.urgency(grace_time)
@@ -336,6 +347,10 @@ class ClaimedRun:
             raise ClaimLostError.taken_over(claim.attempt, claim.run)
         if verdict is Verdict.DISK:
             raise OSError(end["code"], os.strerror(max(end["code"], 0)))
+        if verdict is Verdict.EXHAUSTED:
+            raise ExhaustedError(end["code"], os.strerror(max(end["code"], 0)))
+        if self._services.starts.succeeded():
+            self._services.say("There is room again.")
         index = state.current
         if verdict is Verdict.FAILED and index is not None and stopped is None:
             # Interrupted, but not by its worker (perhaps by itself): counted, or it would be tried for ever.

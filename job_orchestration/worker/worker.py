@@ -13,14 +13,17 @@ import select
 import signal
 import socket
 import string
+import time
 import traceback
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.diagnostics.errors import ClaimLostError
 from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.executor.exhaustion import ExhaustedError
 from job_orchestration.executor.exit_status import append_to_log
 from job_orchestration.executor.fork_server_client import ForkServerPool
 from job_orchestration.notifications.publisher import Publisher
@@ -34,6 +37,7 @@ from job_orchestration.runs.state import Status
 from job_orchestration.search import driver
 from job_orchestration.worker import heartbeat
 from job_orchestration.worker.claimed_run import ClaimedRun, WorkerServices
+from job_orchestration.worker.failed_starts import FailedStarts
 from job_orchestration.worker.heartbeat import HeartbeatSender
 from job_orchestration.worker.stop_requests import StopRequests
 from job_orchestration.workspace import durable, lock_probe, problems_file
@@ -51,6 +55,8 @@ _LAST_CALL: Final = 30.0
 """Seconds before the end of a walltime after which no more runs are claimed."""
 _PAUSE: Final = 1.0
 """Seconds between two checks of a disk that could not be written."""
+_LONGEST_PAUSE: Final = 10.0
+"""The most seconds between two looks at a workspace that could not be used."""
 
 
 class Worker:
@@ -81,6 +87,7 @@ class Worker:
             heartbeat_sender=HeartbeatSender(workspace, self.name, self.hostname, identity.own()),
             publisher=Publisher(workspace, self.hostname, say),
             searches=driver.SearchDriver(workspace, say),
+            starts=FailedStarts(),
             stop_requests=self._stop_requests,
             wake=WakeupPipe(),
             say=say,
@@ -105,24 +112,14 @@ class Worker:
         signal.set_wakeup_fd(self._services.wake.signal_end, warn_on_full_buffer=False)
         self._stop_requests.stop_signals.handle()
         outlived_locks = OutlivedLocks(self.say)
-        queue = Queue(self.workspace, self._services.wake, self._resource_pool.could, outlived_locks.look)
+        queue = Queue(
+            self.workspace, self._services.wake, self._resource_pool.could, outlived_locks.look, self.say
+        )
         try:
-            while not self._stop_requests.urgency(_LAST_CALL):
-                found = queue.next()
-                if found is not None:
-                    self._begin(found, queue)
-                    continue
-                if self._services.searches.advance_idly():
-                    self._rest(driver.SOON)
-                    continue
-                self._services.publisher.publish_if_queue_empty(
-                    lambda: self._is_over(queue), leaving=self.options.until_idle
-                )
-                if self.options.until_idle and self._is_over(queue):
-                    break
-                self._rest(queue.look_again_in())
+            self._work_on(queue)
             if self._stop_requests.signals <= 1:  # a single signal may only mean that no work is left
-                self._services.publisher.publish_if_queue_empty(queue.is_empty, leaving=True)
+                with suppress(OSError):
+                    self._services.publisher.publish_if_queue_empty(queue.is_empty, leaving=True)
         finally:
             queue.close()
             self._services.fork_servers.close()
@@ -131,6 +128,40 @@ class Worker:
             self._services.heartbeat_sender.end()
             self._services.publisher.close(patient=not self.was_stopped)
         return self.failed
+
+    def _work_on(self, queue: Queue) -> None:
+        """Work until asked to stop, or until idle; what the system refuses for a moment is waited for."""
+        troubles = 0
+        while not self._stop_requests.urgency(_LAST_CALL):
+            try:
+                if self._turn(queue):
+                    return
+            except OSError as error:
+                troubles += 1
+                if troubles == 1:
+                    self.say(f"The workspace cannot be used ({_words_of(error)}). Waiting until it can.")
+                self._rest_for(min(_PAUSE * troubles, _LONGEST_PAUSE))
+                continue
+            if troubles:
+                troubles = 0
+                self.say("The workspace can be used again.")
+
+    def _turn(self, queue: Queue) -> bool:
+        """Work at the next run, or rest; return whether the worker is to end because it is idle."""
+        found = queue.next()
+        if found is not None:
+            self._begin(found, queue)
+            return False
+        if self._services.searches.advance_idly():
+            self._rest(driver.SOON)
+            return False
+        self._services.publisher.publish_if_queue_empty(
+            lambda: self._is_over(queue), leaving=self.options.until_idle
+        )
+        if self.options.until_idle and self._is_over(queue):
+            return True
+        self._rest(queue.look_again_in())
+        return False
 
     def _is_over(self, queue: Queue) -> bool:
         """Whether no run waits or is running, and no search goes on."""
@@ -147,6 +178,12 @@ class Worker:
         poll.poll(min(seconds, heartbeat.EVERY) * 1000 + 1)
         self._services.wake.clear()
 
+    def _rest_for(self, seconds: float) -> None:
+        """Rest so long, whatever happens in the folders meanwhile, or until asked to stop."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._stop_requests.urgency(0):
+            self._rest(left)
+
     def _begin(self, found: Token, queue: Queue) -> None:
         allocation = self._resource_pool.take(queue.resource_request(found))
         if isinstance(allocation, frozenset):
@@ -155,6 +192,8 @@ class Worker:
         try:
             with allocation:
                 self._try(found, allocation, queue)
+        except ExhaustedError as error:
+            self._wait_for_resources(error)
         except OSError as error:
             self._pause(error)
         if allocation is not NO_ALLOCATION:
@@ -177,8 +216,11 @@ class Worker:
             run.advance()
         except ClaimLostError as error:
             self.say(str(error))
+        except ExhaustedError:
+            run.defer("there was no room for its process", timedelta(0))
+            raise
         except OSError:
-            run.defer()
+            run.defer("the disk kept it from going on")
             raise
         except Exception as error:  # noqa: BLE001  # an error of one run must not affect others
             append_to_log(claim, traceback.format_exc())
@@ -189,6 +231,13 @@ class Worker:
             claim.release()
             if claim.state.status is Status.COMPLETE:
                 queue.completed(claim.run)
+
+    def _wait_for_resources(self, error: ExhaustedError) -> None:
+        """Wait before the next start, longer each time."""
+        starts = self._services.starts
+        if not starts.number:
+            self.say(f"There is no room for another process ({error.strerror}). Waiting until there is.")
+        self._rest_for(starts.add())
 
     def _pause(self, error: OSError) -> None:
         """Wait until a durable write succeeds again."""
@@ -201,3 +250,8 @@ class Worker:
                 os.unlink(trial)
                 self.say("The workspace can be written again.")
                 return
+
+
+def _words_of(error: OSError) -> str:
+    """Return what the system says, and about which file."""
+    return f"{error.strerror or error}{f': {escaped(str(error.filename))}' if error.filename else ''}"

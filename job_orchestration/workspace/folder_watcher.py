@@ -40,6 +40,14 @@ _APPEARED: Final[list[type[FileSystemEvent]]] = [
 """Requested events. Without a filter each read of a file would cause an event for every watcher."""
 
 
+def sentence_about(trouble: str, seconds: float) -> str:
+    """Return a sentence for a command that has to do without a watch."""
+    return (
+        f"New files are noticed only every {seconds:g} s: this system can watch no more folders ({trouble})."
+        " Raise fs.inotify.max_user_instances and max_user_watches, or end programs that watch many files."
+    )
+
+
 class FolderWatcher(FileSystemEventHandler):
     """Collects names that appear in folders of a workspace, as far as the system reports them.
 
@@ -56,25 +64,36 @@ class FolderWatcher(FileSystemEventHandler):
         self._folders = tuple(folders)
         self._root = workspace.root
         self._ring = ring
-        self._observer = _observer()
+        self._observer: BaseObserver | None = None
         self._watches: dict[str, ObservedWatch] = {}
         self.seen: deque[tuple[str, bool]] = deque(maxlen=100_000)
         """Paths of files that appeared, and whether they were renamed in; a scan finds the overflow."""
         self.renewed = True
         """Whether a watched folder was created again, so that a scan is due."""
+        self.trouble = ""
+        """Why nothing is watched, so that only scans find anything; empty if all is well."""
 
     def start(self) -> None:
-        """Start watching."""
-        for folder in (self._root, *self._folders):
-            self._watch(folder)
-        with suppress(OSError):  # no watches left on this system: scans alone must do
+        """Start watching; if the system refuses, `trouble` says why."""
+        try:
+            self._observer = _observer()
+            for folder in (self._root, *self._folders):
+                self._watch(folder)
             self._observer.start()
+        except (OSError, RuntimeError) as error:  # no inotify instance, watch, descriptor or thread is left
+            self.trouble = getattr(error, "strerror", None) or str(error)
+            self.stop()
 
     def stop(self) -> None:
         """Stop the watching thread."""
-        if self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join()
+        observer, self._observer = self._observer, None
+        if observer is None:
+            return
+        with suppress(OSError, RuntimeError):
+            observer.unschedule_all()
+            if observer.is_alive():
+                observer.stop()
+                observer.join()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Record a file that appeared, or a watched folder that was created again."""
@@ -96,12 +115,15 @@ class FolderWatcher(FileSystemEventHandler):
 
         The library would keep the earlier watch, which reports nothing.
         """
+        observer = self._observer
+        if observer is None:  # stopped meanwhile
+            return
         old = self._watches.pop(folder, None)
         with suppress(OSError, KeyError):
             if old is not None:
-                self._observer.unschedule(old)
-        with suppress(OSError, KeyError):  # removed again, or no watches left: scans alone must do
-            self._watches[folder] = self._observer.schedule(self, folder, event_filter=_APPEARED)
+                observer.unschedule(old)
+        with suppress(OSError, KeyError, RuntimeError):  # removed again, or no watches left: scans must do
+            self._watches[folder] = observer.schedule(self, folder, event_filter=_APPEARED)
 
 
 def _observer() -> BaseObserver:
