@@ -94,7 +94,7 @@ COMMANDS: Final = (
     ),
     Command(
         "show",
-        "show one run: state, tasks, provenance, files",
+        "show one run: state, tasks, provenance, files; or a sweep or search",
         "show 2026_11_20/bbs",
         f"{_DAILY}:show",
         (flags.RUN, flags.JSON),

@@ -219,14 +219,16 @@ def _show_overview(found: Overview, arguments: Namespace) -> None:
 
 
 def show(arguments: Namespace) -> int:
-    """Show one run."""
+    """Show one run, or a sweep or search."""
+    from job_orchestration.cli import family_text
+    from job_orchestration.commands.show import Shown
     from job_orchestration.commands.show import show as look
 
     found = look(output.existing(arguments), arguments.run)
     if arguments.json:
         output.print_json(found.as_json())
     else:
-        output.print_lines(render.shown(found))
+        output.print_lines(render.shown(found) if isinstance(found, Shown) else family_text.shown(found))
     return 0
 
 

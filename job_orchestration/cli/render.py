@@ -144,6 +144,10 @@ def below(found: Overview, most: int) -> Iterator[str]:
         yield f"… and {len(found.runs) - most} more; status --all shows them"
     if sentence := forecast_text.summary(found.forecast):
         yield f"{sentence[0].upper()}{sentence[1:]}."
+    if found.families:
+        from job_orchestration.cli import family_text
+
+        yield from family_text.lines(found.families)
     if found.hint:
         yield f"{found.hint}."
     yield counts_line(found)
@@ -189,7 +193,7 @@ def shown(found: Shown) -> Iterator[str]:
         "error": entry.error,
         "folder": found.folder,
     }
-    yield from _facts(facts)
+    yield from fact_lines(facts)
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))
@@ -200,7 +204,7 @@ def shown(found: Shown) -> Iterator[str]:
     yield from _values("results", {column: found.results[column] for column in found.headline})
     if found.provenance:
         yield ""
-        yield from _facts({k: v for k, v in found.provenance.items() if _is_short(v)})
+        yield from fact_lines({k: v for k, v in found.provenance.items() if _is_short(v)})
     if found.files:
         yield ""
         yield f"files: {'  '.join(escaped(name) for name in found.files)}"
@@ -240,7 +244,7 @@ def _values(title: str, values: Mapping[str, Json]) -> Iterator[str]:
 
     yield ""
     yield f"{title}:"
-    yield from _facts({name: short(value) for name, value in values.items()})
+    yield from fact_lines({name: short(value) for name, value in values.items()})
 
 
 def _commit_facts(found: Shown) -> dict[str, str]:
@@ -250,7 +254,8 @@ def _commit_facts(found: Shown) -> dict[str, str]:
     return {"author": found.commit.author, "authored": found.commit.date, "subject": found.commit.subject}
 
 
-def _facts(facts: Mapping[str, object]) -> Iterator[str]:
+def fact_lines(facts: Mapping[str, object]) -> Iterator[str]:
+    """Align names and values in two columns; omit what is empty."""
     kept = {k: v for k, v in facts.items() if v not in {None, ""}}
     width = max(map(len, kept), default=0)
     for name, value in kept.items():

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from job_orchestration.code import commits
 from job_orchestration.code.snapshots import CodeStore
-from job_orchestration.commands import selection
+from job_orchestration.commands import families, selection
 from job_orchestration.commands.status import StatusEntry, entry
 from job_orchestration.config import json_floats
-from job_orchestration.forecast.time_left import TimeLeft, places_of
+from job_orchestration.forecast.time_left import TimeLeft, pending_trials, places_of
 from job_orchestration.results import tables
 from job_orchestration.runs import provenance_file
 from job_orchestration.runs.catalog import Catalog, living_workers
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.code.commits import CommitDetails
+    from job_orchestration.commands.families import Family
     from job_orchestration.runs.state import Change, RunState, TaskState
     from job_orchestration.workspace.layout import Workspace
 
@@ -65,16 +66,20 @@ class Shown:
         }
 
 
-def show(workspace: Workspace, name: str) -> Shown:
-    """Return one run. Changes nothing.
+def show(workspace: Workspace, name: str) -> Shown | Family:
+    """Return one run, or a sweep or search. Changes nothing.
 
     Raises:
         UsageError: if the name matches no run, or more than one.
     """
     records = Catalog(workspace).records()
-    record = selection.one(records, name)
     living = [heartbeat.worker for heartbeat in living_workers(workspace)]
-    ahead = TimeLeft(records, clock.now(), living, places=places_of(workspace, records))
+    coming = pending_trials(workspace, records)
+    ahead = TimeLeft(records, clock.now(), living, coming, places_of(workspace, records))
+    family = families.named(workspace, records, name, ahead)
+    if family is not None:
+        return family
+    record = selection.one(records, name)
     state = record.state
     folder = workspace.run_folder(record.run) if record.run else None
     row = selection.row_of(workspace, record, clock.now(), [])

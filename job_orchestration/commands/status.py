@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from job_orchestration.commands import selection
+from job_orchestration.commands import families, selection
 from job_orchestration.diagnostics.problems import escaped, named
 from job_orchestration.forecast import time_left
 from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
 
+    from job_orchestration.commands.families import Family
     from job_orchestration.commands.selection import Selection
     from job_orchestration.forecast.task_durations import Span
     from job_orchestration.runs.catalog import RunRecord
@@ -148,6 +149,8 @@ class Overview:
     """Number of runs that completed, failed, were cancelled and were pruned, with zeros."""
     hint: str | None = None
     """One sentence: that failed runs could go on in newer code."""
+    families: Sequence[Family] = ()
+    """The sweeps and searches with something left to do."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the overview as ``status --json`` prints it."""
@@ -155,6 +158,7 @@ class Overview:
             "counts": {str(place): n for place, n in self.counts.items()},
             "ends": dict(self.ends),
             "forecast": asdict(self.forecast),
+            "families": [family.as_json() for family in self.families],
             "runs": [e.as_json() for e in self.runs],
         }
 
@@ -176,7 +180,8 @@ def status(
     living = [heartbeat.worker for heartbeat in living_workers(workspace)]
     shown = selection.chosen(workspace, records, choice)
     coming, places = pending_trials(workspace, records), time_left.places_of(workspace, records)
-    found = overview(records, clock.now(), living, shown, coming=coming, places=places)
+    searches = families.standings(workspace)
+    found = overview(records, clock.now(), living, shown, coming=coming, places=places, searches=searches)
     return replace(found, hint=_newer_code(workspace, shown))
 
 
@@ -208,6 +213,7 @@ def overview(
     *,
     coming: Sequence[PendingTrials] = (),
     places: Mapping[str, Place] | None = None,
+    searches: Sequence[families.Standing] = (),
 ) -> Overview:
     """Build the overview from records of the catalog.
 
@@ -218,6 +224,7 @@ def overview(
         shown: the records to show and count; `None` for all.
         coming: the trials that searches have yet to open.
         places: the place of each run, and of each search that runs depend on.
+        searches: the searches that have not ended.
     """
     shown = records if shown is None else shown
     ahead = TimeLeft(records, now, living, coming, places)
@@ -231,6 +238,7 @@ def overview(
         Entries(ordered, lambda record: entry(record, ahead)),
         ahead.forecast,
         {end: ends[end] for end in ENDS},
+        families=families.active(records, shown, ahead, searches),
     )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import time
 from collections import Counter
 from contextlib import suppress
@@ -276,6 +277,27 @@ def write_state(
     }
     durable.write_view(os.path.join(workspace.run_folder(order.base), VIEW), yaml_writer.to_yaml(shown))
     write_results_file(workspace, order, known, at_once=at_once)
+
+
+def read_state(workspace: Workspace, order: SearchOrder) -> Mapping[str, Json]:
+    """Return the state that was last written beside the trials; empty if there is none that can be read."""
+    from job_orchestration.config import yaml_reader
+
+    path = os.path.join(workspace.run_folder(order.base), VIEW)
+    try:
+        descriptor = os.open(path, safe_reads.READ_ONLY)
+    except OSError:
+        return {}
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        data = safe_reads.read_bounded(descriptor, yaml_reader.MAX_BYTES) if is_file else b""
+    except OSError:
+        return {}
+    finally:
+        os.close(descriptor)
+    root, _ = yaml_reader.read(data, VIEW)
+    found = None if root is None else yaml_reader.plain(root)
+    return found if isinstance(found, dict) else {}
 
 
 def _shown(result: TrialResult) -> dict[str, Json]:
