@@ -145,9 +145,9 @@ def below(found: Overview, most: int) -> Iterator[str]:
     if sentence := forecast_text.summary(found.forecast):
         yield f"{sentence[0].upper()}{sentence[1:]}."
     if found.families:
-        from job_orchestration.cli import family_text
+        from job_orchestration.cli import family_lines
 
-        yield from family_text.lines(found.families)
+        yield from family_lines.lines(found.families)
     if found.hint:
         yield f"{found.hint}."
     yield counts_line(found)
