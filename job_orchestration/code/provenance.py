@@ -12,15 +12,18 @@ import socket
 import sys
 from dataclasses import dataclass, field, fields
 from importlib import metadata
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from job_orchestration.code import git
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from job_orchestration.config.config import Json
+
+_PROGRAMS: Final = frozenset({"job-orchestration", "jo"})
+"""Names under which the command line is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Provenance:
     dirty: tuple[str, ...] = ()
     """The files that were captured from a dirty work tree, relative to its top."""
     argv: tuple[str, ...] = ()
-    """The command that queued the run."""
+    """The command that queued the run; of a program that embeds the product only its name."""
     source: str | None = None
     """The dropped file as the author wrote it, with comments and placeholders."""
     environment: Mapping[str, Json] = field(default_factory=dict)
@@ -64,6 +67,17 @@ class Provenance:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "environment"}
         plain = {k: [escaped(e) for e in v] if isinstance(v, tuple) else v for k, v in own.items()}
         return {**self.environment, **cast("dict[str, Json]", plain)}
+
+
+def command_line(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that queues a run, without the arguments of a program that is not ours.
+
+    A program that embeds the product may get passwords as arguments, and provenance is kept and shown.
+    """
+    name = os.path.basename(argv[0]) if argv else ""
+    is_module = name == "__main__.py" and os.path.basename(os.path.dirname(argv[0])) == "job_orchestration"
+    is_ours = is_module or name.removesuffix(".exe") in _PROGRAMS
+    return tuple(argv) if is_ours else (name,)
 
 
 def environment() -> dict[str, Json]:

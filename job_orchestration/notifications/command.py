@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.notifications.notification import Notification
 
+_MOST_CHARACTERS = 3_000
+"""Of a program's last line. It is cut short after secrets were masked: half of one would not be found."""
 PREFIX = "NOTIFICATION_"
 """Prefix of the environment variables of the program."""
 
@@ -63,9 +65,10 @@ class CommandNotifier:
         )
         if done.returncode:
             last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "")
+            last = last[:_MOST_CHARACTERS]
             how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
             raise NotifierError(
-                f"{os.path.basename(words[0])} ended with {how}{': ' if last else ''}{last[:300]}"
+                f"{os.path.basename(words[0])} ended with {how}{': ' if last else ''}{last}"
             )
 
 

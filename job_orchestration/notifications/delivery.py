@@ -87,13 +87,15 @@ class Delivery:
         if output == _SENT:
             return None
         if output:
-            return escaped(targets.redacted(output, self._secrets))
+            return escaped(targets.redacted(output, self._secrets))[:_MOST_CHARACTERS]
         if late:
             return f"it took longer than {durations.text_of(LIMIT)} and was stopped"
         return f"its process ended without an answer (status {os.waitstatus_to_exitcode(status)})"
 
 
 _SENT: Final = "\0sent"
+_MOST_CHARACTERS: Final = 500
+"""Of an error, after its secrets were masked."""
 
 
 def _send_and_exit(parent: int, recipient: Recipient, notification: Notification, end: int) -> None:

@@ -186,7 +186,7 @@ def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
         sweep=candidate.trial.sweep if candidate.trial else None,
         parameters=candidate.trial.parameters if candidate.trial else None,
         dirty=tree.dirty if tree and code and code.commit != tree.head else (),
-        argv=tuple(sys.argv),
+        argv=provenance.command_line(sys.argv),
         source=candidate.drop.data.decode("utf-8", "replace"),
     )
     own = json_floats.text_of(found.as_json(), indent=1, ensure_ascii=False)
