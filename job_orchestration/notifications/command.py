@@ -67,9 +67,7 @@ class CommandNotifier:
             last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "")
             last = last[:_MOST_CHARACTERS]
             how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-            raise NotifierError(
-                f"{os.path.basename(words[0])} ended with {how}{': ' if last else ''}{last}"
-            )
+            raise NotifierError(f"{os.path.basename(words[0])} ended with {how}{': ' if last else ''}{last}")
 
 
 def _filled(word: str, facts: dict[str, object]) -> str:
