@@ -298,7 +298,7 @@ SWEEP: Final[Mapping[str, Key]] = {
     "random": Key(
         "mapping of parameters to distributions", NONE, "Draws: n of them; with another seed (0) other ones."
     ),
-    "exclude": Key("text", NONE, "Takes out the combinations of which the expression is true."),
+    "exclude": Key("text", NONE, "Takes out the combinations for which the expression is true."),
     "search": Key(
         "mapping", NONE, "Proposes trials one after another, in view of earlier results. It stands alone."
     ),

@@ -243,7 +243,11 @@ def _workers(workspace: Workspace, records: Sequence[RunRecord]) -> Iterator[Dia
     now = clock.now()
     ahead = [heartbeat.hostname for heartbeat in every.values() if _moment(heartbeat.at) - now > _AHEAD]
     yield from _diagnostic_about(
-        "clock", Level.WARNING, set(ahead), "The clocks of these hosts are ahead of ours", "Let NTP set them"
+        "clock",
+        Level.WARNING,
+        set(ahead),
+        "The clocks of these machines are ahead of ours",
+        "Let NTP set them",
     )
     waste = sum(garbage.size_of(path) for path in garbage.abandoned(workspace))
     if waste:

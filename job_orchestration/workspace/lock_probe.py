@@ -92,10 +92,10 @@ def fault_of_mount(mounts: str, device: str) -> tuple[str, str] | None:
         return None
     if kind in {"nfs", "nfs4"}:
         if "nolock" in options or "local_lock=flock" in options or "local_lock=all" in options:
-            what = "is on an NFS mount with local locks, which every host grants to itself"
+            what = "is on an NFS mount with local locks, which every machine grants to itself"
             return what, "Mount it with vers=4.2 and without nolock and local_lock"
         return None
-    what = f"is on a file system of type {kind}, whose locks are not known to work between hosts"
+    what = f"is on a file system of type {kind}, whose locks are not known to work between machines"
     return what, _MOVE
 
 

@@ -98,6 +98,6 @@ def test_a_worker_refuses_a_mount_without_locks_between_machines(seen):
     assert part["findings"] == []
     assert part["code"] == 4
     assert part["said"] == (
-        "/lab/refusal is on an NFS mount with local locks, which every host grants to itself. "
+        "/lab/refusal is on an NFS mount with local locks, which every machine grants to itself. "
         "Mount it with vers=4.2 and without nolock and local_lock.\n"
     )

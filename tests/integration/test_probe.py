@@ -15,7 +15,7 @@ from job_orchestration.workspace import layout, lock_probe
 from job_orchestration.workspace.layout import VARIABLE
 from tests.faults.workspace_files import tree
 
-LOCAL_LOCKS = "is on an NFS mount with local locks, which every host grants to itself."
+LOCAL_LOCKS = "is on an NFS mount with local locks, which every machine grants to itself."
 HOW_TO_MOUNT = "Mount it with vers=4.2 and without nolock and local_lock."
 MOVE = "Move the workspace to a local disk or to an NFS version 4 mount."
 
@@ -77,7 +77,7 @@ def test_a_mount_with_other_locks_is_refused_with_what_to_do(prepared, mounted, 
     mounted(mount)
     with pytest.raises(WorkspaceError) as caught:
         lock_probe.require_locks(prepared)
-    unknown = f"is on a file system of type {why}, whose locks are not known to work between hosts. {MOVE}"
+    unknown = f"is on a file system of type {why}, whose locks are not known to work between machines. {MOVE}"
     wanted = f"{why} {HOW_TO_MOUNT}" if why == LOCAL_LOCKS else unknown
     assert str(caught.value) == f"{prepared.root} {wanted}"
 

@@ -149,7 +149,7 @@ def break_the_defaults(workspace):
         (refuse_a_config, "These were refused: a.yaml"),
         (interrupt, "These runs are interrupted: runs/cut"),
         (die, "No heartbeat from these workers: crashed, or on an unreachable machine: lab.1.abc"),
-        (set_a_clock_ahead, "The clocks of these hosts are ahead of ours: lab"),
+        (set_a_clock_ahead, "The clocks of these machines are ahead of ours: lab"),
         (open_to_all, "Everybody may write to"),
         (break_the_defaults, "duplicate key 'a'"),
     ],
