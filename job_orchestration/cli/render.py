@@ -148,6 +148,8 @@ def below(found: Overview, most: int) -> Iterator[str]:
         from job_orchestration.cli import family_lines
 
         yield from family_lines.lines(found.families)
+    for search, problem in found.searches:
+        yield f"Search {escaped(search)}: {problem.rstrip('.')}."
     if found.hint:
         yield f"{found.hint}."
     yield counts_line(found)

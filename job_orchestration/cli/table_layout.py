@@ -90,6 +90,8 @@ def _foot(frame: Frame, width: int) -> Iterator[str]:
     counted = forecast.eta_s is not None or not frame.workers  # the forecast names their number
     workers = "" if counted else f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
     said = [forecast_text.summary(forecast), workers, "stopping" if frame.stopping else "Ctrl-C ends"]
+    for search, problem in frame.overview.searches:
+        yield _cut(f"search {escaped(search)}: {problem}", width)
     yield from textwrap.wrap("; ".join(filter(None, said)), width)
 
 

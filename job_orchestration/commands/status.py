@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from job_orchestration.forecast.task_durations import Span
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.runs.summaries import RunSummary
+    from job_orchestration.search.search_problems import SearchProblem
     from job_orchestration.workspace.layout import Workspace
 
 _ORDER: Final = (
@@ -147,6 +149,8 @@ class Overview:
     """When all waiting and running work is expected to end."""
     ends: Mapping[str, int] = field(default_factory=dict)
     """Number of runs that completed, failed, were cancelled and were pruned, with zeros."""
+    searches: Sequence[SearchProblem] = ()
+    """The searches that do not go on, and why."""
     hint: str | None = None
     """One sentence: that failed runs could go on in newer code."""
     families: Sequence[Family] = ()
@@ -157,6 +161,7 @@ class Overview:
         return {
             "counts": {str(place): n for place, n in self.counts.items()},
             "ends": dict(self.ends),
+            "searches": [one.as_json() for one in self.searches],
             "forecast": asdict(self.forecast),
             "families": [family.as_json() for family in self.families],
             "runs": [e.as_json() for e in self.runs],
@@ -182,7 +187,16 @@ def status(
     coming, places = pending_trials(workspace, records), time_left.places_of(workspace, records)
     searches = families.standings(workspace)
     found = overview(records, clock.now(), living, shown, coming=coming, places=places, searches=searches)
-    return replace(found, hint=_newer_code(workspace, shown))
+    return replace(found, hint=_newer_code(workspace, shown), searches=stuck_searches(workspace))
+
+
+def stuck_searches(workspace: Workspace) -> Sequence[SearchProblem]:
+    """Return the searches that do not go on, and why."""
+    if not os.path.isdir(os.path.join(workspace.misc, "searches")):
+        return ()
+    from job_orchestration.search import search_problems
+
+    return search_problems.all_of(workspace)
 
 
 def _newer_code(workspace: Workspace, records: Sequence[RunRecord]) -> str | None:

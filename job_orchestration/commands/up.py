@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.commands.live_view import INTERVAL_FACTOR, LOOK_EVERY, frame_of
-from job_orchestration.commands.status import overview, waits_for
+from job_orchestration.commands.status import overview, stuck_searches, waits_for
 from job_orchestration.commands.work import Worked, arguments, shared
 from job_orchestration.config.settings import settings_of
 from job_orchestration.forecast.time_left import pending_trials, places_of
@@ -134,6 +135,7 @@ class _Supervisor:
         coming = pending_trials(self._workspace, self._records)
         places = places_of(self._workspace, self._records)
         found = overview(self._records, clock.now(), living, coming=coming, places=places)
+        found = replace(found, searches=stuck_searches(self._workspace))
         self._show(frame_of(self._workspace, found, pool.living("worker"), stopping=pool.stopping))
         if self._failed_before is None:
             self._failed_before = self._failed()

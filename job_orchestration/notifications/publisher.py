@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from job_orchestration.runs.claims import Claim
     from job_orchestration.runs.lifecycle import Next
     from job_orchestration.runs.state import RunState, TaskState
+    from job_orchestration.search.searches import SearchOrder
     from job_orchestration.workspace.layout import Workspace
 
 _DEFAULTS_EVERY: Final = 2.0
@@ -119,6 +120,11 @@ class Publisher:
         self._guarded(
             lambda: self._publish_for_workspace(NotificationEvent.STALLED, since, title, {"waiting": waiting})
         )
+
+    def report_search(self, order: SearchOrder, problem: str) -> None:
+        """Publish that a search does not go on; `problem` is a sentence without its full stop."""
+        self._read_defaults()
+        self._guarded(lambda: self._publish_search(order, problem))
 
     def publish_if_queue_empty(self, is_empty: Callable[[], bool], *, leaving: bool) -> None:
         """Publish, once, that the queue is empty. Called while this worker can claim nothing.
@@ -248,6 +254,23 @@ class Publisher:
             dashboard=self._dashboard(run),
             log=_last_lines(folder),
         )
+
+    def _publish_search(self, order: SearchOrder, problem: str) -> None:
+        kind = NotificationEvent.STALLED
+        interested = [r for r in self._recipients(order.values) if r.gets(kind)]
+        if interested:
+            notification = Notification(
+                id=self._id_of("search", order.name, problem),
+                event=kind,
+                at=clock.timestamp(),
+                title=f"search {escaped(order.name)}: {problem}",
+                workspace=self._workspace.root,
+                hostname=self._hostname,
+                config=order.config,
+                reason=problem,
+                output=self._workspace.run_folder(order.base),
+            )
+            self._put(notification, interested)
 
     def _publish_queue_empty(self) -> None:
         folders = (self._workspace.to_run, self._workspace.running)

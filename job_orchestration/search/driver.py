@@ -16,8 +16,9 @@ from job_orchestration.config import json_floats, parameter_keys
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import opening
+from job_orchestration.runs.catalog import living_workers
 from job_orchestration.runs.events import Trial
-from job_orchestration.search import samplers, searches
+from job_orchestration.search import samplers, search_problems, searches
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.runs.state import RunState
     from job_orchestration.search.samplers import Sampler
+    from job_orchestration.search.search_problems import MetricCheck
     from job_orchestration.search.search_settings import Search, TrialResult
     from job_orchestration.search.searches import SearchOrder
     from job_orchestration.workspace.layout import Workspace
@@ -34,6 +36,8 @@ EVERY: Final = 0.25
 """Seconds between two looks of an idle worker at the least."""
 SOON: Final = 0.02
 """Seconds after which a worker finds the trials that were opened a moment ago."""
+_WAITING: Final = 2.0
+"""Seconds after which a search that waits for its metric is looked at again."""
 _AGAIN: Final = 30.0
 """Seconds after which a search that could not go on is looked at again."""
 
@@ -73,12 +77,19 @@ class SearchDriver:
     Args:
         workspace: the workspace of the searches.
         say: called with one line per event.
+        report: called with a search that does not go on, and why; once for each reason.
     """
 
-    def __init__(self, workspace: Workspace, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        say: Callable[[str], None],
+        report: Callable[[SearchOrder, str], None] = lambda *_: None,
+    ) -> None:
         self._workspace = workspace
         self._say = say
-        self._samplers: dict[str, Sampler] = {}
+        self._report = report
+        self._samplers: dict[str, tuple[Search, Sampler]] = {}
         self._not_before: dict[str, float] = {}
         self._warned: set[str] = set()
         self._changed: set[str] = set()
@@ -89,6 +100,7 @@ class SearchDriver:
         """Advance the run's search at the next opportunity, if the run is a trial of one."""
         if state.trial is not None and state.trial.number is not None:
             self._changed.add(state.trial.sweep)
+            self._not_before.pop(state.trial.sweep, None)
             self.advance()
 
     def advance_idly(self) -> bool:
@@ -122,14 +134,17 @@ class SearchDriver:
 
     def _try(self, name: str) -> bool:
         order = searches.read(self._workspace, name)
-        if order is None:
-            return False
         try:
-            return self.advance_one(order)
+            if order is not None:
+                return self.advance_one(order)
+            problem = f"its order cannot be read ({searches.ORDER}). Drop its config again"
         except UsageError as error:
-            self._say(f"search {escaped(name)}: {error}")
+            problem = str(error)
         except Exception as error:  # noqa: BLE001  # a fault of one search must not stop the others
-            self._say(f"search {escaped(name)}: it could not be advanced ({error!r})")
+            problem = f"it could not be advanced ({error!r})"
+        self._say(f"search {escaped(name)}: {problem}")
+        if search_problems.record(self._workspace, name, escaped(problem)) and order is not None:
+            self._report(order, escaped(problem))
         self._samplers.pop(name, None)
         self._not_before[name] = time.monotonic() + _AGAIN
         return False
@@ -152,10 +167,17 @@ class SearchDriver:
         if searches.has_ended(self._workspace, order.name):  # a trial was retried, or the search cancelled
             searches.write_state(self._workspace, order, known, at_once=True)
             return False
-        new = self._proposed(order, known)
+        checked = search_problems.check_metric(self._workspace, order, known)
+        problem = search_problems.missing_metric(order, known, checked)
+        if search_problems.record(self._workspace, order.name, problem) and problem is not None:
+            self._say(f"search {escaped(order.name)}: {problem}")
+            self._report(order, problem)
+        new = {} if problem is not None else self._proposed(order, known, checked)
         if new:
             open_trials(self._workspace, order, new)
-        is_over = not new and all(r.ended for r in known)
+        is_over = not new and problem is None and all(r.ended for r in known)
+        if problem is not None:
+            self._not_before[order.name] = time.monotonic() + _WAITING
         searches.write_state(self._workspace, order, known, at_once=is_over)
         if is_over:
             searches.end(self._workspace, order)
@@ -168,15 +190,25 @@ class SearchDriver:
             self._say(f"search {name}: all {len(known)} trials have ended; {escaped(outcome)}{apart}")
         return bool(new)
 
-    def _proposed(self, order: SearchOrder, known: Sequence[TrialResult]) -> dict[int, Mapping[str, Json]]:
+    def _proposed(
+        self, order: SearchOrder, known: Sequence[TrialResult], metric: MetricCheck
+    ) -> dict[int, Mapping[str, Json]]:
         """Return the parameters of the trials that are due, by number."""
         search = order.search
-        missing = min(search.parallel - sum(not r.ended for r in known), search.n - len(known))
+        parallel = search.parallel
+        if not metric.is_there:
+            # Until a trial has returned the metric, none is queued that no worker is free for: should the
+            # name be wrong, they would be computed in vain.
+            free = max(search_problems.ENOUGH, len(living_workers(self._workspace))) - metric.lacking
+            parallel = min(parallel, free)
+        missing = min(parallel - sum(not r.ended for r in known), search.n - len(known))
         if missing <= 0:
             return {}
-        if order.name not in self._samplers:
-            self._samplers[order.name] = sampler_of(search, searches.folder(self._workspace, order.name))
-        sampler = self._samplers[order.name]
+        made = self._samplers.get(order.name)
+        if made is None or made[0].aim != search.aim:
+            made = search, sampler_of(search, searches.folder(self._workspace, order.name))
+            self._samplers[order.name] = made
+        sampler = made[1]
         sampler.observe(known)
         last = max((r.number for r in known), default=0)
         asked = {number: sampler.ask(number) for number in range(last + 1, last + missing + 1)}

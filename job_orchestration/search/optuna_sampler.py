@@ -23,6 +23,7 @@ from optuna.trial import TrialState, create_trial
 
 from job_orchestration.search import parameter_space
 from job_orchestration.search.parameter_space import Choice, Uniform
+from job_orchestration.search.searches import OPTUNA_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from job_orchestration.search.parameter_space import Domain
     from job_orchestration.search.search_settings import Search, TrialResult
 
-JOURNAL: Final = "optuna.log"
+
 _STUDY: Final = "search"
 _NUMBER: Final = "number"
 """The attribute of an Optuna trial that holds our number of it; Optuna numbers trials independently."""
@@ -60,7 +61,7 @@ class OptunaSampler:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._search = search
         self._distributions = {key: _distribution(what) for key, what in search.space.items()}
-        self._path = os.path.join(folder, JOURNAL)
+        self._path = os.path.join(folder, OPTUNA_LOG)
         try:
             self._study = self._opened()
             self._study.get_trials(deepcopy=False)

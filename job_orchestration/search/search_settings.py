@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from job_orchestration.config import parameter_keys
 from job_orchestration.config.settings import shown
@@ -37,6 +37,11 @@ class Search:
     prune: bool = False
     """Whether a trial ends early if its reported metric is worse than the median of the others."""
 
+    @property
+    def aim(self) -> tuple[str, bool]:
+        """What the trials are measured by: the metric, and whether the largest is the best."""
+        return self.metric, self.maximize
+
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
@@ -67,6 +72,7 @@ class TrialResult:
 METHODS: Final = ("grid", "random", "tpe")
 DIRECTIONS: Final = ("maximize", "minimize")
 _PARTS: Final = ("method", "space", "metric", "direction", "n", "seed", "parallel", "prune")
+_LARGEST: Final = 1.7e308
 _WRITTEN_OUT: Final = 10**12
 """Larger numbers are not written out in messages."""
 _PARALLEL: Final = {"tpe": 4}
@@ -196,20 +202,31 @@ def space_of(written: Mapping[str, Json]) -> dict[str, Domain]:
 
 
 def value_of(state: RunState, metric: str) -> int | float | None:
-    """Return the value of a metric; `None` if its task has not finished, or returned no such number."""
+    """Return the value of a metric; `None` if its task has not finished, or returned no such number.
+
+    NaN and infinities are no values, and neither are whole numbers that no float can hold.
+    """
+    found = _result_of(state, metric)
+    return found if _is_number(found) and abs(found) <= _LARGEST else None
+
+
+def found_by(state: RunState, metric: str) -> bool:
+    """Return whether a run returned a number by the name of a metric, finite or not."""
+    return _is_number(_result_of(state, metric))
+
+
+def _result_of(state: RunState, metric: str) -> Json:
     results = {task.id: task.result for task in state.tasks if task.result is not None}
     if metric in results:
-        return _number(results[metric])
+        return results[metric]
     owner, path = parameter_keys.split_key(metric, results)
     found: Json = results.get(owner) if owner else None
     if isinstance(found, dict) and path in found:
-        return _number(found[path])
+        return found[path]
     for step in path.split("."):
         found = found.get(step) if isinstance(found, dict) else None
-    return _number(found)
+    return found
 
 
-def _number(value: Json) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+def _is_number(value: Json) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

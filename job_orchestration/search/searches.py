@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 ORDER: Final = "search.json"
 ENDED: Final = "ended"
 VIEW: Final = "search.yaml"
+OPTUNA_LOG: Final = "optuna.log"
 KNOWN: Final = "known.jsonl"
 REPORTS: Final = "reports"
 _NUMBERED: Final = re.compile(r"([0-9]{4,9})(?:,.*)?")
@@ -68,6 +69,8 @@ class SearchOrder:
     """The part of the provenance that all trials share."""
     into: str = ""
     """``taskId.key`` that gets the parameters as one mapping; if empty, each goes to its own key."""
+    trials_digest: str = ""
+    """Equal for orders that propose the same trials, whatever their metric; empty of older releases."""
     results_file: str = ""
     """Path, inside the trials' folder, of a YAML list of parameters and results; empty for none."""
 
@@ -110,6 +113,10 @@ def write(workspace: Workspace, order: SearchOrder) -> bool:
     before = read(workspace, order.name)
     path = folder(workspace, order.name)
     durable.make_folder(path)
+    if before is not None and before.search.aim != order.search.aim:
+        for derived in (KNOWN, OPTUNA_LOG):  # their values are those of the former metric
+            with suppress(FileNotFoundError):
+                durable.unlink(os.path.join(path, derived))
     data = {
         **{name: getattr(order, name) for name in order.__slots__},
         "search": {**_plain(order.search), "space": search_settings.as_json(order.search.space)},
@@ -130,16 +137,33 @@ def only_one(workspace: Workspace, name: str) -> AbstractContextManager[int]:
     return locks.folder_lock(folder(workspace, name))
 
 
-def name_for(workspace: Workspace, stem: str, digest: str) -> tuple[str, SearchOrder | None]:
-    """Return the name of a search for a config, and its order if it was queued before."""
+def name_for(
+    workspace: Workspace, stem: str, digest: str, trials_digest: str = ""
+) -> tuple[str, SearchOrder | None]:
+    """Return the name of a search for a config, and its order if it was queued before.
+
+    Args:
+        workspace: the workspace.
+        stem: the name of the config.
+        digest: of the new order.
+        trials_digest: the same without the metric: a search none of whose trials has a value goes on with
+            another metric.
+    """
     name, number = stem, 1
     while os.path.lexists(folder(workspace, name)):
         found = read(workspace, name)
         if found is None or found.digest == digest:
             return name, found
+        if trials_digest and found.trials_digest == trials_digest and _has_no_value(workspace, found):
+            return name, found
         number += 1
         name = f"{stem}-{number}"
     return name, None
+
+
+def _has_no_value(workspace: Workspace, order: SearchOrder) -> bool:
+    known = results(workspace, order)
+    return any(r.complete for r in known) and all(r.value is None for r in known)
 
 
 def is_used(workspace: Workspace, base: str) -> bool:

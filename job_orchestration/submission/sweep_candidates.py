@@ -99,7 +99,10 @@ def _searched(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json])
     template = str(base.get("outputDir"))
     chosen: list[Json] = [search.method, search.metric, search.maximize, search.seed]
     asked: dict[str, Json] = {**search_settings.as_json(search.space), "": chosen}
-    order = SearchOrder(name, "", name, search, base, trials.digest_of(base, asked, template))
+    digest = trials.digest_of(base, asked, template)
+    proposing: list[Json] = [search.method, search.seed]
+    trials_digest = trials.digest_of(base, {**asked, "": proposing}, template)
+    order = SearchOrder(name, "", name, search, base, digest, trials_digest=trials_digest)
     found = []
     for parameters in _tried_out(search):
         nodes = {key: parameter_space.node_of(value, block) for key, value in parameters.items()}
@@ -126,7 +129,9 @@ def choose_base(workspace: Workspace, family: Sequence[Candidate], now: datetime
     """Give a search its name and folder: the existing ones if it was queued before."""
     first = family[0]
     assert first.order is not None, "a family of a search"
-    name, before = searches.name_for(workspace, first.order.name, first.order.digest)
+    name, before = searches.name_for(
+        workspace, first.order.name, first.order.digest, first.order.trials_digest
+    )
     if before is not None:
         base: str | problems.Fault = before.base
     elif first.checked.config is None:

@@ -80,13 +80,14 @@ class Worker:
         self._resource_pool = ResourcePool(workspace, options.pool or self.name, options.resources, say)
         self._stop_requests = StopRequests(options.seconds)
         self._run: ClaimedRun | None = None
+        publisher = Publisher(workspace, self.hostname, say)
         self._services = WorkerServices(
             workspace=workspace,
             code=CodeStore(Path(workspace.misc)),
             fork_servers=ForkServerPool(workspace, self._is_ending, say),
             heartbeat_sender=HeartbeatSender(workspace, self.name, self.hostname, identity.own()),
-            publisher=Publisher(workspace, self.hostname, say),
-            searches=driver.SearchDriver(workspace, say),
+            publisher=publisher,
+            searches=driver.SearchDriver(workspace, say, publisher.report_search),
             starts=FailedStarts(),
             stop_requests=self._stop_requests,
             wake=WakeupPipe(),

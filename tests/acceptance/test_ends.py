@@ -180,3 +180,66 @@ def test_nan_and_infinities_inside_results_stay_what_they_are(
     (row,) = parquet.read_table(path).to_pylist()
     assert math.isnan(row["diverges.loss"])
     assert row["diverges.curve"] == "[1.0, NaN, -Infinity]"
+
+
+LOSSES = """
+    from job_orchestration import TaskBase
+
+
+    class Train(TaskBase):
+        def run(self):
+            return {"accuraccy": self.config["x"], "loss": float("nan"), "note": "a text"}
+"""
+
+
+@pytest.mark.slow
+def test_a_search_whose_metric_no_trial_returns_waits_and_goes_on_when_it_is_mended(
+    cli: Cli,
+    drop: Callable[..., Path],
+    repository: Callable[..., Path],
+    workspace: Path,
+    tmp_path: Path,
+    git: Callable[..., str],
+) -> None:
+    (workspace / "workspace.yaml").write_text(
+        f"notify: [{{command: 'tee {tmp_path}/message', on: stalled}}]\n"
+    )
+    code = repository(LOSSES)
+
+    def search(metric: str) -> dict[str, object]:
+        parts = {"method": "random", "n": 8, "metric": metric, "space": {"x": {"uniform": [0, 1]}}}
+        return {"pathToTasks": str(code), "x": 0, "sweep": {"search": parts}}
+
+    for name, metric in (("typo", "train.accuracy"), ("code", "train.acc"), ("nan", "train.loss")):
+        drop(name, search(metric), tasks=["Train"])
+    cli("ready")
+    said = cli("work", "--until-idle").stdout
+    reason = (
+        "it waits, because its first 3 finished trials have no number train.accuracy (the numbers that they "
+        "returned: train.accuraccy, train.loss). Did you mean train.accuraccy?"
+    )
+    assert said.count(f"search typo: {reason}") == 1
+    folder = workspace / "Output" / "runs"
+    assert {name: len([*(folder / name).glob("0*")]) for name in ("typo", "code", "nan")} == {
+        "typo": 3,
+        "code": 3,
+        "nan": 8,
+    }, "a metric that is NaN is there"
+    found = json.loads(cli("status", "--json").stdout)["searches"]
+    assert [one["search"] for one in found] == ["code", "typo"]
+    assert found[1]["problem"].startswith(reason)
+    assert f"Search typo: {reason}" in cli("status").stdout
+    message = json.loads((tmp_path / "message").read_text())
+    assert (message["event"], message["output"]) == ("stalled", str(folder / message["config"]))
+    assert message["title"].startswith(f"search {message['config']}: it waits")
+
+    drop("typo", search("train.accuraccy"), tasks=["Train"])  # the metric is mended …
+    tasks = code / "Tasks.py"
+    tasks.write_text(tasks.read_text().replace('"loss"', '"acc": 1.0, "loss"'))
+    git(code, "commit", "--all", "--quiet", "--message=mended")
+    drop("code", search("train.acc"), tasks=["Train"])  # … or the task
+    cli("ready")
+    said = cli("work", "--workers", "2", "--until-idle").stdout
+    assert said.count("all 8 trials have ended; the best is runs/") == 2
+    assert len([*(folder / "typo").glob("0*")]) == len([*(folder / "code").glob("0*")]) == 8
+    assert json.loads(cli("status", "--json").stdout)["searches"] == []
