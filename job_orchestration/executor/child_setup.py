@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from job_orchestration.executor import log_setup, process_state
@@ -46,6 +45,7 @@ def prepare_interpreter() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
     process_state.note_imports()
+    sys.meta_path.insert(0, _seeds_later)
 
 
 def restore_signals() -> None:
@@ -128,25 +128,27 @@ _SEEDERS: Final[dict[str, Any]] = {
 
 def seed_all(seed: int) -> None:
     """Start the random numbers of Python and of each library that is loaded, or will be."""
+    global _seed  # noqa: PLW0603  # the finder has no other way to know
+    _seed = seed
     random.seed(seed)
-    later = []
     for name, start in _SEEDERS.items():
         module = sys.modules.get(name)
         if module is None:
-            later.append(name)
+            _seeds_later.functions[name] = _execute_and_seed
         else:
             start(module, seed)
-    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _SeedOnImport)]
-    if later:
-        sys.meta_path.insert(
-            0, _SeedOnImport({name: partial(_execute_and_seed, name, seed) for name in later})
-        )
+    if _seeds_later not in sys.meta_path:
+        sys.meta_path.insert(0, _seeds_later)
 
 
-def _execute_and_seed(name: str, seed: int, module: ModuleType, execute: Callable[[], object]) -> None:
+_seed = 0
+"""The seed of the task that runs."""
+
+
+def _execute_and_seed(module: ModuleType, execute: Callable[[], object]) -> None:
     execute()
-    _SEEDERS[name](module, seed)
+    _SEEDERS[module.__name__](module, _seed)
 
 
-class _SeedOnImport(OnImport):
-    """Seeds a library when it has been imported."""
+_seeds_later: Final = OnImport(dict.fromkeys(_SEEDERS, _execute_and_seed))
+"""Seeds a library when it has been imported."""

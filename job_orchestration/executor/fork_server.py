@@ -13,6 +13,7 @@ does it send ``end``, so a worker that releases its claim knows that no process 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import faulthandler
 import functools
 import gc
@@ -40,7 +41,7 @@ from job_orchestration.executor import (
 from job_orchestration.executor.child_process import ChildProcess
 from job_orchestration.executor.shared_memory import SharedPage
 from job_orchestration.processes import reaper, stop_signals
-from job_orchestration.runs.events import Outcome
+from job_orchestration.runs.events import JournalEntry, Outcome, TaskFinished, TaskStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,8 @@ class ForkServer:
         work = _work_of(child.order, child.descriptors, self.shared_page)
         if not self.knows_types:
             self.knows_types = True
-            open_files.know_types()
+            _context = contextvars.copy_context()  # a task has one, too
+            open_files.know_types({TaskStarted, TaskFinished, JournalEntry})
         os.environ.update(child.order["environment"])  # the fork server itself reads none of it
         pid = os.fork()
         if pid:
@@ -149,7 +151,9 @@ class ForkServer:
             return pid
         code = 1
         try:
-            self.worker.close()  # a descriptor in flight would keep the lock until both ends are closed
+            # A descriptor in flight would keep the lock until both ends are closed. The method of the type
+            # in C touches less than that of `socket.socket`.
+            socket.SocketType.close(self.worker)
             child.output.become_stdio()
             child_setup.become_child(fork_server, self.shared_page)
             gc.freeze()  # what is made from now on is the child's own: `open_files` looks at nothing else

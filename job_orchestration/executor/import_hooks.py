@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 class OnImport:
     """A finder for `sys.meta_path` that has a function execute a module.
 
-    Args:
-        functions: name of the module, to the function, which gets the module and what executes it.
+    Attributes:
+        functions: name of the module, to the function, which gets the module and what executes it. It is
+            removed when it is called.
     """
 
     def __init__(self, functions: Mapping[str, Callable[[ModuleType, Execute], object]]) -> None:
-        self._functions = dict(functions)
+        self.functions = dict(functions)
 
     def find_spec(
         self,
@@ -30,7 +31,7 @@ class OnImport:
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """Find what the finders after this one find, to be executed by the function."""
-        function = self._functions.pop(fullname, None)  # so that the search below does not come back here
+        function = self.functions.pop(fullname, None)  # so that the search below does not come back here
         if function is None:
             return None
         spec = find_spec(fullname)

@@ -12,39 +12,60 @@ import sys
 import warnings
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from job_orchestration.executor.import_hooks import OnImport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    PutBack = Callable[[], object]
+    Read: TypeAlias = Callable[[], object]
+    """Returns a copy of a library's state."""
+    PutBack: TypeAlias = Callable[[], object]
 
 added_filters: Final[list[Any]] = []
 """Filters of `warnings` that libraries added when a task imported them, which happens once in a process."""
 added_environment: Final[dict[bytes, bytes]] = {}
 """Variables that they set then."""
-_put_back: Final[dict[str, PutBack]] = {}
-"""Name of a library to the function that puts it back."""
+
+
+class _Library(NamedTuple):
+    """A library that was imported."""
+
+    read: Read
+    kept: object
+    """What `read` returned then."""
+    put_back: PutBack
+
+    def is_unchanged(self) -> bool:
+        """Whether the library's state is what it was."""
+        try:
+            return bool(self.read() == self.kept)
+        except Exception:  # noqa: BLE001  # of the library
+            return False
+
+
+_libraries: Final[dict[str, _Library]] = {}
 
 
 def note() -> None:
     """Look at the libraries that were imported, and at the others when they are."""
-    for name in _LIBRARIES:
+    names = (*_LIBRARIES, _START_METHOD_OF)
+    for name in names:
         if name in sys.modules:
             _note(name, sys.modules[name])
-    later = {name: partial(_execute_and_note, name) for name in _LIBRARIES if name not in sys.modules}
+    later = {name: partial(_execute_and_note, name) for name in names if name not in sys.modules}
     sys.meta_path.insert(0, OnImport(later))
 
 
 def put_back() -> None:
     """Put all of them back as they were."""
-    for function in list(_put_back.values()):
-        with warnings.catch_warnings(), suppress(Exception):
-            warnings.simplefilter("ignore")
-            function()
-    context = getattr(sys.modules.get("multiprocessing.context"), "_default_context", None)
+    for library in list(_libraries.values()):
+        if not library.is_unchanged():
+            with warnings.catch_warnings(), suppress(Exception):
+                warnings.simplefilter("ignore")
+                library.put_back()
+    context = getattr(sys.modules.get(_START_METHOD_OF), "_default_context", None)
     if context is not None and context._actual_context is not _start_method:  # noqa: SLF001
         context._actual_context = _start_method  # noqa: SLF001  # a method can be set once only
 
@@ -59,22 +80,29 @@ def _execute_and_note(name: str, module: Any, execute: Callable[[], object]) -> 
 
 def _note(name: str, module: Any) -> None:
     global _start_method  # noqa: PLW0603  # it has no name of its own before it is chosen
-    if name == "multiprocessing.context":
+    if name == _START_METHOD_OF:
         _start_method = module._default_context._actual_context  # noqa: SLF001
         return
     with suppress(Exception):
-        _put_back[name] = _LIBRARIES[name](module)
+        read, put_back = _LIBRARIES[name](module)
+        _libraries[name] = _Library(read, read(), put_back)
 
 
+_START_METHOD_OF: Final = "multiprocessing.context"
 _start_method: Any = None
 """The context of `multiprocessing` that the imports chose."""
 
 
-def _matplotlib(matplotlib: Any) -> PutBack:
+def _matplotlib(matplotlib: Any) -> tuple[Read, PutBack]:
     kept = _copies(matplotlib.rcParams)
     pyplot = sys.modules.get("matplotlib.pyplot")
     figures = set(pyplot.get_fignums()) if pyplot is not None else set()
     backend = getattr(pyplot, "_backend_mod", None)
+
+    def read() -> object:
+        pyplot: Any = sys.modules.get("matplotlib.pyplot")
+        shown = (set(), None) if pyplot is None else (set(pyplot.get_fignums()), pyplot._backend_mod)  # noqa: SLF001
+        return _copies(matplotlib.rcParams), *shown
 
     def put_back() -> None:
         pyplot: Any = sys.modules.get("matplotlib.pyplot")
@@ -85,14 +113,18 @@ def _matplotlib(matplotlib: Any) -> PutBack:
         if pyplot is not None and pyplot._backend_mod is not backend:  # noqa: SLF001
             pyplot._backend_mod = None  # noqa: SLF001  # it is chosen anew when it is needed
 
-    return put_back
+    return read, put_back
 
 
 def _copies(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.copy() if isinstance(v, list) else v for k, v in dict.items(values)}
+    """Copy a mapping, with the lists and mappings in it."""
+    return {
+        k: _copies(v) if type(v) is dict else v.copy() if isinstance(v, list) else v
+        for k, v in dict.items(values)
+    }
 
 
-def _numpy(numpy: Any) -> PutBack:
+def _numpy(numpy: Any) -> tuple[Read, PutBack]:
     errors, call, options = numpy.geterr(), numpy.geterrcall(), numpy.get_printoptions()
 
     def put_back() -> None:
@@ -100,17 +132,17 @@ def _numpy(numpy: Any) -> PutBack:
         numpy.seterrcall(call)
         numpy.set_printoptions(**options)
 
-    return put_back
+    return lambda: (numpy.geterr(), numpy.geterrcall(), numpy.get_printoptions()), put_back
 
 
-def _pandas(pandas: Any) -> PutBack:
+def _pandas(pandas: Any) -> tuple[Read, PutBack]:
     config = sys.modules["pandas._config.config"]
     kept = copy.deepcopy(config._global_config)  # noqa: SLF001
 
     def put_back() -> None:
         _set_options(pandas, kept, config._global_config)  # noqa: SLF001
 
-    return put_back
+    return lambda: _copies(config._global_config), put_back  # noqa: SLF001
 
 
 def _set_options(pandas: Any, kept: dict[str, Any], now: dict[str, Any], above: str = "") -> None:
@@ -121,15 +153,19 @@ def _set_options(pandas: Any, kept: dict[str, Any], now: dict[str, Any], above: 
             pandas.set_option(f"{above}{name}", value)
 
 
-def _sklearn(sklearn: Any) -> PutBack:
-    return partial(sklearn.set_config, **sklearn.get_config())
+def _sklearn(sklearn: Any) -> tuple[Read, PutBack]:
+    return sklearn.get_config, partial(sklearn.set_config, **sklearn.get_config())
 
 
-def _torch(torch: Any) -> PutBack:
-    dtype, grad, device = torch.get_default_dtype(), torch.is_grad_enabled(), _device(torch)
-    precise = torch.get_float32_matmul_precision()
-    deterministic = torch.get_deterministic_debug_mode()
-    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+def _torch(torch: Any) -> tuple[Read, PutBack]:
+    def read() -> tuple[Any, ...]:
+        return (
+            *(torch.get_default_dtype(), torch.is_grad_enabled(), _device(torch)),
+            *(torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode()),
+            (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        )
+
+    dtype, grad, device, precise, deterministic, cudnn = read()
 
     def put_back() -> None:
         torch.set_default_dtype(dtype)
@@ -140,7 +176,7 @@ def _torch(torch: Any) -> PutBack:
         torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
 
-    return put_back
+    return read, put_back
 
 
 def _device(torch: Any) -> Any:
@@ -149,15 +185,15 @@ def _device(torch: Any) -> Any:
     return getattr(context, "device", None)
 
 
-def _tempfile(tempfile: Any) -> PutBack:
-    return partial(setattr, tempfile, "tempdir", tempfile.tempdir)
+def _tempfile(tempfile: Any) -> tuple[Read, PutBack]:
+    return partial(getattr, tempfile, "tempdir"), partial(setattr, tempfile, "tempdir", tempfile.tempdir)
 
 
-def _socket(socket: Any) -> PutBack:
-    return partial(socket.setdefaulttimeout, socket.getdefaulttimeout())
+def _socket(socket: Any) -> tuple[Read, PutBack]:
+    return socket.getdefaulttimeout, partial(socket.setdefaulttimeout, socket.getdefaulttimeout())
 
 
-_LIBRARIES: Final[dict[str, Callable[[Any], PutBack]]] = {
+_LIBRARIES: Final[dict[str, Callable[[Any], tuple[Read, PutBack]]]] = {
     "matplotlib": _matplotlib,
     "numpy": _numpy,
     "pandas": _pandas,
@@ -165,5 +201,4 @@ _LIBRARIES: Final[dict[str, Callable[[Any], PutBack]]] = {
     "torch": _torch,
     "tempfile": _tempfile,
     "socket": _socket,
-    "multiprocessing.context": lambda _: lambda: None,
 }

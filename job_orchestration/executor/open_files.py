@@ -100,9 +100,9 @@ def _own_modules() -> dict[str, types.ModuleType]:
     }
 
 
-def know_types() -> None:
-    """Learn the types of the objects that are there, so that forks need not."""
-    for kind in set(map(type, gc.get_objects())):
+def know_types(more: Iterable[type] = ()) -> None:
+    """Learn the types of the objects that are there, and more types, so that forks need not."""
+    for kind in {*map(type, gc.get_objects()), *more}:
         _role(kind)
 
 
@@ -161,7 +161,7 @@ def finalize() -> bool:
         Whether there was anything to finalize.
     """
     objects = gc.get_objects()
-    if not (_objects_of_imports or _files_of_imports or any(map(_role, set(map(type, objects))))):
+    if not (_objects_of_imports or _files_of_imports or _has_role(set(map(type, objects)))):
         return False
     threading.excepthook = lambda _: None  # threads that still run find their globals gone
     made = set(map(id, objects))
@@ -186,6 +186,12 @@ def finalize() -> bool:
         if (thing := reference()) is not None:
             _flush(thing)
     return True
+
+
+def _has_role(kinds: set[type]) -> bool:
+    """Whether the end of the interpreter means something to an object of these types, or of what it holds."""
+    roles = set(map(_roles.get, kinds))
+    return any(map(_role, kinds)) if None in roles else any(roles)
 
 
 def _drop_globals(made: set[int]) -> None:

@@ -24,7 +24,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from job_orchestration.executor import open_files, unfinished_work
-from job_orchestration.executor.shared_memory import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +82,7 @@ def remove_shared() -> None:
 def exit_child(code: int, shared_page: SharedPage) -> NoReturn:
     """End a child; from now on the fork server counts its grace time."""
     shared_page.ending = True
-    if shared_page.verdict is Verdict.LOST:
+    if shared_page.is_lost:
         _flush_streams()
         os._exit(code)  # the run is another worker's: no code of the tasks touches it any more
     exit_process(code)

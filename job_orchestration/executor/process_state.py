@@ -5,7 +5,11 @@ back before the next task of the run begins: after a kill that task would not fi
 their globals stay, because they cannot be put back.
 
 Nearly all of the state is noted once, in the fork server, and inherited by its forks. What differs between
-the runs of a fork server is noted in the child (`RunState`).
+the runs of a fork server is noted for each of them (`RunState`).
+
+Most tasks change nothing, and in a fork each object that is touched copies a page of memory. So the whole
+state is read and compared at once, by functions of C that are made in the fork server; only if it differs
+is it put back, part by part.
 """
 
 from __future__ import annotations
@@ -25,66 +29,114 @@ import threading
 import time
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from job_orchestration.executor import library_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    PutBack = Callable[[], object]
+    PutBack: TypeAlias = Callable[[], object]
+    Read: TypeAlias = Callable[[], object]
+    Part: TypeAlias = tuple[list[Read], PutBack]
+    """What reads some of the state, and what puts it back."""
 
+_reads: Final[list[Read]] = []
+"""What reads the whole state. Some of them set what they return, where there is no other way to read it."""
+_kept: Final[list[object]] = []
+"""What they returned after the imports."""
 _put_back: Final[list[PutBack]] = []
+_environment: Final[dict[bytes, bytes]] = {}
+"""The environment after the imports."""
+_ABSENT: Final = object()
 
 _HOOKS: Final = (
     *("stdin", "stdout", "stderr", "excepthook", "unraisablehook", "displayhook", "dont_write_bytecode"),
     *("pycache_prefix", "tracebacklimit"),
 )
 """Attributes of `sys`."""
+_STDERR: Final = 2
 _OWN_LIMITS: Final = frozenset({resource.RLIMIT_DATA})
 """Limits that the fork server sets from outside."""
 
 
 def note_imports() -> None:
     """Note the state that the imports left, in an interpreter that runs tasks or is forked to do so."""
-    _put_back[:] = [part() for part in (_streams, _interpreter, _builtins, _signals, _warnings, _logging)]
-    _put_back.extend(part() for part in (_lists, _locale_and_umask, _limits_and_processors))
+    _environment.clear()
+    _environment.update(os.environb.items())
+    parts = [part() for part in (_streams, _interpreter, _builtins, _signals, _warnings, _logging)]
+    parts += [part() for part in (_lists, _folder, _locale_and_umask, _limits_and_processors)]
+    _put_back[:] = [put_back for _, put_back in parts]
+    _reads[:] = [read for reads, _ in parts for read in reads]
+    _kept[:] = [_copied(read()) for read in _reads]
     library_state.note()
 
 
-class RunState:
-    """The state of a run's process before its first task."""
+def _copied(value: object) -> object:
+    """Copy the lists in a value, so that it stays as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_copied, value))
+    return value.copy() if isinstance(value, list) else value
 
-    def __init__(self) -> None:
-        self._folder = os.getcwd()
-        self._environment: dict[bytes, bytes] = os.environ._data.copy()  # type: ignore[attr-defined]  # noqa: SLF001  # undecoded
+
+def _attributes(module: object, *names: str) -> list[Read]:
+    return [partial(vars(module).get, name, _ABSENT) for name in names]
+
+
+class RunState:
+    """The state of a run's process before its first task.
+
+    Args:
+        variables: the names of the environment variables that are the run's own.
+    """
+
+    def __init__(self, variables: Iterable[bytes]) -> None:
+        now = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  # not decoded
+        self._own_variables = {name: now[name] for name in variables if name in now}
 
     def put_back(self) -> None:
         """Put back everything that a task set for its process."""
-        for part in (self._own, *_put_back, library_state.put_back):
-            with suppress(Exception):  # of the code of others, such as a stream or a handler of logging
-                part()
+        if not self._is_unchanged():
+            for part in (self._put_environment_back, *_put_back):
+                with suppress(Exception):  # of the code of others, such as a stream or a handler of logging
+                    part()
+        library_state.put_back()
 
-    def _own(self) -> None:
-        kept = self._environment | library_state.added_environment
-        if os.environ._data != kept:  # type: ignore[attr-defined]  # noqa: SLF001
-            _put_environment_back(kept)
-        os.chdir(self._folder)
+    def _is_unchanged(self) -> bool:
+        try:
+            return (
+                os.environ._data == self._environment()  # type: ignore[attr-defined]  # noqa: SLF001
+                and list(map(operator.call, _reads)) == _kept
+            )
+        except Exception:  # noqa: BLE001  # of the code of others, such as a comparison
+            return False
+
+    def _environment(self) -> dict[bytes, bytes]:
+        return {**_environment, **self._own_variables, **library_state.added_environment}
+
+    def _put_environment_back(self) -> None:
+        kept = self._environment()
+        zone = os.environ.get("TZ")
+        for name in os.environb.keys() - kept.keys():
+            del os.environb[name]
+        os.environb.update({name: value for name, value in kept.items() if os.environb.get(name) != value})
+        if os.environ.get("TZ") != zone:
+            time.tzset()
 
 
-def _put_environment_back(kept: dict[bytes, bytes]) -> None:
-    zone = os.environ.get("TZ")
-    for name in os.environb.keys() - kept.keys():
-        del os.environb[name]
-    os.environb.update({name: value for name, value in kept.items() if os.environb.get(name) != value})
-    if os.environ.get("TZ") != zone:
-        time.tzset()
+def _folder() -> Part:
+    return [os.getcwd], partial(os.chdir, os.getcwd())
 
 
-def _limits_and_processors() -> PutBack:
+def _limits_and_processors() -> Part:
     names = (name for name in vars(resource) if name.startswith("RLIMIT_"))
     limits = {n: resource.getrlimit(n)[0] for n in {getattr(resource, name) for name in names} - _OWN_LIMITS}
-    processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    reads: list[Read] = [partial(resource.getrlimit, number) for number in limits]
+    processors = None
+    if hasattr(os, "sched_getaffinity"):
+        processors = os.sched_getaffinity(0)
+        reads.append(partial(os.sched_getaffinity, 0))
 
     def put_back() -> None:
         for number, soft in limits.items():
@@ -95,11 +147,12 @@ def _limits_and_processors() -> PutBack:
         if processors is not None and os.sched_getaffinity(0) != processors:
             os.sched_setaffinity(0, processors)
 
-    return put_back
+    return reads, put_back
 
 
-def _streams() -> PutBack:
+def _streams() -> Part:
     kept = {name: getattr(sys, name) for name in _HOOKS if hasattr(sys, name)}
+    closed: list[Read] = [partial(getattr, kept[name], "closed") for name in ("stdout", "stderr")]
 
     def put_back() -> None:
         for name in _HOOKS:
@@ -113,10 +166,10 @@ def _streams() -> PutBack:
                 kept[name] = stream
                 setattr(sys, name, stream)
 
-    return put_back
+    return [*_attributes(sys, *_HOOKS), *closed], put_back
 
 
-def _lists() -> PutBack:
+def _lists() -> Part:
     kept = [(found, found.copy()) for found in (sys.path, sys.argv)]
 
     def put_back() -> None:
@@ -124,10 +177,10 @@ def _lists() -> PutBack:
             found[:] = content
         sys.path, sys.argv = kept[0][0], kept[1][0]
 
-    return put_back
+    return _attributes(sys, "path", "argv"), put_back
 
 
-def _interpreter() -> PutBack:
+def _interpreter() -> Part:
     recursion, interval = sys.getrecursionlimit(), sys.getswitchinterval()
     trace, profile, thread_hook = sys.gettrace(), sys.getprofile(), threading.excepthook
     collects, thresholds = gc.isenabled(), gc.get_threshold()
@@ -143,45 +196,55 @@ def _interpreter() -> PutBack:
         gc.set_threshold(*thresholds)
         threading.stack_size(stack)
 
-    return put_back
+    reads: list[Read] = [sys.getrecursionlimit, sys.getswitchinterval, sys.gettrace, sys.getprofile]
+    reads += [gc.isenabled, gc.get_threshold, threading.stack_size]
+    return [*reads, *_attributes(threading, "excepthook")], put_back
 
 
-def _builtins() -> PutBack:
+def _builtins() -> Part:
     kept = vars(builtins).copy()
 
     def put_back() -> None:
         now = vars(builtins)
-        if len(now) == len(kept) and all(map(operator.is_, now.values(), kept.values())):
-            return  # the names were not looked at, which would copy their memory
         for name in now.keys() - kept.keys():
             del now[name]
         now.update({name: value for name, value in kept.items() if now.get(name) is not value})
 
-    return put_back
+    return [partial(list, vars(builtins).values())], put_back  # to read the names would copy their memory
 
 
-def _signals() -> PutBack:
+def _signals() -> Part:
     # `signal` would make an enum of every number and handler
     handlers = {int(number): _signal.getsignal(number) for number in signal.valid_signals()}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
     def put_back() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
-            if signal.getitimer(timer)[0]:
-                signal.setitimer(timer, 0)
+        for timer in timers:
+            signal.setitimer(timer, 0)
+        faulthandler.unregister(signal.SIGUSR1)  # or it would not see that `signal` took its place
         for number, handler in handlers.items():
             if handler is not None and _signal.getsignal(number) != handler:
                 _signal.signal(number, handler)
-        signal.set_wakeup_fd(-1)
-        faulthandler.cancel_dump_traceback_later()
-        faulthandler.enable()
-        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False)
+        for read in set_when_read:
+            read()
 
-    return put_back
+    set_when_read: list[Read] = [
+        partial(_signal.set_wakeup_fd, -1),
+        faulthandler.cancel_dump_traceback_later,
+        partial(faulthandler.enable, _STDERR),
+        partial(faulthandler.register, int(signal.SIGUSR1), _STDERR, True, False),
+    ]
+    return [
+        *(partial(_signal.getsignal, number) for number in handlers),
+        partial(_signal.pthread_sigmask, signal.SIG_BLOCK, ()),
+        *(partial(_signal.getitimer, int(timer)) for timer in timers),
+        *set_when_read,
+    ], put_back
 
 
-def _locale_and_umask() -> PutBack:
+def _locale_and_umask() -> Part:
     kept = _locale.setlocale(_locale.LC_ALL)
     umask = os.umask(0)
     os.umask(umask)
@@ -191,22 +254,24 @@ def _locale_and_umask() -> PutBack:
         if _locale.setlocale(_locale.LC_ALL) != kept:
             _locale.setlocale(_locale.LC_ALL, kept)
 
-    return put_back
+    return [partial(_locale.setlocale, _locale.LC_ALL), partial(os.umask, umask)], put_back
 
 
-def _warnings() -> PutBack:
+def _warnings() -> Part:
     filters, show, text = warnings.filters[:], warnings.showwarning, warnings.formatwarning
+    captured = logging._warnings_showwarning  # type: ignore[attr-defined]  # noqa: SLF001  # by captureWarnings
 
     def put_back() -> None:
         warnings.filters[:] = [*library_state.added_filters, *filters]  # type: ignore[index]  # a list, in fact
         getattr(warnings, "_filters_mutated", lambda: None)()
         warnings.showwarning, warnings.formatwarning = show, text
-        logging._warnings_showwarning = None  # type: ignore[attr-defined]  # noqa: SLF001  # of captureWarnings
+        logging._warnings_showwarning = captured  # type: ignore[attr-defined]  # noqa: SLF001
 
-    return put_back
+    reads = _attributes(warnings, "filters", "showwarning", "formatwarning")
+    return [*reads, *_attributes(logging, "_warnings_showwarning")], put_back
 
 
-def _logging() -> PutBack:
+def _logging() -> Part:
     manager = logging.root.manager
     modules = frozenset(sys.modules)
     kept = {logger: _state_of(logger) for logger in _loggers()}
@@ -228,7 +293,15 @@ def _logging() -> PutBack:
         manager.disable = others[3]
         manager._clear_cache()  # type: ignore[attr-defined]  # noqa: SLF001  # of which loggers are enabled
 
-    return put_back
+    of_logger = operator.attrgetter(*_LoggerState._fields)
+    of_handler = operator.attrgetter("level", "formatter", "filters")
+    return [
+        partial(len, manager.loggerDict),
+        *(partial(of_logger, logger) for logger in kept),
+        *(partial(of_handler, handler) for handler in handlers),
+        *_attributes(logging, "_loggerClass", "_logRecordFactory", "raiseExceptions"),
+        partial(getattr, manager, "_disable"),
+    ], put_back
 
 
 def _loggers() -> list[logging.Logger]:

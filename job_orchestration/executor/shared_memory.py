@@ -40,6 +40,9 @@ class Verdict(IntEnum):
     """Nothing of the run was executed: there was no room for a thread, or no descriptor."""
 
 
+_LOST: Final = int(Verdict.LOST)
+
+
 def create() -> int:
     """The descriptor of a new page; closed on exec like every descriptor of ours."""
     descriptor = os.memfd_create("job_orchestration") if hasattr(os, "memfd_create") else _unnamed_file()
@@ -84,6 +87,11 @@ class SharedPage:
     @verdict.setter
     def verdict(self, value: Verdict) -> None:
         _INT.pack_into(self._map, _VERDICT, value)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the child's verdict is `Verdict.LOST`."""
+        return bool(_INT.unpack_from(self._map, _VERDICT)[0] == _LOST)
 
     @property
     def ending(self) -> bool:

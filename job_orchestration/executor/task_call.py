@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Coroutine
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.diagnostics.errors import PermanentError
@@ -16,6 +16,10 @@ YIELDS: Final = (
     "run() is a generator, so nothing in it was executed. Return one value instead of `yield`, "
     "or iterate inside of run()"
 )
+
+
+_PLAIN: Final = frozenset({NoneType, bool, int, float, str, list, tuple, dict})
+"""Types of which no value is a coroutine or a generator: asking an abstract class costs a fork 17 pages."""
 
 
 def yields(kind: type[Any]) -> bool:
@@ -32,6 +36,8 @@ def result_of(run: Callable[[], Any]) -> Any:
         BaseException: whatever it raises.
     """
     value = run()
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, GeneratorType | AsyncGeneratorType):
         raise PermanentError(YIELDS)
     return awaited(value) if isinstance(value, Coroutine) else value

@@ -46,10 +46,14 @@ from job_orchestration.runs.state import TaskState, TaskStatus
 if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.executor.messages import Message
+    from job_orchestration.runs.events import JournalEntry
     from job_orchestration.search.pruning import MetricReporter
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a task's writes that count as errors of the disk, not of the task."""
+
+_FINISHED: Final = TaskStatus.FINISHED  # a member of an enum is looked up by a function of Python
+_DONE, _FAILED = Verdict.DONE, Verdict.FAILED
 
 log = logging.getLogger("job_orchestration")
 
@@ -152,7 +156,9 @@ class TaskRunner:
         path = journal.path_of(self.folder, self.number)
         self._writer = journal.Writer(journal_file, path, order["written"])
         state = lifecycle.fold(journal.read(self.folder, order["journal"]))
-        self._folding = lifecycle.RunStateBuilder(state)
+        self._state = state
+        self._unfolded: list[JournalEntry] = []
+        """What this process has written since; it is folded only for a task that asks for results."""
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._grace_time: float = order["grace_time"]
         self._max_attempts: int = order["max_attempts"]
@@ -161,6 +167,8 @@ class TaskRunner:
         self._open_files: int | None = None
         self._allocation: dict[str, str] = order["allocation"]
         self._cpus: int | None = order.get("cpus")
+        variables = (*order["environment"], *self._allocation, thread_pools.COMMON)
+        self._variables = tuple(map(os.fsencode, variables))
         self.seed = state.seed
         self._commit = state.code.commit if state.code else None
         self._reporting: MetricReporter | None = None
@@ -172,7 +180,8 @@ class TaskRunner:
         self._process = os.getpid()
         self._open_files = open_files.count()
         reaper.keep_from_forks(self.lock)
-        os.environ.update(self._allocation)  # not in the fork server: its next run has another allocation
+        if self._allocation:
+            os.environ.update(self._allocation)  # not in the fork server: its next run has another one
         thread_pools.resize(self._cpus)
         if self._stall_timeout:
             thread = threading.Thread(
@@ -183,7 +192,7 @@ class TaskRunner:
             except RuntimeError as error:
                 return end_exhausted(self.shared_page, error)
         try:
-            self.shared_page.verdict = self.go_on()
+            verdict = self.shared_page.verdict = self.go_on()
         except ClaimLostError as error:
             if not _is_open(self.lock):
                 log.error("The task closed files that are not its own (os.closerange?)")  # noqa: TRY400
@@ -192,11 +201,15 @@ class TaskRunner:
             log.error("%s", error)  # noqa: TRY400  # not an error of the program, so no traceback
         except OSError as error:
             return end_by_disk(self.shared_page, error)
-        return 0 if self.shared_page.verdict in {Verdict.DONE, Verdict.STOPPED} else 1
+        return 1 if verdict is _FAILED else 0
 
     def finished(self, task_id: str) -> TaskState:
         """Return a task of this run that has its checkpoint."""
-        tasks = self._folding.state.tasks
+        folding = lifecycle.RunStateBuilder(self._state)
+        while self._unfolded:
+            folding.add(self._unfolded.pop(0))
+        self._state = folding.state
+        tasks = self._state.tasks
         for task in tasks:
             if task.id == task_id and task.status is TaskStatus.FINISHED:
                 return task
@@ -205,7 +218,7 @@ class TaskRunner:
 
     def report(self, step: float, metric: float) -> None:
         """Report the metric of a task to the trial's search; other runs ignore it."""
-        trial = self._folding.state.trial
+        trial = self._state.trial
         if trial is None:
             return
         if self._reporting is None:
@@ -215,26 +228,27 @@ class TaskRunner:
         self._reporting.report(step, metric)
 
     def write(self, event: Event, *, sync: bool = False) -> None:
-        """Append an event to the journal and to the state."""
-        self._folding.add(self._writer.write(event, sync=sync))
+        """Append an event to the journal."""
+        self._unfolded.append(self._writer.write(event, sync=sync))
 
     def go_on(self) -> Verdict:
         """Run the tasks without a checkpoint, in order, until one fails or a stop is requested."""
         state: process_state.RunState | None = None
-        while (index := self._folding.current) is not None:
+        for index, task in enumerate(self._state.tasks):
+            if task.status is _FINISHED:
+                continue
             if self.shared_page.stop is not None:
                 return Verdict.STOPPED
             if state is not None:
                 state.put_back()
                 thread_pools.resize(self._cpus)
             elif index + 1 < len(self.specs):
-                state = process_state.RunState()
-            if not self._run_task(index):
-                return Verdict.FAILED
-        return Verdict.DONE
+                state = process_state.RunState(self._variables)
+            if not self._run_task(index, task):
+                return _FAILED
+        return _DONE
 
-    def _run_task(self, index: int) -> bool:
-        task = self._folding.task(index)
+    def _run_task(self, index: int, task: TaskState) -> bool:
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1))
         started = time.monotonic()

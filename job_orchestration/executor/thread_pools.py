@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 _AT_IMPORT: Final = "OPENBLAS_NUM_THREADS"
 """The one pool whose threads start at import; the others start with the first parallel work."""
-_COMMON: Final = "OMP_NUM_THREADS"
+COMMON: Final = "OMP_NUM_THREADS"
+"""The variable that the others fall back on; `resize` sets it."""
 _VARIABLES: Final = {
-    "openblas": ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", _COMMON),
-    "mkl": ("MKL_NUM_THREADS", _COMMON),
-    "blis": ("BLIS_NUM_THREADS", _COMMON),
-    "openmp": (_COMMON,),
+    "openblas": ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", COMMON),
+    "mkl": ("MKL_NUM_THREADS", COMMON),
+    "blis": ("BLIS_NUM_THREADS", COMMON),
+    "openmp": (COMMON,),
 }
 """The variables that a library reads for its number of threads, the first one first."""
 _LIBRARIES: Final = ("blas", "mkl_rt", "blis", "libgomp", "libomp", "libiomp")
@@ -77,7 +78,7 @@ def resize(cpus: int | None) -> None:
             imported later and for programs that the task starts, unless the variable is set.
     """
     if cpus is not None:
-        os.environ.setdefault(_COMMON, str(cpus))
+        os.environ.setdefault(COMMON, str(cpus))
     for pool in _pools:
         wanted = _wanted(pool.internal_api)
         if pool.num_threads != wanted:
@@ -85,7 +86,7 @@ def resize(cpus: int | None) -> None:
 
 
 def _wanted(library: str) -> int:
-    for name in _VARIABLES.get(library, (_COMMON,)):
+    for name in _VARIABLES.get(library, (COMMON,)):
         value = os.environ.get(name, "").partition(",")[0].strip()
         if value.isdecimal() and int(value) > 0:
             return int(value)

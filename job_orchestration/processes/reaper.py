@@ -69,24 +69,35 @@ def keep_from_forks(descriptor: int) -> None:
     A process pool would wait forever for members that ignore SIGTERM, and a shared lock would be held until
     the last fork ends.
     """
-    status = os.fstat(descriptor)
-    masks = threading.local()
+    global _lock  # noqa: PLW0603  # a process works for one run; closures would cost it more pages
+    _lock = descriptor, os.fstat(descriptor)
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_let_go)
 
-    def hold() -> None:
-        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+_lock: tuple[int, os.stat_result] | None = None
+"""The descriptor that forks let go, and its file."""
+_masks: Final[dict[int, set[int]]] = {}
+"""Thread to the signals that it had blocked before it began to fork."""
 
-    def let_go() -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_DFL)
-        release()  # a fork that is terminated at once would otherwise take it for our request, and live on
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), status):  # the number may be another file's by now
-                os.close(descriptor)
 
-    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=let_go)
+def _hold() -> None:
+    _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop(threading.get_ident()))
+
+
+def _let_go() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    _release()  # a fork that is terminated at once would otherwise take it for our request, and live on
+    if _lock is None:
+        return
+    descriptor, status = _lock
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(descriptor), status):  # the number may be another file's by now
+            os.close(descriptor)
 
 
 def kill_descendants(spare: Collection[int] = (), seconds: float = 5.0) -> int:

@@ -38,7 +38,7 @@ class ArtifactStore:
     def __init__(self, run_folder: str, task: str, label: str) -> None:
         self._run_folder = run_folder
         self._task = task
-        self._staging = os.path.join(run_folder, PARTIAL, f"{task}~{label}")
+        self._staging = f"{run_folder}/{PARTIAL}/{task}~{label}"
 
     @property
     def staging(self) -> str:
@@ -93,7 +93,7 @@ class ArtifactStore:
         Returns:
             The folder's name in the run's folder and its files; `None` and no files if nothing was saved.
         """
-        if not os.path.isdir(self._staging):
+        if not os.access(self._staging, os.F_OK):  # raises no exception where there is nothing
             return None, ()
         durable.sync_tree(self._staging)
         name, number = self._task, 1

@@ -152,9 +152,10 @@ class Claim:
 def still_ours(path: str, descriptor: int) -> bool:
     """Return whether a token's path still refers to the locked inode: the fence, at two system calls."""
     try:
-        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+        named, locked = os.stat(path, follow_symlinks=False), os.fstat(descriptor)
     except OSError:
         return False
+    return named.st_ino == locked.st_ino and named.st_dev == locked.st_dev
 
 
 def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Claim | None:

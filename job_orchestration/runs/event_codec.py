@@ -51,6 +51,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("permanent", "fresh", "pruned"), (bool,)),
 }
 """The accepted types of an event's plain fields; `_CONVERTERS` has the others."""
+_TEXTS: Final = frozenset({str})
 _quoted: Final = json.encoder.encode_basestring
 
 
@@ -71,12 +72,15 @@ def encode(entry: JournalEntry) -> bytes:
     return (", ".join(parts) + "}\n").encode("utf-8", "replace")
 
 
-def _json(value: object) -> str:
-    """Encode a value as JSON; strings and integers take a shortcut, which keeps a child's writes cheap."""
-    if type(value) is str:
+def _json(value: Any) -> str:
+    """Encode a value as JSON; simple values take a shortcut, which keeps a child's writes cheap."""
+    kind = type(value)
+    if kind is str:
         return _quoted(value)
-    if type(value) is int:
-        return str(value)
+    if kind is int or (kind is float and isfinite(value)):
+        return repr(value)
+    if kind is tuple and _TEXTS.issuperset(map(type, value)):
+        return f"[{', '.join(map(_quoted, value))}]"
     return json_floats.text_of(value, default=_plain, ensure_ascii=False)
 
 

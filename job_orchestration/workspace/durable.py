@@ -41,7 +41,7 @@ intercept: Callable[[Operation, Callable[[], object]], object] | None = None
 
 
 def _do(operation: Operation, call: Callable[[], T]) -> T:
-    counts[operation.name] += 1
+    counts[operation.name] = counts.get(operation.name, 0) + 1
     if intercept is None:
         return call()
     return intercept(operation, call)  # type: ignore[return-value]  # the suite returns what the call would

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 TASKS = r"""
     import copy
     import decimal
+    import faulthandler
     import gc
     import locale
     import logging
@@ -58,13 +59,22 @@ TASKS = r"""
             "warnings": [str(one[:3]) for one in warnings.filters],
             "logging": [
                 [name, logger.level, [type(h).__name__ for h in logger.handlers], logger.disabled]
-                for name, logger in [("", logging.getLogger()), ("some", logging.getLogger("some.library"))]
+                for name, logger in [
+                    ("", logging.getLogger()),
+                    ("some", logging.getLogger("some.library")),
+                    ("known", logging.getLogger("job_orchestration")),
+                ]
             ],
             "format": logging.getLogger().handlers[0].formatter._fmt,
             "disabled": logging.root.manager.disable,
             "streams": [[s.fileno(), s.closed, s.encoding] for s in (sys.stdout, sys.stderr)],
             "hooks": [sys.excepthook is sys.__excepthook__, threading.excepthook is threading.__excepthook__],
             "recursion": sys.getrecursionlimit(),
+            "interpreter": [sys.getswitchinterval(), threading.stack_size()],
+            "tracing": [sys.gettrace(), sys.getprofile()],
+            "tracebacks": getattr(sys, "tracebacklimit", None),
+            "faults": [faulthandler.is_enabled(), caught()],
+            "reports": [logging.raiseExceptions, logging.getLoggerClass().__name__, logging.root.filters[:]],
             "collects": [gc.isenabled(), gc.get_threshold()],
             "locale": locale.setlocale(locale.LC_ALL),
             "zone": time.tzname,
@@ -75,7 +85,7 @@ TASKS = r"""
             "timeout": socket.getdefaulttimeout(),
             "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "processors": os.sched_getaffinity(0),
-            "builtins": hasattr(__builtins__, "leaked") or "leaked" in vars(sys.modules["builtins"]),
+            "builtins": ["leaked" in vars(sys.modules["builtins"]), re_named(sys.modules["builtins"].exit)],
             "numpy": [numpy.geterr(), numpy.get_printoptions()["precision"]],
             "matplotlib": [
                 matplotlib.rcParams["font.size"],
@@ -86,6 +96,12 @@ TASKS = r"""
             "config": task.config["model"],
             "result": task.context.result_of("first") if task.config["id"] != "first" else ["kept", [1, 2]],
         }
+
+
+    def caught():
+        # the signals that are caught, by Python or by C
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(line for line in lines if line.startswith("SigCgt"))
 
 
     def re_named(handler):
@@ -131,6 +147,22 @@ TASKS = r"""
         sys.setrecursionlimit(500)
         gc.disable()
         gc.set_threshold(1, 1, 1)
+    def spoil_switching(task): sys.setswitchinterval(1)
+    def spoil_trace(task): sys.settrace(lambda *_: None)
+    def spoil_profile(task): sys.setprofile(lambda *_: None)
+    def spoil_stack(task): threading.stack_size(1 << 20)
+    def spoil_tracebacks(task): sys.tracebacklimit = 0
+    def spoil_faults(task):
+        faulthandler.disable()
+        faulthandler.unregister(signal.SIGUSR1)
+    def spoil_one_signal(task): signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    def spoil_one_hook(task): threading.excepthook = print
+    def spoil_thresholds(task): gc.set_threshold(1, 1, 1)
+    def spoil_filter(task): logging.root.filters.append(print)
+    def spoil_reports(task): logging.raiseExceptions = False
+    def spoil_level(task): logging.getLogger("job_orchestration").setLevel(1)
+    def spoil_one_name(task): os.environ["HOME"] = "/leaked"
+    def spoil_builtin(task): sys.modules["builtins"].exit = print
     def spoil_locale(task):
         locale.setlocale(locale.LC_ALL, "C.UTF-8" if locale.setlocale(locale.LC_ALL) == "C" else "C")
     def spoil_method(task): multiprocessing.set_start_method("spawn")
@@ -231,6 +263,8 @@ def sandbox(tmp_path):
 def test_nothing_that_a_task_sets_for_its_process_reaches_the_next(sandbox):
     drop(sandbox, "clean", task("first", []))
     drop(sandbox, "spoiled", task("first", NAMES), task("second", NAMES), task("third", []))
+    for name in NAMES:
+        drop(sandbox, name, task("first", [name]), task("second", []))
     work(sandbox)
     (wanted,) = results(sandbox, "clean")
     assert wanted["argv"] == [["Tasks.py"], [{}, ["Tasks.py"]], {}]
@@ -240,6 +274,8 @@ def test_nothing_that_a_task_sets_for_its_process_reaches_the_next(sandbox):
     for found in (second, third):
         assert found.pop("result") == first, "the result that it read is the one of the first task"
         assert differing({**found, "result": wanted["result"]}, wanted) == {}
+    for name in NAMES:  # most tasks change nothing, so all is read at once; each change alone must be noticed
+        assert differing({**results(sandbox, name)[1], "result": wanted["result"]}, wanted) == {}, name
 
 
 def test_without_putting_back_each_of_them_is_seen(tmp_path):
