@@ -16,7 +16,7 @@ from job_orchestration.config.config import Isolation, Settings
 from job_orchestration.diagnostics.problems import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from job_orchestration.config.config import Json
 
@@ -35,6 +35,12 @@ _MOST_URGENT: Final = 1_000_000
 """The highest priority; the lowest is its negative."""
 MEMORY: Final = "memory"
 """The resource that is counted in bytes."""
+OTHER_RESOURCES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("cpu", "core", "cores", "processors", "CPU", "CPUs", "CPUS"), "cpus"),
+    **dict.fromkeys(("gpu", "GPU", "GPUs", "GPUS"), "gpus"),
+    **dict.fromkeys(("mem", "ram", "Memory", "RAM"), MEMORY),
+}
+"""Names that are likely meant for a resource that every machine has."""
 
 _MOST_TRIES: Final = 1_000_000_000
 _MOST_SEED: Final = 2**32 - 1
@@ -143,6 +149,20 @@ def parse_resources(value: Json) -> tuple[tuple[str, int], ...] | None:
     return tuple(sorted((name, n) for name, n in found.items() if n))
 
 
+def faults_of_resources(values: Mapping[str, Json]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, what is wrong and what to do for each invalid resource."""
+    for name, value in values.items():
+        if parse_resources({name: value}) is not None:
+            continue
+        if not _RESOURCE.fullmatch(name):
+            yield name, f"{quoted(name)} is no name of a resource", "Use letters, digits, - and _, as in gpus"
+        elif name == MEMORY:
+            yield name, f"{shown(value)} is not a size", f"Write {_SIZES}"
+        else:
+            what = f"{shown(value)} is not a whole number from 0 to {_MOST_OF_A_RESOURCE}"
+            yield name, what, "Write a number such as 1"
+
+
 _TIME: Final = "a time"
 _TIMES: Final = "seconds as a number, or a text such as 30s, 5m, 4h or 1d"
 _SIZES: Final = "bytes as a whole number, or a text such as 500M or 8G"
@@ -162,6 +182,7 @@ _SIZE_SCHEMA: Final = {
     ]
 }
 
+_COUNT_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": _MOST_OF_A_RESOURCE}
 _NAME_SCHEMA: Final = {"type": "string", "pattern": "^[^\u0000]+$"}
 
 RULES: Final[Mapping[str, Rule]] = {
@@ -230,8 +251,22 @@ RULES: Final[Mapping[str, Rule]] = {
         {
             "type": "object",
             "propertyNames": {"pattern": f"^({_RESOURCE.pattern})$"},
-            "properties": {MEMORY: {**_SIZE_SCHEMA, "description": "Bytes, or a text such as 8G."}},
-            "additionalProperties": {"type": "integer", "minimum": 0, "maximum": _MOST_OF_A_RESOURCE},
+            "properties": {
+                "cpus": {**_COUNT_SCHEMA, "description": "CPUs, and threads of BLAS and OpenMP."},
+                "gpus": {
+                    **_COUNT_SCHEMA,
+                    "description": "GPUs; the run sees its own in CUDA_VISIBLE_DEVICES.",
+                },
+                MEMORY: {**_SIZE_SCHEMA, "description": "Bytes, or a text such as 8G."},
+            },
+            "patternProperties": {
+                f"^(?:{'|'.join(n for n, meant in OTHER_RESOURCES.items() if meant == name)})$": {
+                    "not": {},
+                    "description": f"Did you mean {name}?",
+                }
+                for name in ("cpus", "gpus", MEMORY)
+            },
+            "additionalProperties": _COUNT_SCHEMA,
         },
     ),
 }

@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from job_orchestration.config import notification_settings, words_without_effect
 from job_orchestration.config.config import Config, TaskSpec
-from job_orchestration.config.settings import RULES, settings_of, shown
+from job_orchestration.config.settings import (
+    OTHER_RESOURCES,
+    RULES,
+    faults_of_resources,
+    settings_of,
+    shown,
+)
 from job_orchestration.config.yaml_reader import Node, capped, plain, read
 from job_orchestration.diagnostics.problems import Fault, Problem, Severity, quoted
-from job_orchestration.diagnostics.suggestions import nearest_key
+from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_key
 from job_orchestration.workspace.naming import fault_of_id, fault_of_method, render_output_dir
 
 if TYPE_CHECKING:
@@ -178,8 +184,18 @@ class _Check:
 
     def _setting(self, key: str, value: Json, place: str) -> None:
         rule = RULES[key]
-        if value is not None and rule.read(value) is None:
+        if key == "resources" and isinstance(value, dict):
+            self._resources(value)
+        elif value is not None and rule.read(value) is None:
             self._note(place, f"{shown(value)} is not {rule.wanted}", f"Write {rule.example}")
+
+    def _resources(self, value: Mapping[str, Json]) -> None:
+        for name, what, todo in faults_of_resources(value):
+            self._note(f"resources.{name}", what, todo)
+        for name in value:
+            if meant := OTHER_RESOURCES.get(name):
+                what = f"only workers with --resources {name}=N have this, and the run waits for one"
+                self._warn(name, what, did_you_mean([quoted(meant)]), parent="resources")
 
     def _output_dir(self) -> str:
         example = 'Write one such as "{date}/{name}"'

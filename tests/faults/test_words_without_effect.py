@@ -28,6 +28,10 @@ AT_THE_TOP = {
     "inputs: [data.csv]": f"inputs: {LATER}",
     "key: abc": f"key: {LATER}",
     "maxAttempt: 2": f"maxAttempt: {UNKNOWN} Did you mean 'maxAttempts'?",
+    "resources: {gpu: 1}": (
+        "resources.gpu: only workers with --resources gpu=N have this, and the run waits for one. "
+        "Did you mean 'gpus'?"
+    ),
     "time_out: 5m": f"time_out: {UNKNOWN} Did you mean 'timeout'?",
 }
 IN_AN_ENTRY = {
@@ -56,7 +60,12 @@ SWEEPS = {
     ),
 }
 FINE = [
-    ("anything: 1\nneeded: 2\nimages: 3\nkeys: [1]\ninput: x\n", "", ""),
+    (
+        "resources: {cpus: 1, gpus: 1, memory: 1M, licences: 1}\n"
+        "anything: 1\nneeded: 2\nimages: 3\nkeys: [1]\ninput: x\n",
+        "",
+        "",
+    ),
     ("", ", seed: 4, timeout: 5m, epochs: 3, layers: 2", ""),
     ("", "", "grid: {layers: [1, 2], train.lr: [1, 2], depth: [1, 2], train.width: [1, 2], seed: [1, 2]}"),
     ("alpha1: 1\n", "", "grid: {alpha2: [1, 2]}"),
@@ -76,7 +85,7 @@ def test_each_is_named_with_what_was_meant_and_the_config_is_queued(cli, drop, r
     for number, (line, sentence) in enumerate(AT_THE_TOP.items()):
         name = f"top{number}"
         drop(name, config(path, name, top=f"{line}\n"))
-        expected[name] = f"4:1: warning: {sentence}"
+        expected[name] = f": warning: {sentence}"
     for number, (line, sentence) in enumerate(IN_AN_ENTRY.items()):
         name = f"entry{number}"
         drop(name, config(path, name, entry=f", {line}"))

@@ -237,6 +237,10 @@ def test_of_a_single_setting_both_say_the_same(key, value):
         {"tasks": [{"id": "a/b", "method": "m:C"}]},
         {"tasks": [{"id": "a", "method": "m.C"}]},
         {"tasks": [{"id": "a", "method": "m:C", "timeout": "soon"}]},
+        {"resources": 3},
+        {"resources": {"gpus": 0.5}},
+        {"resources": {"memory": "much"}},
+        {"resources": {"a b": 1}},
         {"notify": 7},
         {"notify": [{"to": "x", "command": "y"}]},
         {"notify": {"to": "x", "on": "never"}},
@@ -344,8 +348,17 @@ def test_a_config_that_people_have_passes(path):
 
 
 def test_every_pattern_means_the_same_in_ecmascript():
-    found = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(config_schema()))
-    assert len(found) > 4
-    for pattern in map(json.loads, found):
+    def patterns(schema):
+        if isinstance(schema, dict):
+            yield from [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
+            yield from schema.get("patternProperties", {})
+        for inner in (
+            schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+        ):
+            yield from patterns(inner)
+
+    found = [*patterns(config_schema()), *patterns(workspace_schema())]
+    assert len(found) > 40
+    for pattern in found:
         assert pattern.isascii()
         assert not re.search(r"\(\?[P#<]|\\[AZzdwsbDWSB]", pattern), pattern

@@ -345,3 +345,17 @@ def test_whatever_the_values_the_answer_is_a_config_or_problems(values, defaults
         assert problem.line >= 1
     if found.config is not None:
         assert settings_of(found.config.values) == found.config.settings
+
+
+@pytest.mark.parametrize(
+    ("resources", "sentence"),
+    [
+        ("{memory: much}", f"3:21: resources.memory: 'much' is not a size. {BYTES}"),
+        ("{a: 1, gpus: 0.5}", "3:25: resources.gpus: 0.5 is not a whole number from 0 to 1000000000. "),
+        ("{'a b': 1}", "3:20: resources.a b: 'a b' is no name of a resource. Use letters, digits, - and _"),
+        ("3", "3:12: resources: 3 is not a mapping of names to whole numbers. "),
+    ],
+)
+def test_a_problem_about_a_resource_points_at_it(resources, sentence):
+    (complaint,) = complaints(f"{LEAST}resources: {resources}\n")
+    assert complaint.startswith(f"a.yaml:{sentence}")
