@@ -61,8 +61,7 @@ SWEEPS = {
 }
 FINE = [
     (
-        "resources: {cpus: 1, gpus: 1, memory: 1M, licences: 1}\n"
-        "anything: 1\nneeded: 2\nimages: 3\nkeys: [1]\ninput: x\n",
+        "resources: {cpus: 1, gpus: 1, memory: 1M, licences: 1}\nneeded: 2\nimages: 3\nkeys: [1]\ninput: x\n",
         "",
         "",
     ),
