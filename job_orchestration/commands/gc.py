@@ -28,7 +28,7 @@ from job_orchestration.queue import resource_pool
 from job_orchestration.runs import catalog, journal, lifecycle, opening, trash
 from job_orchestration.runs.artifact_store import PARTIAL, RESUME
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock
+from job_orchestration.workspace import clock, temporary_files
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
@@ -271,6 +271,7 @@ def collect(workspace: Workspace, wanted: Wanted) -> Collected:
             gone.append(item)
         else:
             refused.append(problem)
+    temporary_files.collect(workspace)  # those outside the workspace, which are not listed
     _delete_snapshots(workspace, {i.path for i in items if i.kind is Kind.SNAPSHOT}, gone, refused)
     return Collected(tuple(gone), tuple(refused), tuple(mended))
 

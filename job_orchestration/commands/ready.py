@@ -12,6 +12,7 @@ from job_orchestration.submission import chosen_files, dropped_files, not_taken
 from job_orchestration.submission.checker import Checker
 from job_orchestration.submission.pipeline import ready_drops
 from job_orchestration.submission.reports import Report
+from job_orchestration.workspace import temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -99,6 +100,7 @@ def _ready(workspace: Workspace, only: Container[str] | None, whole: Iterable[st
     finally:
         check.close()
     cache_maintenance.CacheMaintenance(workspace)()
+    temporary_files.collect(workspace)
     for filename in report.unsettled:
         report.notes.append(f"{filename} is still being written; it is left for the next time")
     return report

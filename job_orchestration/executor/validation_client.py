@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.executor import exhaustion
 from job_orchestration.executor.silence import STANDSTILL
 from job_orchestration.runs.events import Outcome
+from job_orchestration.workspace import temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ def ask(fork_server: ForkServerClient, questions: Sequence[Question]) -> dict[in
 def _ask_once(
     fork_server: ForkServerClient, questions: Sequence[Question]
 ) -> tuple[dict[int, list[TaskFault]], str]:
-    with tempfile.TemporaryDirectory(prefix="job_orchestration.") as folder:
+    with tempfile.TemporaryDirectory(prefix=temporary_files.SYSTEM_PREFIX) as folder:
         request, reply, log = (os.path.join(folder, name) for name in ("request", "reply", "log"))
         with open(request, "w", encoding="utf-8") as file:
             for question in questions:

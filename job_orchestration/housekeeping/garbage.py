@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code.snapshots import SCRATCH
 from job_orchestration.runs.catalog import living_workers
-from job_orchestration.workspace import durable
+from job_orchestration.workspace import durable, temporary_files
 from job_orchestration.workspace.naming import TokenName
 from job_orchestration.workspace.safe_reads import names_in
 
@@ -33,7 +33,6 @@ PROBE: Final = ".doctor-"
 _BLOCK: Final = 512
 """Bytes of a block as counted by stat(2)."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_TEMPORARY: Final = re.compile(r".+\.tmp[0-9]+")
 
 
 def size_of(path: str) -> int:
@@ -78,11 +77,11 @@ def abandoned(workspace: Workspace) -> list[str]:
             for n in names_in(workspace.misc)
             if n.startswith((SCRATCH, PROBE))
         ),
-        *(os.path.join(workspace.workers, n) for n in names_in(workspace.workers) if _TEMPORARY.fullmatch(n)),
     ]
     old_cache = os.path.join(workspace.misc, "digests")  # `Misc/summaries` until 2026-11-26; never read
     caches = [old_cache] if os.path.isdir(old_cache) else []
-    return caches + [path for path in places if _is_abandoned(path)]
+    written = temporary_files.find(workspace, runs=True)
+    return caches + [path for path in places if _is_abandoned(path)] + written
 
 
 def stale_heartbeats(workspace: Workspace) -> list[str]:

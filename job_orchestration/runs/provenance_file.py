@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from job_orchestration.config import json_floats
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs.opening import PROVENANCE
-from job_orchestration.workspace import durable, safe_reads
+from job_orchestration.workspace import durable, safe_reads, temporary_files
 
 if TYPE_CHECKING:
     from job_orchestration.runs.state import Change, RunState
@@ -29,9 +29,7 @@ def note_changes(run_folder: str, state: RunState) -> None:
     if not state.changes:
         return
     path = os.path.join(run_folder, PROVENANCE)
-    for name in safe_reads.names_in(run_folder):
-        if name.startswith(f"{PROVENANCE}.tmp"):
-            os.unlink(os.path.join(run_folder, name))  # of a process that was killed
+    temporary_files.collect_in_run(run_folder)
     found: Any = {}
     with suppress(OSError, ValueError):
         found = json_floats.value_of(safe_reads.whole(path))

@@ -44,7 +44,7 @@ from job_orchestration.runs.events import (
     TaskFailed,
 )
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock
+from job_orchestration.workspace import clock, temporary_files
 from job_orchestration.workspace.layout import VARIABLE, Place
 from job_orchestration.workspace.naming import TokenName
 
@@ -124,6 +124,7 @@ class ClaimedRun:
             written = os.path.dirname(claim.journal.path)
             reaper.kill_marked(claim.run, self._workspace.root, VARIABLE, written)
             artifact_store.clear_partial(claim.run_folder)
+            temporary_files.collect_in_run(claim.run_folder)
             trash.put_output_away(self._workspace, claim.run, claim.state)
             provenance_file.note_changes(claim.run_folder, claim.state)
         self._services.heartbeat_sender.busy(claim)

@@ -40,7 +40,7 @@ from job_orchestration.worker.claimed_run import ClaimedRun, WorkerServices
 from job_orchestration.worker.failed_starts import FailedStarts
 from job_orchestration.worker.heartbeat import HeartbeatSender
 from job_orchestration.worker.stop_requests import StopRequests
-from job_orchestration.workspace import durable, lock_probe, problems_file
+from job_orchestration.workspace import durable, lock_probe, problems_file, temporary_files
 from job_orchestration.workspace.naming import worker_name
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Worker:
         self.name = worker_name(self.hostname, os.getpid(), letters)
         self.failed = 0
         """Number of runs that this worker moved to Failed."""
+        self._collected_at = -temporary_files.COLLECT_EVERY
         self._resource_pool = ResourcePool(workspace, options.pool or self.name, options.resources, say)
         self._stop_requests = StopRequests(options.seconds)
         self._run: ClaimedRun | None = None
@@ -153,6 +154,9 @@ class Worker:
         if found is not None:
             self._begin(found, queue)
             return False
+        if time.monotonic() - self._collected_at >= temporary_files.COLLECT_EVERY:
+            self._collected_at = time.monotonic()
+            temporary_files.collect(self.workspace)
         if self._services.searches.advance_idly():
             self._rest(driver.SOON)
             return False

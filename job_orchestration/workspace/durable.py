@@ -16,6 +16,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from job_orchestration.workspace import temporary_files
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -163,7 +165,7 @@ def sync_file(path: str) -> None:
 
 def replace(path: str, data: bytes) -> None:
     """Create or replace a file as one durable step."""
-    temporary = f"{path}.tmp{os.getpid()}"
+    temporary = temporary_files.name_of(path)
     with suppress(FileNotFoundError):
         os.unlink(temporary)
     write_new(temporary, data)
@@ -173,7 +175,7 @@ def replace(path: str, data: bytes) -> None:
 
 def write_view(path: str, data: bytes) -> None:
     """Write a derived file so that readers see it whole; no fsync, because it can be made again."""
-    temporary = f"{path}.tmp{os.getpid()}"
+    temporary = temporary_files.name_of(path)
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
     )
