@@ -19,7 +19,7 @@ DEAD = 2**22 - 3
 """No process of a test has this id."""
 
 
-def litter(workspace: Path, pid: int) -> list[Path]:
+def in_folders(workspace: Path, pid: int) -> list[Path]:
     """One of each kind of temporary file, as a killed process leaves it."""
     names = (
         "workspace.yaml.tmp{}",
@@ -79,7 +79,7 @@ def _made(path: Path, age: float = 2 * DAY) -> Path:
     "command", [("ready",), ("work", "--until-idle"), ("gc", "--yes")], ids=lambda c: c[0]
 )
 def test_each_kind_of_temporary_file_is_collected_two_days_later(workspace, cli, command):
-    left = litter(workspace, DEAD)
+    left = in_folders(workspace, DEAD)
     of_runs = in_runs(workspace, DEAD)
     kept = innocent(workspace, DEAD)
     outside = Path(tempfile.mkdtemp(prefix=temporary_files.SYSTEM_PREFIX))
