@@ -59,9 +59,10 @@ def _give(table: Table, form: str, arguments: Namespace) -> None:
         case "to":
             from job_orchestration.results.database import save
 
-            if table.rows:
-                save(arguments.to, arguments.table, table)
-            print(f"{len(table.rows)} rows saved in the table {escaped(arguments.table)}", file=sys.stderr)
+            more = save(arguments.to, arguments.table, table) if table.rows else 0
+            apart = f"; {more} columns are too many for it, and JSON in its column _more" if more else ""
+            saved = f"{len(table.rows)} rows saved in the table {escaped(arguments.table)}"
+            print(f"{saved}{apart}", file=sys.stderr)
         case "" if sys.stdout.isatty():
             show_on_terminal(table)
         case _:

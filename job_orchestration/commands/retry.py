@@ -68,8 +68,8 @@ def retry(  # one keyword an option of the command
 
     Args:
         workspace: with all its folders in place.
-        choice: which failed runs; without a name or a status those that failed, and not those that were
-            cancelled or pruned.
+        choice: which failed runs; those that were cancelled or pruned only if they are named, or if the
+            status ``cancelled`` or ``pruned`` is.
         reason: recorded in the journals.
         task: resume from this task; its checkpoint and all later ones are discarded.
         fresh: start from scratch; the old output goes to the trash.
@@ -85,7 +85,7 @@ def retry(  # one keyword an option of the command
     _, unsuited = changes.suited(records, choice, _fault_of)
     failed = [r for r in selection.chosen(workspace, records, choice) if r.place is Place.FAILED]
     notes: list[str] = []
-    if not (choice.names or choice.statuses):
+    if not (choice.names or choice.statuses & INTENDED):
         intended = [record for record in failed if record.end in INTENDED]
         failed = [record for record in failed if record.end not in INTENDED]
         if intended:

@@ -165,7 +165,7 @@ def _fits(record: RunRecord, glob: str) -> bool:
 
 def _words_for(record: RunRecord) -> set[str]:
     """Return the values of `STATUSES` that match a record."""
-    words = {record.end or str(record.place)}
+    words = {str(record.place)}
     if record.summary is not None and record.summary.outcome is not None:
         words.add(record.summary.outcome)
     return words

@@ -2,6 +2,8 @@
 
 ``sqlite:///file.db`` needs only Python; all other URLs go to SQLAlchemy. New results add columns; none is
 removed. Names that differ only in case, which databases cannot distinguish, get a number: ``lr``, ``LR_2``.
+A database takes only so many columns, and names only so long: the columns that a full table has no place for
+are keys of a JSON object in its last column, `MORE`, and a long name is cut and gets a digest.
 The database belongs to the person: this program never reads it back.
 """
 
@@ -10,12 +12,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from job_orchestration.config.json_floats import strict
 from job_orchestration.diagnostics.errors import OrchestrationError, UsageError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.results.text_formats import cell
+from job_orchestration.workspace import naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
     from job_orchestration.results.tables import Table
 
 KEY: Final = "run"
+MORE: Final = "_more"
+"""The column for those that are too many."""
+_MOST_COLUMNS: Final = {"sqlite": 2000, "postgresql": 1600, "mssql": 1024, "mysql": 1017, "mariadb": 1017}
+_FEWEST_COLUMNS: Final = 1000
+"""What other databases take: it is Oracle's limit, and no known one is lower."""
+_SHORTEST_NAMES: Final = {"mysql": 64, "mariadb": 64}
+"""Longest column names, in bytes, where SQLAlchemy knows only the longest alias."""
+_LONGEST_NAME: Final = 1000
 _SQLITE: Final = "sqlite:///"
 _PATIENCE: Final = 30.0
 """Seconds to wait for another writer."""
@@ -35,13 +46,30 @@ Value: TypeAlias = "bool | int | float | str | None"
 Records: TypeAlias = "list[dict[str, Value]]"
 
 
-def save(url: str, name: str, table: Table) -> None:
+class Layout(NamedTuple):
+    """Where the columns of a table of results go in a table of a database."""
+
+    names: Mapping[str, str]
+    """Column of the results to column of the database."""
+    more: Sequence[str]
+    """The columns that become keys of the JSON object in `MORE`."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the database that are written."""
+        return [*self.names.values(), *([MORE] if self.more else [])]
+
+
+def save(url: str, name: str, table: Table) -> int:
     """Save the rows of a table in a table of a database.
 
     Args:
         url: the database.
         name: the table in it, which is created if it does not exist.
         table: with a column ``run``.
+
+    Returns:
+        The number of columns that the database has no place for, and that are JSON in its column `MORE`.
 
     Raises:
         UsageError: if the URL is invalid, its driver is not installed, or the rows do not fit the table.
@@ -53,18 +81,41 @@ def save(url: str, name: str, table: Table) -> None:
             "Leave --group-by away, and name run among --columns",
         )
     if url.startswith(_SQLITE):
-        _save_in_sqlite(url.removeprefix(_SQLITE), name, table)
-    else:
-        _save_by_sqlalchemy(url, name, table)
+        return _save_in_sqlite(url.removeprefix(_SQLITE), name, table)
+    return _save_by_sqlalchemy(url, name, table)
 
 
-def _named_apart(columns: Iterable[str], there: Iterable[str]) -> dict[str, str]:
+def _laid_out(table: Table, there: Sequence[str], most: int, longest: int = _LONGEST_NAME) -> Layout:
+    """Return where the columns go: as many as there is place for in their own.
+
+    Args:
+        table: the results.
+        there: the columns of the database's table; those of a table to be made are its key.
+        most: the most columns that it takes.
+        longest: the most bytes of a name.
+    """
+    names = _named_apart([column for column in table.columns if column != MORE], there, longest)
+    new = [column for column, name in names.items() if name not in set(there)]
+    place = most - len(there)
+    if len(new) <= place and MORE not in table.columns:
+        return Layout(names, ())
+    if place <= 0 and MORE not in there:
+        raise UsageError(
+            f"The table is full: this database takes no more than {most} columns",
+            "Name another table with --table, or choose columns with --columns",
+        )
+    more = new[max(place - (MORE not in there), 0) :]
+    others = {column: name for column, name in names.items() if column not in set(more)}
+    return Layout(others, [*more, *([MORE] if MORE in table.columns else [])])
+
+
+def _named_apart(columns: Iterable[str], there: Iterable[str], longest: int) -> dict[str, str]:
     """Return each column's name in the database: its own, or with a number if only the case differs."""
     present = set(there)
     taken = {name.casefold() for name in present}
     found: dict[str, str] = {}
     for column in columns:
-        wanted = name = column.replace("\0", "\\0")
+        wanted = name = naming.bounded(column.replace("\0", "\\0"), longest)
         number = 1
         while name not in present and name.casefold() in taken:
             number += 1
@@ -75,8 +126,14 @@ def _named_apart(columns: Iterable[str], there: Iterable[str]) -> dict[str, str]
     return found
 
 
-def _records(table: Table, names: Mapping[str, str]) -> Records:
-    return [{names[column]: _value(row[column]) for column in table.columns} for row in table.rows]
+def _records(table: Table, layout: Layout) -> Records:
+    found: Records = []
+    for row in table.rows:
+        record = {name: _value(row[column]) for column, name in layout.names.items()}
+        if layout.more:
+            record[MORE] = _value({c: row[c] for c in layout.more if row[c] is not None} or None)
+        found.append(record)
+    return found
 
 
 def _value(value: Json) -> Value:
@@ -92,7 +149,7 @@ def _value(value: Json) -> Value:
 # -- SQLite -----------------------------------------------------------------------------------------------
 
 
-def _save_in_sqlite(path: str, name: str, table: Table) -> None:
+def _save_in_sqlite(path: str, name: str, table: Table) -> int:
     if not path or "?" in path:
         raise UsageError(f"{escaped(_SQLITE + path)} names no file", "Write it as sqlite:///results.db")
     try:
@@ -101,31 +158,36 @@ def _save_in_sqlite(path: str, name: str, table: Table) -> None:
         ) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
-            _fill(connection, name, table)
+            more = _fill(connection, name, table)
             connection.execute("COMMIT")
+            return more
     except sqlite3.Error as error:
         raise OrchestrationError(
             f"{escaped(path)} cannot be written: {error}", "See that it is an SQLite file that you may write"
         ) from None
 
 
-def _fill(connection: sqlite3.Connection, name: str, table: Table) -> None:
+def _fill(connection: sqlite3.Connection, name: str, table: Table) -> int:
     target = _quoted(name)
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {target} ({_quoted(KEY)} TEXT PRIMARY KEY)")
     there = [row[1] for row in connection.execute(f"PRAGMA table_info({target})")]
-    _check_key(name, there)
-    names = _named_apart(table.columns, there)
-    for column in names.values():
-        if column not in there:  # without a type: SQLite keeps each value as it is
-            connection.execute(f"ALTER TABLE {target} ADD COLUMN {_quoted(column)}")
-    columns = ", ".join(map(_quoted, names.values()))
-    places = ", ".join("?" * len(names))
-    records = _records(table, names)
+    _check_key(name, there or [KEY])
+    limits = (sqlite3.SQLITE_LIMIT_COLUMN, sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    layout = _laid_out(table, there or [KEY], min(map(connection.getlimit, limits)))
+    new = [column for column in layout.columns if column not in {KEY, *there}]
+    if not there:  # the columns have no type: SQLite keeps each value as it is
+        made = ", ".join([f"{_quoted(KEY)} TEXT PRIMARY KEY", *map(_quoted, new)])
+        connection.execute(f"CREATE TABLE {target} ({made})")
+    for column in new if there else ():
+        connection.execute(f"ALTER TABLE {target} ADD COLUMN {_quoted(column)}")
+    columns = ", ".join(map(_quoted, layout.columns))
+    places = ", ".join("?" * len(layout.columns))
+    records = _records(table, layout)
     connection.executemany(f"DELETE FROM {target} WHERE {_quoted(KEY)} = ?", [(r[KEY],) for r in records])  # noqa: S608 - names are quoted
     connection.executemany(
         f"INSERT INTO {target} ({columns}) VALUES ({places})",  # noqa: S608 - the same
         [tuple(record.values()) for record in records],
     )
+    return len(layout.more)
 
 
 def _quoted(name: str) -> str:
@@ -142,7 +204,7 @@ def _check_key(name: str, there: Sequence[str]) -> None:
 # -- all others -------------------------------------------------------------------------------------------
 
 
-def _save_by_sqlalchemy(url: str, name: str, table: Table) -> None:
+def _save_by_sqlalchemy(url: str, name: str, table: Table) -> int:
     try:
         import sqlalchemy as sa
     except ImportError:
@@ -162,25 +224,29 @@ def _save_by_sqlalchemy(url: str, name: str, table: Table) -> None:
         ) from None
     try:
         with engine.begin() as connection:
-            _merge(connection, name, table)
+            return _merge(connection, name, table)
     except sa.exc.SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
         raise OrchestrationError(
-            f"The database {engine.url.render_as_string()} refuses: {escaped(reason)}", "See that it is there"
+            f"The database {engine.url.render_as_string()} refuses: {escaped(reason)}",
+            "See that it is there and that you may write. If it refuses the columns, choose some with "
+            "--columns, or write a file: --parquet, --csv or --to sqlite:///results.db",
         ) from None
     finally:
         engine.dispose()
 
 
-def _merge(connection: sqlalchemy.Connection, name: str, table: Table) -> None:
+def _merge(connection: sqlalchemy.Connection, name: str, table: Table) -> int:
     import sqlalchemy as sa
 
     exists = sa.inspect(connection).has_table(name)
     there = [c["name"] for c in sa.inspect(connection).get_columns(name)] if exists else [KEY]
     _check_key(name, there)
-    names = _named_apart(table.columns, there)
-    records = _records(table, names)
-    kinds = {column: _kind([r[column] for r in records]) for column in names.values() if column not in there}
+    kind_of = connection.dialect.name
+    longest = _SHORTEST_NAMES.get(kind_of, connection.dialect.max_identifier_length)
+    layout = _laid_out(table, there, _MOST_COLUMNS.get(kind_of, _FEWEST_COLUMNS), longest)
+    records = _records(table, layout)
+    kinds = {c: _kind([r[c] for r in records]) for c in layout.columns if c not in there}
     if not exists:
         key = sa.Column(KEY, sa.String(500), primary_key=True)
         sa.Table(name, sa.MetaData(), key, *(sa.Column(c, kind) for c, kind in kinds.items())).create(
@@ -199,6 +265,7 @@ def _merge(connection: sqlalchemy.Connection, name: str, table: Table) -> None:
             [{"its_run": r[KEY]} for r in fitting],
         )
         connection.execute(sa.insert(target), fitting)
+    return len(layout.more)
 
 
 def _statement(sql: str) -> sqlalchemy.DDL:

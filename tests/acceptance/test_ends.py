@@ -103,10 +103,10 @@ def test_pruned_is_an_end_of_its_own(
         return cli("results", "--status", status, "--columns", "run", "--csv").stdout.split("\n", 1)[1]
 
     assert chosen("pruned") == "runs/behind\n"
-    assert chosen("failed") == "runs/broken\n"
+    assert chosen("error") == "runs/broken\n"
     assert json.loads((tmp_path / "message").read_text())["run"] == "runs/broken", "and no other message"
 
-    done = cli("retry")
+    done = cli("retry", "--status", "failed")
     assert done.stdout.startswith("runs/broken: waits")
     assert "Cancelled or pruned runs: 2. Retry them with: --status cancelled,pruned" in done.stderr
     assert "runs/behind: waits" in cli("retry", "--status", "pruned").stdout

@@ -1,5 +1,6 @@
 """Which runs are meant, what is read of them, and where their tables can go."""
 
+import json
 import math
 import sqlite3
 import subprocess
@@ -224,6 +225,53 @@ def test_saving_twice_is_saving_once(tmp_path_factory, url, rows):
     database.save(url.format(path), "results", rows)
     assert content(path) == once
     assert set(once) == {row["run"] for row in rows.rows}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", URLS)
+def test_columns_that_a_database_has_no_place_for_are_json_in_its_last_one(tmp_path, url):
+    path = tmp_path / "r.db"
+    url = url.format(path)
+    first = {"run": "a", "_more": "mine", **{f"t.group{i // 100}.k{i}": i for i in range(2500)}}
+    assert database.save(url, "results", table(first)) == 2500 + 2 - 1999
+    row = content(path)["a"]
+    assert len(row) == 2000
+    assert json.loads(row.pop("_more")).items() | row.items() == first.items(), "nothing is lost"
+    later = {"run": "b", "t.group0.k1": 7, "new": [math.nan], "none": None}
+    assert database.save(url, "results", table(later)) == 2
+    row = content(path)["b"]
+    assert (row["t.group0.k1"], row["t.group0.k2"], json.loads(row["_more"])) == (7, None, {"new": [None]})
+    assert database.save(url, "results", table({"run": "b", "t.group0.k1": 8})) == 0
+    assert content(path)["b"]["_more"] is None
+
+
+def test_a_full_table_without_a_column_for_more_is_a_sentence_with_a_way_out(tmp_path):
+    url = f"sqlite:///{tmp_path}/r.db"
+    assert database.save(url, "results", table({"run": "a", **{f"k{i}": i for i in range(1999)}})) == 0
+    with pytest.raises(UsageError, match="no more than 2000 columns") as refused:
+        database.save(url, "results", table({"run": "b", "new": 1}))
+    assert "Name another table with --table, or choose columns with --columns" in str(refused.value)
+
+
+def test_a_name_that_is_too_long_for_a_database_is_cut_and_stays_itself():
+    long = [f"train.{'x' * 80}.{end}" for end in "ab"]
+    layout = database._laid_out(table({"run": "a", **dict.fromkeys(long, 1)}), ["run"], 1600, 63)
+    names = [layout.names[column] for column in long]
+    assert len(set(names)) == 2
+    assert all(len(name) == 63 and name.startswith("train.xxx") for name in names)
+
+
+@pytest.mark.slow
+def test_wide_results_are_saved_from_the_command_line(workspace, cli, tmp_path):
+    make_run(workspace, "wide", x=1, score=0.5)
+    groups = {f"g{i}": {f"k{j}": j for j in range(100)} for i in range(25)}
+    (workspace / "Output" / "wide" / "results.yaml").write_text(json.dumps(groups))
+    said = cli("results", "--to", f"sqlite:///{tmp_path}/r.db").stderr
+    (row,) = content(tmp_path / "r.db").values()
+    more = json.loads(row["_more"])
+    assert said.endswith(f"; {len(more)} columns are too many for it, and JSON in its column _more\n")
+    assert len(row) == 2000
+    assert row["g0.k7"] == more["g24.k7"] == 7
 
 
 def test_a_database_that_cannot_be_used_is_said_in_a_sentence(tmp_path):
