@@ -31,6 +31,7 @@ def shown(family: Family) -> Iterator[str]:
             "metric": family.metric and f"{family.metric} ({family.direction})",
             "trials": family_lines.ended(family),
             "others": ", ".join(waiting),
+            "problem": family.problem,
             "best": best and f"{short(best.value)} in {best.run}",
             "time left": "" if family.eta_s is None else forecast_text.left(family.eta_s, family.eta_p90_s),
         }

@@ -44,6 +44,7 @@ class Standing(NamedTuple):
     trials: int
     metric: str
     best: Best | None
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Family:
     eta_s: float | None = None
     """Seconds until the last trial ends (median); `None` if nothing is left or it is unknown."""
     eta_p90_s: float | None = None
+    problem: str | None = None
+    """What keeps a search from going on; then nothing is known of its end."""
     leaders: tuple[Best, ...] = ()
     """The best trials, the best first; only for `show`."""
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -105,9 +108,14 @@ def standings(workspace: Workspace) -> list[Standing]:
     from job_orchestration.search import searches
 
     found = [searches.read(workspace, name) for name in searches.active(workspace)]
-    return [
-        Standing(o.name, o.base, o.search.n, o.search.metric, _viewed_best(workspace, o)) for o in found if o
-    ]
+    return [_standing(workspace, order) for order in found if order is not None]
+
+
+def _standing(workspace: Workspace, order: SearchOrder) -> Standing:
+    from job_orchestration.search import search_problems
+
+    search, problem = order.search, search_problems.read(workspace, order.name)
+    return Standing(order.name, order.base, search.n, search.metric, _viewed_best(workspace, order), problem)
 
 
 def _viewed_best(workspace: Workspace, order: SearchOrder) -> Best | None:
@@ -144,7 +152,7 @@ def active(
     for base, trials in sorted(members.items()):
         standing = of_searches.get(base)
         if standing is not None:
-            one = _search(standing.name, base, trials, standing.trials, ahead)
+            one = _search_with(_search(standing.name, base, trials, standing.trials, ahead), standing.problem)
             made.append(replace(one, metric=standing.metric, best=standing.best))
         elif len(trials) > 1:
             made.append(_sweep(base, trials, ahead))
@@ -231,13 +239,15 @@ def named(workspace: Workspace, records: Sequence[RunRecord], name: str, ahead: 
 def _searched(
     workspace: Workspace, order: SearchOrder, members: Sequence[RunRecord], ahead: TimeLeft
 ) -> Family:
-    from job_orchestration.search import searches
+    from job_orchestration.search import search_problems, searches
 
     search = order.search
     trials = 0 if searches.has_ended(workspace, order.name) else search.n
     leaders = _leaders(searches.results(workspace, order), maximize=search.maximize)
+    found = _search(order.name, order.base, members, trials, ahead)
+    problem = search_problems.read(workspace, order.name) if trials else None
     return replace(
-        _search(order.name, order.base, members, trials, ahead),
+        _search_with(found, problem),
         method=search.method,
         metric=search.metric,
         direction="maximize" if search.maximize else "minimize",
@@ -245,6 +255,10 @@ def _searched(
         leaders=leaders,
         failed=_failed(members),
     )
+
+
+def _search_with(family: Family, problem: str | None) -> Family:
+    return family if problem is None else replace(family, problem=problem, eta_s=None, eta_p90_s=None)
 
 
 def _leaders(found: Iterable[TrialResult], *, maximize: bool) -> tuple[Best, ...]:

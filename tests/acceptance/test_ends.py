@@ -229,6 +229,10 @@ def test_a_search_whose_metric_no_trial_returns_waits_and_goes_on_when_it_is_men
     assert [one["search"] for one in found] == ["code", "typo"]
     assert found[1]["problem"].startswith(reason)
     assert f"Search typo: {reason}" in cli("status").stdout
+    shown = json.loads(cli("show", "typo", "--json").stdout)
+    assert shown["problem"].startswith(reason)
+    assert (shown["ended"], shown["trials"], shown["best"], shown["eta_s"]) == (3, 8, None, None)
+    assert f"problem  {reason}" in cli("show", "typo").stdout
     message = json.loads((tmp_path / "message").read_text())
     assert (message["event"], message["output"]) == ("stalled", str(folder / message["config"]))
     assert message["title"].startswith(f"search {message['config']}: it waits")
