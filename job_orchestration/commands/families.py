@@ -170,8 +170,9 @@ def _is_among(records: Iterable[RunRecord], base: str) -> bool:
 
 def _sweep(base: str, members: Sequence[RunRecord], ahead: TimeLeft) -> Family:
     """Return the family of a sweep, or of a search before its own fields are set."""
-    places = Counter(str(r.place) for r in members)
-    ends = Counter(r.end for r in members)
+    counts = Counter(r.place for r in members)
+    ends = Counter(r.end for r in members if r.place is Place.FAILED) if counts[Place.FAILED] else Counter()
+    ends["completed"] = counts[Place.COMPLETED]
     left = _left(members, ahead)
     return Family(
         "sweep",
@@ -180,7 +181,7 @@ def _sweep(base: str, members: Sequence[RunRecord], ahead: TimeLeft) -> Family:
         len(members),
         len(members),
         {end: ends[end] for end in ("completed", "failed", "pruned", "cancelled")},
-        dict(sorted(places.items())),
+        {str(place): n for place, n in counts.items() if n},
         eta_s=left and left[0],
         eta_p90_s=left and left[1],
     )
