@@ -44,6 +44,7 @@ PARTS = {
     "F14": "test_full_disk.py",
     "F15": "test_clocks.py",
     "F17": "test_history_checker.py",
+    "F18": "test_f18_combination.py",
     "F19": "test_scripts_and_tasks.py",
 }
 """The file of each part, by the number that ``docs/reliability.md`` gives it."""
