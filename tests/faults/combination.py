@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 IDS: Final = ("one", "two", "three")
-VERBS: Final = ("ready", "retry", "cancel", "hold", "release", "gc", "restore")
+COMING: Final = ("ready", "retry", "cancel", "hold", "release", "gc", "restore")
 LASTING: Final = ("worker", "watch", "fork server", "child", "delivery")
 TASKS: Final = (
     history_checker.NOTE
@@ -160,7 +160,7 @@ class Combination:
             "anew": "fails: three\nmaxAttempts: 1\n",
             "cancelled": "seconds: 1\n",
             "damaged": "priority: -1000\n",
-            "refused": self.random.choice(["x: [\n", "outputDir: ../out\n", "after: nobody-of-this-name\n"]),
+            "refused": self.random.choice(["x: [\n", "outputDir: ../out\n", "after: no-run-of-this-name\n"]),
             "sweep": "sweep:\n  grid: {x: [1, 2, 3]}\n",
             "search": "sweep:\n  search:\n    {method: random, n: 4, parallel: 2, metric: three.score,"
             " space: {x: {uniform: [0, 1]}}}\n",
@@ -199,9 +199,9 @@ class Combination:
         """One command to its end; returns its exit code."""
         return self._start(*words).wait(limit)
 
-    def _words_of(self, verb: str) -> list[str]:
+    def _words_of(self, name: str) -> list[str]:
         choose = self.random.choice
-        match verb:
+        match name:
             case "retry":
                 return choose(
                     [
@@ -214,13 +214,13 @@ class Combination:
             case "cancel":
                 return ["cancel", choose(self.cancelled)]
             case "hold" | "release":
-                return [verb, choose([choose(self.good), "good*1", "mended*"])]
+                return [name, choose([choose(self.good), "good*1", "mended*"])]
             case "gc":
                 return ["gc", "--yes", *choose([[], [choose(self.good)], ["good*2"], ["--keep", "last:3"]])]
             case "restore":
                 return ["restore", choose(["*", choose(self.good)])]
             case _:
-                return [verb]
+                return [name]
 
     # -- the play -----------------------------------------------------------------------------------------
 
@@ -256,8 +256,8 @@ class Combination:
                 self._kill(due[1], due[2].pid)
         if killed + len(self._doomed) >= self.wanted:
             return
-        kind = self.random.choice([*VERBS, *LASTING])
-        if kind in VERBS:
+        kind = self.random.choice([*COMING, *LASTING])
+        if kind in COMING:
             if len(self._processes["command"]) < _COMMANDS_AT_ONCE:
                 process = self._start(*self._words_of(kind))
                 self._processes["command"].append(process)
@@ -266,7 +266,7 @@ class Combination:
                     self._doomed.append((due, kind, process))
             return
         found = self._living(kind)
-        if found and min(self.kills[k] for k in (*VERBS, *LASTING)) + 3 >= self.kills[kind]:
+        if found and min(self.kills[k] for k in (*COMING, *LASTING)) + 3 >= self.kills[kind]:
             self._kill(kind, self.random.choice(found))
 
     def _kill(self, kind: str, pid: int) -> None:
@@ -293,10 +293,10 @@ class Combination:
 
     def _end(self) -> None:
         """End what is left, politely."""
-        everybody = [p for found in self._processes.values() for p in found]
-        for process in everybody:
+        everyone = [p for found in self._processes.values() for p in found]
+        for process in everyone:
             process.terminate()
-        for process in everybody:
+        for process in everyone:
             process.wait(120)
 
     def settle(self) -> None:
@@ -327,7 +327,7 @@ class Combination:
         return [
             *self._places(),
             *self._histories(),
-            *self._litter(),
+            *self._left_over(),
             *left_behind(lambda: [f"{pid} {command[:200]!r}" for pid, command in self._family()], 10.0),
         ]
 
@@ -363,7 +363,7 @@ class Combination:
         for run in rest:
             yield from (f"{run}: {word}" for word in _overlaps(others.executions(run)))
 
-    def _litter(self) -> Iterator[str]:
+    def _left_over(self) -> Iterator[str]:
         for path in self.workspace.rglob("*"):
             if _TEMPORARY.fullmatch(path.name):
                 yield f"left over: {path.relative_to(self.workspace)}"
