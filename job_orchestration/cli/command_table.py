@@ -109,6 +109,14 @@ COMMANDS: Final = (
         reads=True,
     ),
     Command(
+        "diff",
+        "show what differs between runs: parameters, code, packages, results",
+        "diff 2026_11_20/a 2026_11_20/b",
+        "job_orchestration.cli.comparison:diff",
+        (flags.COMPARED, flags.STAT, flags.FULL, flags.JSON),
+        reads=True,
+    ),
+    Command(
         "retry",
         "queue failed runs again; they resume from their checkpoint, also in mended code",
         "retry a.yaml --commit HEAD",
@@ -197,6 +205,7 @@ SYNONYMS: Final = {
     **dict.fromkeys(("add", "submit", "queue"), "ready"),
     **dict.fromkeys(("log", "tail"), "logs"),
     **dict.fromkeys(("info", "describe"), "show"),
+    **dict.fromkeys(("compare", "changes"), "diff"),
 }
 """Words of other tools, and the commands that a message suggests for them."""
 

@@ -121,6 +121,18 @@ RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "default: al
 WHICH = Argument(
     ("runs",), {"metavar": "RUN", "nargs": "*", "help": "output folders, config names, or globs"}
 )
+COMPARED = Argument(
+    ("runs",),
+    {
+        "metavar": "RUN",
+        "nargs": "+",
+        "help": "output folders or config names; a single one is compared with the work tree as it is now",
+    },
+)
+STAT = Argument(
+    ("--stat",), {"action": "store_true", "help": "list the files that differ, without their lines"}
+)
+FULL = Argument(("--full",), {"action": "store_true", "help": "print all lines of all files and values"})
 FROM = Argument(
     ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}
 )

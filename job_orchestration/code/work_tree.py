@@ -304,6 +304,21 @@ def _untracked(top: Path, excluded: list[str], patterns: Iterable[str]) -> list[
     return os.fsdecode(said).split("\0")[:-1]
 
 
+def listed(top: Path) -> list[str]:
+    """Return the paths that git tracks in a work tree or would add, relative to its top.
+
+    Raises:
+        CodeError: git cannot read it.
+    """
+    words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    patterns = (f"--exclude={pattern}" for pattern in IGNORED)
+    try:
+        said = git.run(*words, *patterns, "--", ":(top)", *_BYTECODE, folder=str(top))
+    except (git.GitError, OSError) as error:
+        raise CodeError(f"The work tree {top} cannot be read: {error}") from error
+    return list(dict.fromkeys(os.fsdecode(said).split("\0")[:-1]))
+
+
 def _entries(top: Path, commit: str) -> dict[str, tuple[str, str]]:
     """The mode and the object of each path in a commit."""
     said = git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, folder=str(top))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from job_orchestration.forecast.time_left import TimeLeft, pending_trials, place
 from job_orchestration.results import tables
 from job_orchestration.runs import provenance_file
 from job_orchestration.runs.catalog import Catalog, living_workers
-from job_orchestration.runs.opening import PROVENANCE
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
     return Shown(
         entry(record, ahead),
         state.tasks if state else (),
-        _provenance(folder) if folder else None,
+        provenance_file.read(folder) if folder else None,
         folder,
         _files(folder) if folder else (),
         _described(workspace, state),
@@ -118,13 +116,6 @@ def _task(task: TaskState) -> dict[str, Any]:
         "outputs": [asdict(o) for o in task.outputs],
         "error": task.error,
     }
-
-
-def _provenance(folder: str) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError), open(os.path.join(folder, PROVENANCE), "rb") as file:
-        found = json_floats.value_of(file.read())
-        return found if isinstance(found, dict) else None
-    return None
 
 
 def _files(folder: str) -> tuple[str, ...]:

@@ -41,6 +41,14 @@ def note_changes(run_folder: str, state: RunState) -> None:
         durable.replace(path, data.encode("utf-8", "backslashreplace"))
 
 
+def read(run_folder: str) -> dict[str, Any] | None:
+    """Return the content of a run's ``provenance.json``; `None` if it is not there or cannot be read."""
+    with suppress(OSError, ValueError):
+        found = json_floats.value_of(safe_reads.whole(os.path.join(run_folder, PROVENANCE)))
+        return found if isinstance(found, dict) else None
+    return None
+
+
 def as_json(change: Change) -> dict[str, Any]:
     """Return a change as ``provenance.json`` and ``show --json`` have it."""
     return {

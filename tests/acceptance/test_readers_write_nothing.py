@@ -33,6 +33,7 @@ LOOKS = {
         ["results", "--csv"],
         ["results", "--group-by", "status"],
     ],
+    "diff": [["diff", "done", "failed"], ["diff", "done"], ["diff", "done", "failed", "waits", "--json"]],
     "schema": [["schema"], ["schema", "--workspace-file"]],
     "doctor": [["doctor"], ["doctor", "--json"]],
 }

@@ -121,7 +121,7 @@ def test_what_people_compute_with_is_saved_as_what_it_says(root):
     node, problems = yaml_reader.read((root / "ConfigSources" / "a.yaml").read_bytes(), "a.yaml")
     assert not problems
     assert yaml_reader.plain(node) == {
-        "rates": [0.01, 0.1, 1.0],
+        "rates": numpy.logspace(-2, 0, 3).tolist(),
         "layers": 3,
         "lr": 0.5,
         "data": "/data/x.csv",

@@ -1,0 +1,91 @@
+"""`diff`: what differs between runs, or between a run and the work tree as it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from job_orchestration.code import newer_commits
+from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.commands import selection
+from job_orchestration.comparison import code_changes, difference
+from job_orchestration.comparison.difference import Side
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.runs import catalog, provenance_file
+from job_orchestration.workspace import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from job_orchestration.comparison.code_changes import CodeChanges
+    from job_orchestration.comparison.difference import Difference
+    from job_orchestration.config.config import Json
+    from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.workspace.layout import Workspace
+
+
+def diff(workspace: Workspace, before: str, after: str) -> Difference:
+    """Compare two runs. Changes nothing.
+
+    Raises:
+        UsageError: if a name matches no run, or more than one, or a config that is not queued yet.
+    """
+    one, other = _sides(workspace, [before, after])
+    return difference.between(one, other, _code_between(workspace, one.state, other.state))
+
+
+def diff_many(workspace: Workspace, names: Sequence[str]) -> list[dict[str, Json]]:
+    """Return a row for each run with what differs between some of them. Changes nothing.
+
+    Raises:
+        UsageError: as for `diff`.
+    """
+    return difference.of_many(_sides(workspace, names))
+
+
+def diff_work_tree(workspace: Workspace, name: str) -> CodeChanges:
+    """Compare the code of a run with the work tree of its ``pathToTasks`` as it is now. Changes nothing.
+
+    Raises:
+        UsageError: as for `diff`, and if the run has no code of its own.
+        CodeError: if the work tree cannot be read.
+    """
+    (side,) = _sides(workspace, [name])
+    state, path = side.state, side.state.values.get("pathToTasks")
+    if state.code is None or not isinstance(path, str):
+        raise UsageError(f"{escaped(side.run)} has no code of its own", "Compare it with another run")
+    tree = newer_commits.tree_of(workspace.root, path)
+    store = CodeStore(Path(workspace.misc))
+    return code_changes.with_work_tree(store, state.code.commit, tree.top, [tree.folder], _imported(state))
+
+
+def _sides(workspace: Workspace, names: Sequence[str]) -> list[Side]:
+    records = catalog.entries(workspace)
+    return [_side(workspace, selection.one(records, name)) for name in names]
+
+
+def _side(workspace: Workspace, record: RunRecord) -> Side:
+    if record.run is None or record.state is None:
+        raise UsageError(f"{escaped(record.config)} is not queued yet", "Run: job-orchestration ready")
+    row = selection.row_of(workspace, record, clock.now(), [])
+    provenance = provenance_file.read(workspace.run_folder(record.run)) or {}
+    return Side(record.run, row.parameters, row.results, record.state, provenance)
+
+
+def _code_between(workspace: Workspace, one: RunState, other: RunState) -> CodeChanges:
+    if one.code is None or other.code is None:
+        before, after = (state.code.commit if state.code else None for state in (one, other))
+        return code_changes.without(before, after, "One of the runs has no code of its own")
+    return code_changes.between_commits(
+        CodeStore(Path(workspace.misc)),
+        one.code.commit,
+        other.code.commit,
+        {one.code.folder, other.code.folder},
+        _imported(one) | _imported(other),
+    )
+
+
+def _imported(state: RunState) -> set[str]:
+    return {path for task in state.tasks for path in task.imported}

@@ -1,0 +1,243 @@
+"""What differs between two runs, and whether one of the differences could explain their results. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.comparison import values
+from job_orchestration.config import json_floats
+from job_orchestration.diagnostics.problems import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from job_orchestration.comparison.code_changes import CodeChanges
+    from job_orchestration.comparison.values import ValueChange
+    from job_orchestration.config.config import Json
+    from job_orchestration.runs.state import RunState
+
+_ENVIRONMENT: Final = ("python", "platform", "host", "cpu_count", "user")
+"""Keys of the provenance that say where a run was queued."""
+_NOT_A_CAUSE: Final = frozenset({"user", "python.executable"})
+_LONGEST: Final = 60
+"""Most characters of a value in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the runs that are compared."""
+
+    run: str
+    parameters: Mapping[str, Json]
+    """What the config says beside how the run is treated, flattened as in `results`."""
+    results: Mapping[str, Json]
+    """What the tasks returned and saved, flattened as in `results`."""
+    state: RunState
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed_was_drawn(self) -> bool:
+        """Whether the config names no seed, so that the run got one of its own."""
+        return self.state.values.get("seed") is None
+
+    @property
+    def packages(self) -> Mapping[str, Json]:
+        """The installed packages, name to version; empty if they were not recorded."""
+        found = self.provenance.get("packages")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def environment(self) -> dict[str, Json]:
+        """Python, platform and machine, as far as they were recorded."""
+        return {key: self.provenance[key] for key in _ENVIRONMENT if key in self.provenance}
+
+    @property
+    def settings(self) -> dict[str, Json]:
+        """The keys of the config that say how the run is treated."""
+        tops = {name.partition(".")[0] for name in self.parameters}
+        left_out = {"tasks", "outputDir", "seed", *tops}
+        return {key: value for key, value in self.state.values.items() if key not in left_out}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A difference that could explain other results."""
+
+    kind: str
+    """``parameter``, ``code``, ``package``, ``environment`` or ``seed``."""
+    name: str
+    before: Json
+    after: Json
+
+    @property
+    def sentence(self) -> str:
+        """The difference in a few words: ``lr 0.01 → 0.1``."""
+        if self.kind == "code":
+            return f"the code ({self.name})"
+        return f"{escaped(self.name)} {shown(self.before)} → {shown(self.after)}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cause as ``diff --json`` has it."""
+        return {"kind": self.kind, "name": self.name, "before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Everything that is recorded of two runs and differs."""
+
+    before: str
+    after: str
+    parameters: tuple[ValueChange, ...]
+    settings: tuple[ValueChange, ...]
+    """Keys of the configs that say how a run is treated: limits, priority, …"""
+    code: CodeChanges
+    packages: tuple[ValueChange, ...]
+    environment: tuple[ValueChange, ...]
+    results: tuple[ValueChange, ...]
+    durations: tuple[ValueChange, ...]
+    """Seconds of each finished task."""
+    seeds: tuple[int, int]
+    drawn: bool
+    """Whether a seed was drawn rather than chosen by the config."""
+    has_results: bool
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The differences that could explain other results, but for seeds that were drawn."""
+        found = [*_causes("parameter", self.parameters)]
+        if self.code.files or self.code.fault:
+            number = len(self.code.files)
+            name = "1 file" if number == 1 else f"{number} files" if number else "its files are unknown"
+            found.append(Cause("code", name, self.code.before, self.code.after))
+        found += _causes("package", self.packages)
+        found += _causes("environment", (c for c in self.environment if c.name not in _NOT_A_CAUSE))
+        if self.seeds[0] != self.seeds[1] and not self.drawn:
+            found.append(Cause("seed", "seed", *self.seeds))
+        return tuple(found)
+
+    @property
+    def only(self) -> Cause | None:
+        """The single difference that could explain other results; `None` if there is none, or more."""
+        causes = self.causes
+        if not causes and self._seeds_differ:
+            return Cause("seed", "seed", *self.seeds)
+        return causes[0] if len(causes) == 1 else None
+
+    @property
+    def _seeds_differ(self) -> bool:
+        return self.seeds[0] != self.seeds[1]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that says what differs."""
+        causes, only = self.causes, self.only
+        drawn = (
+            "; each run has drawn a seed of its own" if causes and self.drawn and self._seeds_differ else ""
+        )
+        if only is not None:
+            own = " (drawn for each run)" if only.kind == "seed" and self.drawn else ""
+            return f"One thing differs: {only.sentence}{own}{drawn}"
+        if causes:
+            return f"{len(causes)} things differ: {', '.join(_counted(causes))}{drawn}"
+        if self.results:
+            return "Nothing that could explain the difference of the results is recorded"
+        return "Nothing differs" + (" and the results are the same" if self.has_results else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the difference as ``diff --json`` prints it."""
+        only = self.only
+        found: dict[str, Any] = {
+            "before": self.before,
+            "after": self.after,
+            "verdict": self.verdict,
+            "only": None if only is None else only.as_json(),
+            "causes": [cause.as_json() for cause in self.causes],
+            **{
+                part: [change.as_json() for change in getattr(self, part)]
+                for part in ("parameters", "settings", "packages", "environment", "results", "durations")
+            },
+            "code": self.code.as_json(),
+            "seeds": {"before": self.seeds[0], "after": self.seeds[1], "drawn": self.drawn},
+        }
+        return {key: json_floats.strict(value) for key, value in found.items()}
+
+
+def between(before: Side, after: Side, code: CodeChanges) -> Difference:
+    """Compare two runs; `code` is what differs in their code."""
+    return Difference(
+        before.run,
+        after.run,
+        tuple(values.changes(before.parameters, after.parameters)),
+        tuple(values.changes(before.settings, after.settings)),
+        code,
+        tuple(values.changes(before.packages, after.packages)) if before.packages and after.packages else (),
+        tuple(values.changes(before.environment, after.environment)),
+        tuple(values.changes(before.results, after.results)),
+        tuple(values.changes(_durations(before), _durations(after))),
+        (before.state.seed, after.state.seed),
+        before.seed_was_drawn or after.seed_was_drawn,
+        bool(before.results and after.results),
+    )
+
+
+def of_many(sides: Sequence[Side]) -> list[dict[str, Json]]:
+    """Return a row for each run, with only what differs between some of them.
+
+    Returns:
+        ``run``, the parameters, ``commit``, ``package:NAME`` and environment that differ, then all results.
+    """
+    rows = [_row(side) for side in sides]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    differing = [k for k in keys if any(not values.are_same(rows[0].get(k), row.get(k)) for row in rows)]
+    results = dict.fromkeys(name for side in sides for name in side.results)
+    return [
+        {
+            "run": side.run,
+            **{key: row.get(key) for key in differing},
+            **{f"result.{n}" if n in row else n: side.results.get(n) for n in results},
+        }
+        for side, row in zip(sides, rows, strict=True)
+    ]
+
+
+def _row(side: Side) -> dict[str, Json]:
+    code = side.state.code
+    row: dict[str, Json] = dict(side.parameters)
+    row["commit"] = code.commit if code else None
+    row |= {f"package:{name}": version for name, version in side.packages.items()}
+    for key, value in side.environment.items():
+        if isinstance(value, dict):
+            row |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            row[key] = value
+    if not side.seed_was_drawn:
+        row["seed"] = side.state.seed
+    return row
+
+
+def shown(value: Json) -> str:
+    """Return a value for a sentence: short, on one line."""
+    text = value if isinstance(value, str) else json_floats.text_of(value)
+    return escaped(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
+
+
+def _durations(side: Side) -> dict[str, Json]:
+    return {task.id: task.duration_s for task in side.state.tasks if task.duration_s is not None}
+
+
+def _causes(kind: str, changes: Iterable[ValueChange]) -> Iterator[Cause]:
+    for change in changes:
+        yield Cause(kind, change.name, change.before, change.after)
+
+
+def _counted(causes: Sequence[Cause]) -> Iterator[str]:
+    """Yield the causes by kind: ``2 parameters``, ``the code (1 file)``."""
+    kinds: dict[str, list[Cause]] = {}
+    for cause in causes:
+        kinds.setdefault(cause.kind, []).append(cause)
+    for kind, found in kinds.items():
+        if len(found) == 1:
+            yield found[0].sentence
+        else:
+            yield f"{len(found)} {'facts of the environment' if kind == 'environment' else f'{kind}s'}"
