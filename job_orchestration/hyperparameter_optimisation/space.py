@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from job_orchestration.config.validation import KNOWN_KEYS
 from job_orchestration.diagnostics.problems import Fault
+from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_key
 from job_orchestration.search import parameter_space, searches
 from job_orchestration.search.parameter_space import Choice, Uniform
 
@@ -19,6 +21,11 @@ _LARGEST: Final = 1e300
 _LONGEST: Final = 40
 """Characters of a value in a message."""
 METHODS: Final = ("grid", "random", "tpe")
+KEYS: Final = (
+    *("optimisationMethod", "baseOutputDir", "testMethod", "resultsFilepath", "params"),
+    *("numberTrials", "gridLineCount", "parallelTrials"),
+)
+"""The keys of a search."""
 
 
 def space_of(raw: Mapping[str, Any]) -> dict[str, Domain]:
@@ -47,6 +54,16 @@ def problems_of(raw: Mapping[str, Any]) -> list[str]:
             most = parameter_space.MOST_VALUES
             return [f"params make a grid of more than {most} trials; use fewer values, or write numberTrials"]
     return found
+
+
+def doubts_of(raw: Mapping[str, Any]) -> list[UserWarning]:
+    """Return a warning for each key that is spelt almost like one of a search, which is missing."""
+    near = {key: nearest_key(key, KEYS, raw) for key in raw if key not in KNOWN_KEYS}
+    return [
+        UserWarning(f"{key}: the search does not read this. {did_you_mean([meant])}")
+        for key, meant in near.items()
+        if meant is not None
+    ]
 
 
 def _problems(raw: Mapping[str, Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from job_orchestration.code import task_importer
 from job_orchestration.configBase import TaskWithInitAndValidate
 from job_orchestration.diagnostics import problems
 from job_orchestration.diagnostics.errors import PermanentError
-from job_orchestration.hyperparameter_optimisation.space import problems_of, space_of
+from job_orchestration.hyperparameter_optimisation.space import doubts_of, problems_of, space_of
 from job_orchestration.runs import journal, lifecycle, opening
 from job_orchestration.search import samplers, searches, trials
 from job_orchestration.search.driver import has_package_for
@@ -44,8 +44,11 @@ class StartHyperparameterOptimization(TaskWithInitAndValidate):
     resultsFilepath: str
     params: list[dict[str, Any]]
 
-    def validate(self) -> list[str]:
+    def validate(self) -> list[str | Warning]:  # type: ignore[override]  # a warning is more than the first had
         """Return the problems of the search and those that the task of its first trial reports."""
+        return [*self._problems(), *doubts_of(self.raw_dict)]
+
+    def _problems(self) -> list[str]:
         found = super().validate() or problems_of(self.raw_dict)
         if found:
             return found

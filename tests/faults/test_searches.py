@@ -181,6 +181,26 @@ BROKEN = [
 ]
 
 
+def test_a_misspelt_key_of_a_search_is_doubted(sandbox):
+    config = original(1, 1, 1, 1)
+    number = config.pop("parallelTrials", 2)
+    sandbox.drop("h", "StartHyperparameterOptimization", **config, paralelTrials=number, extra=1)
+    method = config.pop("optimisationMethod")
+    sandbox.drop(
+        "z", "StartHyperparameterOptimization", **{**config, "optimizationMethod": method, "outputDir": "z"}
+    )
+    report = sandbox.ready()
+    (queued,) = report.queued
+    (warning,) = queued.warnings
+    assert (warning.key, warning.what) == (
+        "paralelTrials",
+        "starthyperparameteroptimization: the search does not read this. Did you mean parallelTrials?",
+    )
+    assert [p.what for p in report.refused["z.yaml"] if not p.is_error] == [
+        "starthyperparameteroptimization: the search does not read this. Did you mean optimisationMethod?"
+    ]
+
+
 @pytest.mark.seed_fault("B-JO-26")
 def test_what_is_wrong_with_a_search_is_found_before_it_is_queued(sandbox):
     for i, (change, _) in enumerate(BROKEN):
