@@ -57,9 +57,9 @@ class ClaimLostError(OrchestrationError):
     """Another holder has the run now: stop at once and write nothing more for it."""
 
     @classmethod
-    def taken_over(cls, attempt: int, run: str) -> ClaimLostError:
+    def taken_over(cls, run: str) -> ClaimLostError:
         """Return the error of an attempt whose run another worker has claimed."""
-        return cls(f"Attempt {attempt} at {run} was taken over by another worker")
+        return cls(f"{run} was taken over by another worker; this one stops")
 
 
 class PermanentError(Exception):

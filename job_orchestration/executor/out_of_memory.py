@@ -15,7 +15,11 @@ _UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 def is_lack_of_memory(error: BaseException) -> bool:
     """Whether an exception of a task says that it got no memory."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if type(error) is RuntimeError:  # PyTorch on a CPU has no better name for it
+        return any(isinstance(part, str) and "can't allocate memory" in part for part in error.args)
+    return isinstance(error, MemoryError)
 
 
 def peak_of(usage: resource.struct_rusage) -> int:

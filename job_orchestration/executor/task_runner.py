@@ -336,7 +336,7 @@ class TaskRunner:
 
     def _fence(self) -> None:
         if not still_ours(self.token, self.lock):
-            raise ClaimLostError.taken_over(self.number, self.run_name)
+            raise ClaimLostError.taken_over(self.run_name)
 
 
 def describe(error: BaseException) -> str:

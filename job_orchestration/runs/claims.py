@@ -91,7 +91,7 @@ class Claim:
             ClaimLostError: another process moved the token, or the locked file cannot be read.
         """
         if not still_ours(self.path, self.descriptor):
-            raise ClaimLostError.taken_over(self.attempt, self.run)
+            raise ClaimLostError.taken_over(self.run)
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event to the journal and update the state."""

@@ -345,7 +345,7 @@ class ClaimedRun:
         verdict, stopped = Verdict(end["verdict"]), end["stopped"] and Outcome(end["stopped"])
         state = claim.take_back()
         if verdict is Verdict.LOST or stopped is Outcome.LOST:
-            raise ClaimLostError.taken_over(claim.attempt, claim.run)
+            raise ClaimLostError.taken_over(claim.run)
         if verdict is Verdict.DISK:
             raise OSError(end["code"], os.strerror(max(end["code"], 0)))
         if verdict is Verdict.EXHAUSTED:

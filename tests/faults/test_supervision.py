@@ -434,6 +434,9 @@ def test_without_control_groups_a_memory_limit_is_one_of_the_process(tmp_path):
 
 REFUSALS = {
     "bytearray(1 << 60)": "MemoryError: the machine could not give that much memory (peak ",
+    'exec("""raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried 1 TB")""")': (
+        "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried 1 TB: the machine could not give"
+    ),
     "mmap.mmap(-1, 1 << 60)": "Cannot allocate memory: the machine could not give",
     "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)), bytearray(1 << 31)": (
         "more than the limit of 1.1 GB that this machine sets (ulimit; peak "

@@ -11,6 +11,7 @@ import pytest
 from job_orchestration.commands import selection
 from job_orchestration.commands.cancel import cancel
 from job_orchestration.commands.retry import retry
+from job_orchestration.commands.status import status
 from job_orchestration.search import searches
 from job_orchestration.search.parameter_space import Choice, Uniform, Whole
 from job_orchestration.search.search_settings import Search, TrialResult
@@ -139,6 +140,28 @@ def test_a_metric_that_no_trial_returns_is_reported_when_the_first_has_completed
     said = sandbox.work()
     assert said.count("search s: s/0001") == said.count("returned no number train.scoer") == 1
     assert said.index("train.scoer") < said.index("s/0002")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"parallel": 2', '"parallel": "x"', "it could not be advanced (TypeError("),
+        ('"search": {', '"search": [{', "its order cannot be read (search.json). Drop its config again"),
+    ],
+)
+def test_a_search_that_no_worker_can_advance_is_named_in_status_and_stops_no_other(sandbox, old, new, said):
+    sandbox.queue("s", "Train", x=0, sweep=block(n=3, parallel=2))
+    sandbox.queue("t", "Train", x=0, sweep=block(n=3, parallel=2))
+    order = sandbox.root / "Misc" / "searches" / "s" / "search.json"
+    before = order.read_text()
+    assert before.count(old) == 1
+    order.write_text(before.replace(old, new))
+    assert "search t: all 3 trials have ended" in sandbox.work()
+    (found,) = status(sandbox.workspace).searches
+    assert (found.search, found.problem[: len(said)]) == ("s", said)
+    order.write_text(before)
+    assert "search s: all 3 trials have ended" in sandbox.work()
+    assert not status(sandbox.workspace).searches
 
 
 # -- Optuna -----------------------------------------------------------------------------------------------
