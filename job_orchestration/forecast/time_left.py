@@ -285,12 +285,13 @@ class PendingTrials(NamedTuple):
 
 
 def pending_trials(workspace: Workspace, records: Sequence[RunRecord]) -> list[PendingTrials]:
-    """Return the trials that searches still open; nothing is changed or locked."""
+    """Return the trials that searches still open, without those that wait; nothing is changed or locked."""
     if not os.path.isdir(os.path.join(workspace.misc, "searches")):
         return []
-    from job_orchestration.search import searches
+    from job_orchestration.search import search_problems, searches
 
-    specs = [searches.read(workspace, name) for name in searches.active(workspace)]
+    names = [n for n in searches.active(workspace) if search_problems.read(workspace, n) is None]
+    specs = [searches.read(workspace, name) for name in names]
     found = [_of_search(order.base, order.search.n, records) for order in specs if order is not None]
     return [one for one in found if one.number > 0]
 

@@ -72,8 +72,10 @@ def test_pruned_is_an_end_of_its_own(
     cli("cancel", "stopped")
     drop("behind", content, tasks=["Pruned"])
     cli("ready")
-    said = cli("work", "--until-idle").stdout
-    assert "runs/behind: too far behind the others\n" in said, "a pruned run makes no worker end with 1"
+    said = cli("up", "--until-idle").stdout
+    assert "runs/behind: too far behind the others\n" in said, (
+        "a pruned run makes neither worker nor up end with 1"
+    )
     drop("broken", content, tasks=["Fails"])
     drop("fine", content)
     cli("ready")
@@ -225,8 +227,10 @@ def test_a_search_whose_metric_no_trial_returns_waits_and_goes_on_when_it_is_men
         "code": 3,
         "nan": 8,
     }, "a metric that is NaN is there"
-    found = json.loads(cli("status", "--json").stdout)["searches"]
+    overview = json.loads(cli("status", "--json").stdout)
+    found = overview["searches"]
     assert [one["search"] for one in found] == ["code", "typo"]
+    assert overview["forecast"]["runs"] == 0, "what waits takes no time"
     assert found[1]["problem"].startswith(reason)
     assert f"Search typo: {reason}" in cli("status").stdout
     shown = json.loads(cli("show", "typo", "--json").stdout)
