@@ -53,6 +53,13 @@ COMMANDS: Final = (
         (flags.FILES, flags.JSON),
     ),
     Command(
+        "debug",
+        "run one task here, with the code as it is, for breakpoint(); nothing is queued",
+        "debug ConfigSources/a.yaml --task train",
+        "job_orchestration.cli.debug:debug",
+        (flags.SUBJECT, flags.DEBUGGED, flags.FROM_RUN),
+    ),
+    Command(
         "work",
         "run one or several workers",
         "work --workers 2 --until-idle",

@@ -167,6 +167,27 @@ FILES = Argument(
         "help": "configs by path, or by name or glob in ConfigSources; default: all of ConfigSources",
     },
 )
+SUBJECT = Argument(
+    ("subject",),
+    {
+        "metavar": "CONFIG|RUN",
+        "help": "a config by path, name or glob, or a run, whose finished tasks are kept",
+    },
+)
+DEBUGGED = Argument(
+    ("--task",),
+    {
+        "metavar": "TASK",
+        "help": "run this task; default: the first, of a run the first that has not finished",
+    },
+)
+FROM_RUN = Argument(
+    ("--from-run",),
+    {
+        "metavar": "RUN",
+        "help": "take results and files of earlier tasks from this run instead of running them",
+    },
+)
 WORKERS = Argument(
     ("--workers",), {"metavar": "N", "type": _positive, "default": 1, "help": "number of workers; default: 1"}
 )

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from job_orchestration.code import imported_files, task_importer
 from job_orchestration.config import json_floats
@@ -58,10 +58,26 @@ _DONE, _FAILED = Verdict.DONE, Verdict.FAILED
 log = logging.getLogger("job_orchestration")
 
 
+class RunInProcess(Protocol):
+    """A run whose tasks are executed in this process: what `TaskContext` needs of it."""
+
+    run_name: str
+    number: int
+    seed: int
+    folder: str
+    shared_page: SharedPage
+
+    def finished(self, task_id: str) -> TaskState:
+        """Return a task that has finished, or raise `KeyError`."""
+
+    def report(self, step: float, metric: float) -> None:
+        """Report the metric of a task."""
+
+
 class TaskContext:
     """The interface of a running task to its run: `self.context`."""
 
-    def __init__(self, attempt: TaskRunner, task: TaskState, number: int) -> None:
+    def __init__(self, attempt: RunInProcess, task: TaskState, number: int) -> None:
         self.run = attempt.run_name
         self.attempt = attempt.number
         self.seed = attempt.seed
@@ -328,6 +344,8 @@ class TaskRunner:
             )
         )
         again = self._again(task.failures + 1) if (stop or outcome).counts and task.failures else ""
+        if type(error).__name__ == "BdbQuit" or isinstance(error, EOFError):
+            log.error("A run has no terminal: job-orchestration debug %s --task %s", self.run_name, task.id)
         log.error("Task %s failed: %s%s", task.id, what, again)
 
     def _again(self, number: int) -> str:

@@ -51,11 +51,8 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str
     if not ask:
         return []
     try:
-        found = kind(task).validate() if hasattr(kind, "validate") else []
-        if isinstance(found, Coroutine):
-            found = task_call.awaited(found)
+        sentences = sentences_of(kind(task))
         process_exit.end_if_fork(own)
-        sentences = [found] if isinstance(found, str | Warning) else list(found or ())
         return [(str(what), _key_in(str(what), task), isinstance(what, Warning)) for what in sentences]
     except BaseException as error:  # noqa: BLE001  # any exception of a user's code is a fault
         process_exit.end_if_fork(own, error)
@@ -64,6 +61,14 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
         return [(f"its validate() raised {type(error).__name__}: {error} ({where})", "", False)]
+
+
+def sentences_of(task: object) -> list[object]:
+    """Call a task's `validate`, if it has one; return its sentences, of which a `Warning` refuses nothing."""
+    found: Any = task.validate() if hasattr(task, "validate") else []
+    if isinstance(found, Coroutine):
+        found = task_call.awaited(found)
+    return [found] if isinstance(found, str | Warning) else list(found or ())
 
 
 def _key_in(sentence: str, task: dict[str, Any]) -> str:

@@ -12,21 +12,24 @@ from job_orchestration.diagnostics.errors import PermanentError
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HERE: Final = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_CALLERS: Final = frozenset(os.path.join(_PACKAGE, name) for name in ("executor", "cli"))
+"""The packages whose code calls that of the tasks."""
 _FROZEN: Final = "<frozen importlib"
 
 
 def text_of(error: BaseException) -> str:
     """Return an exception with its traceback, which begins in the code of the tasks."""
-    return "".join(traceback.format_exception(type(error), error, _from_the_task_on(error)))
+    return "".join(traceback.format_exception(type(error), error, from_the_task_on(error)))
 
 
-def _from_the_task_on(error: BaseException) -> TracebackType | None:
+def from_the_task_on(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception without the frames that called the code of the tasks."""
     found = error.__traceback__
     is_awaited = False
     while found is not None:
         name = found.tb_frame.f_code.co_filename
-        is_ours = os.path.dirname(name) == _HERE or name == task_importer.__file__
+        is_ours = os.path.dirname(name) in _CALLERS or name == task_importer.__file__
         is_awaited |= is_ours and found.tb_frame.f_code.co_name == "awaited"
         if not (is_ours or name.startswith(_FROZEN) or (is_awaited and "asyncio" in name)):
             return found

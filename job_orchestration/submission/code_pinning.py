@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from job_orchestration.code import work_tree
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.code.task_importer import CodePlan, modules_named
+from job_orchestration.code.tasks_file import missing_tasks_file
 from job_orchestration.config.settings import settings_of
 from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import Severity, escaped, named
@@ -61,12 +62,10 @@ class CodePinning:
                 continue
             assert candidate.code is not None
             snapshot = self._store.snapshot(candidate.code.commit)
-            if not os.path.isfile(os.path.join(snapshot, tree.folder, "Tasks.py")):
-                candidate.add(
-                    f"the commit {candidate.code.commit[:12]} has no file Tasks.py in {tree.folder}",
-                    "Let pathToTasks name the folder of your Tasks.py, and commit the file",
-                    "pathToTasks",
-                )
+            where = "its top folder" if tree.folder == "." else escaped(tree.folder)
+            what = f"the commit {candidate.code.commit[:12]} has no file Tasks.py in {where}"
+            if fault := missing_tasks_file(os.path.join(snapshot, tree.folder), what):
+                candidate.add(fault.what, fault.todo, "pathToTasks")
                 continue
             candidate.plan = CodePlan(
                 str(snapshot), tree.folder, str(tree.top), modules, bytecode=self._workspace.bytecode

@@ -53,6 +53,7 @@ CHANGES = {
     "restore",
     "notify",
     "cancel",
+    "debug",
     "hold",
     "release",
 }
