@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Coroutine
-from types import AsyncGeneratorType, GeneratorType, NoneType
+from types import AsyncGeneratorType, FunctionType, GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.diagnostics.errors import PermanentError
@@ -26,6 +26,23 @@ def yields(kind: type[Any]) -> bool:
     """Whether the `run` of a class is a generator, of either sort."""
     function = kind.run
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def fault_of(kind: type[Any]) -> str | None:
+    """Return why a class cannot be run as a task, with what to do; `None` if nothing speaks against it."""
+    if yields(kind):
+        return YIELDS
+    if missing := sorted(getattr(kind, "__abstractmethods__", ())):
+        return f"the class {kind.__name__} has no method {missing[0]}. Write `def {missing[0]}(self):`"
+    function = inspect.getattr_static(kind, "run", None)
+    if isinstance(function, FunctionType):
+        try:
+            inspect.signature(function, follow_wrapped=False).bind(None)
+        except TypeError:
+            return "run() needs arguments, and gets none but self. Read parameters from self.config"
+        except ValueError:  # a function without a signature
+            return None
+    return None
 
 
 def result_of(run: Callable[[], Any]) -> Any:

@@ -46,8 +46,8 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str
         kind = task_importer.resolve(str(task["method"]))
     except LookupError as error:
         return [(str(error.args[0]), "method", False)]
-    if task_call.yields(kind):
-        return [(task_call.YIELDS, "method", False)]
+    if fault := task_call.fault_of(kind):
+        return [(fault, "method", False)]
     if not ask:
         return []
     try:

@@ -1,4 +1,7 @@
-"""Where it is: a failed import names file and line, a path that leads nowhere says where it begins."""
+"""Where it is: a failed import names file and line, a path that leads nowhere says where it begins.
+
+And what it is: a class that cannot be run is refused at its ``method``.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +43,70 @@ def test_a_failed_import_names_its_line_and_a_path_where_it_begins(cli, drop, re
             assert len(found) == 1, found
             assert sentence in found[0]
     assert "fine.yaml: fine, it would become runs/fine" in lines
+
+
+CLASSES = """
+    import functools
+
+    from job_orchestration import TaskBase
+
+
+    def with_three(function):
+        @functools.wraps(function)
+        def inner(self):
+            return function(self, 3)
+
+        return inner
+
+
+    class NoRun(TaskBase):
+        def start(self):
+            return 1
+
+
+    class Argument(TaskBase):
+        def run(self, device):
+            return device
+
+
+    class Keyword(TaskBase):
+        def run(self, *, device):
+            return device
+
+
+    class Default(TaskBase):
+        def run(self, device="cpu", *more, **options):
+            return device
+
+
+    class Decorated(TaskBase):
+        @with_three
+        def run(self, number):
+            return number
+
+
+    class Static(TaskBase):
+        @staticmethod
+        def run():
+            return 1
+"""
+NEEDS = "run() needs arguments, and gets none but self. Read parameters from self.config."
+REFUSED = {
+    "NoRun": "the class NoRun has no method run. Write `def run(self):`.",
+    "Argument": NEEDS,
+    "Keyword": NEEDS,
+}
+
+
+@pytest.mark.slow
+def test_a_class_that_cannot_be_run_is_refused_at_its_method(cli, drop, repository, workspace):
+    path = str(repository(CLASSES))
+    for name in (*REFUSED, "Default", "Decorated", "Static"):
+        drop(name, f"pathToTasks: {path}\noutputDir: {name}\ntasks: [{{id: t, method: {name}}}]\n")
+    lines = cli("ready", check=3).stdout.splitlines()
+    for name, sentence in REFUSED.items():
+        assert f"{name}.yaml:3:25: tasks[0].method: t: {sentence}" in lines
+        (workspace / "ConfigSources" / f"{name}.yaml").unlink()
+    said = cli("work", "--until-idle").stdout
+    for name in ("Default", "Decorated", "Static"):
+        assert f"{name}: completed" in said
