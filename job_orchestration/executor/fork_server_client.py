@@ -196,7 +196,11 @@ def _exception_in(traceback: str) -> str:
     place = re.fullmatch(r'  File "(?P<path>.*)", line (?P<line>[0-9]+)', lines[last])  # of a SyntaxError
     own = (_OF_SNAPSHOT.match(lines[n]) for n in reversed(frames))
     place = place or next(filter(None, own), None)
-    return f"{found} ({os.path.basename(place['path'])}, line {place['line']})" if place else found
+    if place is None:
+        return found
+    where = f"({os.path.basename(place['path'])}, line {place['line']})"
+    kind, _, text = found.partition(": ")
+    return f"{kind} {where}: {text}" if ". " in text else f"{found} {where}"  # not behind several sentences
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:
