@@ -6,6 +6,7 @@ descriptor, so the lock lasts until the last of them ends or the holder releases
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -18,6 +19,7 @@ from job_orchestration.diagnostics.errors import ClaimLostError, OrchestrationEr
 from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.runs import journal, lifecycle, token
 from job_orchestration.runs.events import Claimed, Readied
+from job_orchestration.runs.state import Status
 from job_orchestration.runs.token import Token, scan
 from job_orchestration.runs.token_header import run_named_in, run_of
 from job_orchestration.workspace import durable, safe_reads
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import RunState
     from job_orchestration.workspace.layout import Workspace
 
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that say nothing about a file."""
 _LIMIT: Final = 8 << 20
 """Bytes; `ready` writes no larger token."""
 
@@ -176,6 +180,7 @@ def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Cla
         _finish_move(workspace, token, descriptor)
         run, written = inspect(workspace, descriptor)
         folder = workspace.run_folder(run)
+        _settle_copy(workspace, token, run, written, descriptor)
         others = _refuse_copy(workspace, run, descriptor)
         writer = _new_attempt(folder, max(token.name.generation, *written))
         attempt = journal.attempt_of(writer.path)
@@ -224,6 +229,32 @@ def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:
         raise ClaimLostError("The token has moved on already")
 
 
+def _settle_copy(
+    workspace: Workspace, token: Token, run: str, written: journal.Journal, descriptor: int
+) -> None:
+    """Remove a token in Running whose run has moved on already, by its journal and by another token.
+
+    A crash between the link and the unlink of a move leaves one file with two names. A program that copies
+    the workspace without hard links makes two files of it, so `_finish_move` does not see that they are one.
+    """
+    if token.folder != workspace.running:
+        return
+    state = lifecycle.fold(written)
+    ends = {Status.COMPLETE: workspace.completed, Status.FAILED: workspace.failed}
+    if state.open and state.status not in ends:
+        return  # interrupted; its place is here
+    data = os.pread(descriptor, _LIMIT, 0)
+    for other in scan(ends.get(state.status, workspace.to_run)):
+        stem = other.name.stem
+        if stem != token.name.stem and not stem.startswith(f"{token.name.stem}-"):
+            continue
+        with suppress(FileNotFoundError):
+            if run_of(other.path) == run and safe_reads.whole(other.path) == data:
+                durable.unlink(token.path)
+                durable.sync_folder(workspace.running)
+                raise ClaimLostError(f"The run {run} has moved on; a copy of its token was removed")
+
+
 def _refuse_copy(
     workspace: Workspace, run: str, descriptor: int, seen: frozenset[str] = frozenset()
 ) -> frozenset[str]:
@@ -233,6 +264,8 @@ def _refuse_copy(
     for name in names - seen:
         path = os.path.join(workspace.running, name)
         if not _is_inode(path, status) and run_of(path) == run:
+            if not seen and is_free(path):  # its next claim settles which of the two counts
+                raise ClaimLostError(f"The run {run} is in Running too, and waits there")
             raise UnfitTokenError(
                 f"It is a copy: the run {run} is in Running already, as {name}",
                 "Remove this file; to have the run once more, ready it with another outputDir",
@@ -266,6 +299,8 @@ def lock(path: str) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise
         raise UnfitTokenError(
             f"It cannot be opened: {error.strerror}", "Move it away, or repair it"
         ) from None

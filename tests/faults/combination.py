@@ -299,6 +299,17 @@ class Combination:
         for process in everyone:
             process.wait(120)
 
+    def abandon(self) -> None:
+        """Kill whatever is left of a play that came to no end."""
+        self.log.close()
+        for found in self._processes.values():
+            for process in found:
+                process.kill()
+                process.wait(60)
+        for pid, _ in self._family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def settle(self) -> None:
         """What a person would do the next day: have everything go on, until nothing is left to do."""
         wanted = [*self.good, *self.mended, *self.anew]
@@ -395,11 +406,8 @@ def play(folder: Path, *, limit: float, say: Callable[[str], None] = print, **ho
     try:
         combination.play(limit)
         combination.settle()
-    finally:
-        for pid, _ in combination._family():
-            if not sys.exc_info()[0]:
-                break
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    except BaseException:
+        combination.abandon()
+        raise
     say(textwrap.shorten(f"kills: {summary_of(combination.kills)}", 500))
     return combination

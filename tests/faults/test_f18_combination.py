@@ -26,6 +26,7 @@ def test_all_commands_at_once_and_kills_of_everything(folder: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(0)
 def test_all_commands_at_once_and_kills_of_everything_for_long(folder: Path) -> None:
     left, number, found, seconds = KILLS, 0, [], 0.0
     while left > 0:
