@@ -184,8 +184,8 @@ MUTANTS = [
     Mutant(
         "an interruption is a failed try",
         "runs/events.py",
-        "return self not in {Outcome.OK, Outcome.INTERRUPTED, Outcome.CANCELLED}",
-        "return self not in {Outcome.OK, Outcome.CANCELLED}",
+        "return self not in {Outcome.OK, Outcome.INTERRUPTED, *INTENDED}",
+        "return self not in {Outcome.OK, *INTENDED}",
         (f"{SUPERVISION}test_a_task_that_sees_the_stop_ends_its_own_way_and_another_worker_goes_on",),
     ),
     Mutant(
@@ -212,8 +212,8 @@ MUTANTS = [
     Mutant(
         "the forks of a task keep its lock",
         "processes/reaper.py",
-        "                os.close(descriptor)\n\n    os.register_at_fork",
-        "                pass\n\n    os.register_at_fork",
+        "            os.close(descriptor)\n\n\ndef kill_descendants",
+        "            pass\n\n\ndef kill_descendants",
         (f"{WORKER}test_a_fork_that_outlived_everybody_is_ended_by_the_next_holder",),
     ),
     Mutant(
