@@ -121,6 +121,8 @@ class Watch:
         self._cache_maintenance = CacheMaintenance(workspace)
         self._skipped: set[str] = set()
         self._named: set[Problem] = set()
+        self._notes: set[str] = set()
+        """The remarks of the last pass; what still holds is not said again."""
         self._now = 0.0
         self._stop_signals = WatchSignals()
 
@@ -171,6 +173,7 @@ class Watch:
             return PAUSE
         report.refused = self._refusals.note(self.workspace.sources, report.refused)
         report.unsettled = [name for name in report.unsettled if name not in self._skipped]
+        report.notes, self._notes = [n for n in report.notes if n not in self._notes], set(report.notes)
         report.not_taken = self._not_taken()
         if report.queued or report.refused or report.notes or report.not_taken:
             self._report_to(report)

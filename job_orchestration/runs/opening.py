@@ -2,10 +2,11 @@
 
 Opening takes many writes and must appear as one. An *intent* in ``Misc/opening/`` names everything that is
 about to be created. Then the output folders are written, and the tokens beside the intent. After all of that
-is on the disk, each token is linked into ConfigsToRun, which is its run's commit point. The sources are
-removed, each only if it is still the file that was read: it is moved aside first, because a person may
-replace it between a look and its removal. The intent is removed last. Many openings share one sync of the
-file system.
+is on the disk, each token is linked into ConfigsToRun, which is its run's commit point. Then the sources are
+removed (`queued_sources`), and last the intent. Many openings share one sync of the file system.
+
+A run that alone cannot be opened, because its folder belongs to another user, say, is left out, and the
+others are opened.
 
 If a process dies while opening, the next one finds the intent and settles each run in it. A run with a token,
 or with any attempt, was opened; only its source remains to be removed. The half-made folder of any other run
@@ -15,19 +16,27 @@ is removed. A lock on ``Misc/opening`` allows one opening process at a time.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import random
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from job_orchestration.config import yaml_writer
 from job_orchestration.config.settings import settings_of
-from job_orchestration.runs import event_codec, journal, lifecycle, status_file, token, token_header
+from job_orchestration.runs import (
+    event_codec,
+    journal,
+    lifecycle,
+    queued_sources,
+    status_file,
+    token,
+    token_header,
+)
 from job_orchestration.runs.events import JournalEntry, Readied
-from job_orchestration.workspace import clock, durable, locks, naming
+from job_orchestration.runs.queued_sources import Source
+from job_orchestration.workspace import clock, durable, failures, locks, naming, safe_reads
 from job_orchestration.workspace.group_sync import GroupSync
 from job_orchestration.workspace.layout import TOKEN_PLACES
 from job_orchestration.workspace.naming import TokenName
@@ -50,15 +59,7 @@ MANY: Final = 8
 """Number of openings from which on one sync of the whole file system is cheaper than a sync per file."""
 
 
-_ASIDE: Final = "~queued"
-"""End of a source's hidden name while it is removed; a config's own name never has a ``~``."""
-
-
-class Source(NamedTuple):
-    """The file in ConfigSources that a run is made from; removed after opening if it is unchanged."""
-
-    filename: str
-    identity: tuple[int, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +139,24 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
     )
 
 
-def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bool = False) -> list[Opened]:
+def open_runs(
+    workspace: Workspace,
+    openings: Sequence[Opening],
+    *,
+    may_wait: bool = False,
+    refuse: Callable[[Opening, OSError], None] | None = None,
+) -> list[Opened]:
     """Open runs. The caller holds `only_one`.
 
     Args:
         workspace: the workspace.
         openings: the runs.
         may_wait: whether a sync of the whole file system is acceptable; a worker avoids that wait.
+        refuse: called for a run that alone cannot be opened, after what was made of it is removed; by
+            default its error is raised.
+
+    Returns:
+        The runs that were opened, in order.
 
     Raises:
         OSError: a write failed; `recover` settles the half-open runs.
@@ -156,29 +168,50 @@ def open_runs(workspace: Workspace, openings: Sequence[Opening], *, may_wait: bo
     durable.sync_folder(workspace.opening)
     in_group = may_wait and len(openings) >= MANY
     with GroupSync.where_trusted(workspace.output) if in_group else GroupSync(None) as writes:
-        states = [_make(workspace, o, writes) for o in openings]
-        writes.sync({folder for o in openings for folder in _folders_of(workspace, o)})
-    opened = []
-    for opening, state in zip(openings, states, strict=True):
-        name = str(TokenName(opening.stem))
-        target = os.path.join(workspace.to_run, name)
-        made = os.path.join(workspace.opening, name)
-        durable.link(made, target)
-        durable.unlink(made)
-        opened.append(Opened(target, opening.run, state))
+        made = _each(openings, lambda o: _make(workspace, o, writes), refuse)
+        if len(made) < len(openings):  # a recovery must not touch what is in the way of the others
+            durable.replace(intent, json.dumps([_intended(o) for o, _ in made]).encode())
+        writes.sync({folder for o, _ in made for folder in _folders_of(workspace, o)})
+    states = {opening.run: state for opening, state in made}
+    linked = _each([o for o, _ in made], lambda o: _link(workspace, o), refuse)
     durable.sync_folder(workspace.to_run)
-    whole = [opening.drop for opening in openings if not opening.keeps_source]
+    whole = {opening.drop: opening.run for opening, _ in linked if not opening.keeps_source}
     if whole:
-        remove_sources(workspace, whole)
+        queued_sources.remove(workspace, whole)
     durable.unlink(intent)
-    return opened
+    return [Opened(target, opening.run, states[opening.run]) for opening, target in linked]
 
 
-def remove_sources(workspace: Workspace, sources: Iterable[Source]) -> None:
-    """Remove sources whose runs are all queued, each only if it is still the file that was read."""
-    for source in sources:
-        _remove_source(workspace, source.filename, source.identity)
-    durable.sync_folder(workspace.sources)
+def _each(
+    openings: Iterable[Opening],
+    call: Callable[[Opening], T],
+    refuse: Callable[[Opening, OSError], None] | None,
+) -> list[tuple[Opening, T]]:
+    """Do one step of several openings; refuse those that it alone fails for."""
+    done = []
+    for opening in openings:
+        try:
+            done.append((opening, call(opening)))
+        except OSError as error:
+            if refuse is None or failures.concerns_all(error):
+                raise
+            refuse(opening, error)
+    return done
+
+
+def _link(workspace: Workspace, opening: Opening) -> str:
+    """Put a run's token into ConfigsToRun: its commit point."""
+    name = str(TokenName(opening.stem))
+    target = os.path.join(workspace.to_run, name)
+    made = os.path.join(workspace.opening, name)
+    try:
+        durable.link(made, target)
+    except FileExistsError:  # put there by hand a moment ago
+        _remove_half_made(workspace, opening.run)
+        durable.unlink(made)
+        raise
+    durable.unlink(made)
+    return target
 
 
 def _intended(opening: Opening) -> dict[str, object]:
@@ -204,6 +237,16 @@ def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState
     with suppress(FileExistsError):
         os.mkdir(folder)
     os.mkdir(journal.folder_of(folder))
+    try:
+        return _fill(workspace, opening, folder, writes)
+    except OSError as error:
+        if not failures.concerns_all(error):
+            _remove_half_made(workspace, opening.run)
+        raise
+
+
+def _fill(workspace: Workspace, opening: Opening, folder: str, writes: GroupSync) -> RunState:
+    """Write the files of a run whose journal's folder this process has just made."""
     writes.write_new(os.path.join(folder, CONFIG), opening.token)
     writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
     entry = JournalEntry(1, clock.timestamp(), opening.readied)
@@ -214,64 +257,6 @@ def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState
     return state
 
 
-def _remove_source(workspace: Workspace, filename: str, identity: Sequence[int]) -> None:
-    """Remove a source unless another file has taken its place since it was read.
-
-    A person may replace the file at any moment, also between a look at it and its removal. So the file is
-    moved aside, looked at there, and put back if it is another one.
-    """
-    path, aside = os.path.join(workspace.sources, filename), _aside(workspace, filename)
-    if not _is_still(path, identity):
-        return
-    with suppress(FileNotFoundError):
-        durable.rename(path, aside)
-        if _is_still(aside, identity):
-            durable.unlink(aside)
-        else:
-            _put_back(workspace, filename)
-
-
-def _is_still(path: str, identity: Sequence[int]) -> bool:
-    _, *known = identity  # the device number may change with a restart
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return [found.st_ino, found.st_size, found.st_mtime_ns] == known
-
-
-def _aside(workspace: Workspace, filename: str) -> str:
-    return os.path.join(workspace.sources, f".{filename}{_ASIDE}")
-
-
-def _put_back(workspace: Workspace, filename: str) -> None:
-    """Give a file that was moved aside its name again, or a numbered one if a newer file has that name."""
-    aside = _aside(workspace, filename)
-    stem, dot, ending = filename.rpartition(".")
-    for n in itertools.count(1):
-        path = os.path.join(workspace.sources, filename if n == 1 else f"{stem}-{n}{dot}{ending}")
-        if os.path.lexists(path):
-            if not os.path.samestat(os.lstat(path), os.lstat(aside)):
-                continue
-        elif os.path.isdir(aside) and not os.path.islink(aside):
-            durable.rename(aside, path)  # a folder has no second name
-            return
-        else:
-            try:
-                durable.link(aside, path)
-            except FileExistsError:  # it appeared in this moment
-                continue
-        durable.unlink(aside)
-        return
-
-
-def _put_all_back(workspace: Workspace) -> None:
-    """Put back what an interrupted process moved aside."""
-    for name in os.listdir(workspace.sources):
-        if name.startswith(".") and name.endswith(_ASIDE):
-            _put_back(workspace, name[1 : -len(_ASIDE)])
-
-
 def recover(workspace: Workspace) -> list[str]:
     """Settle interrupted openings. The caller holds `only_one`.
 
@@ -279,16 +264,22 @@ def recover(workspace: Workspace) -> list[str]:
         One sentence per settled run.
     """
     done: list[str] = []
-    _put_all_back(workspace)
-    names = sorted(os.listdir(workspace.opening))
+    queued_sources.put_all_back(workspace)
+    names = sorted(n for n in os.listdir(workspace.opening) if not n.endswith(queued_sources.NOTED))
     for name in (n for n in names if n.endswith(".json")):
         path = os.path.join(workspace.opening, name)
-        with open(path, "rb") as file:
-            data = file.read()
-        done += [_settle(workspace, intended) for intended in _parsed(data)]
-        durable.unlink(path)
-    for name in os.listdir(workspace.opening):
-        durable.unlink(os.path.join(workspace.opening, name))  # tokens that were never linked
+        try:
+            done += [_settle(workspace, intended) for intended in _parsed(safe_reads.whole(path))]
+            durable.unlink(path)
+        except OSError as error:
+            if failures.concerns_all(error):
+                raise
+            done.append(
+                f"Misc/opening/{name} of a ready that was cut short is left as it is: {error.strerror}"
+            )
+    for name in names:
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            durable.unlink(os.path.join(workspace.opening, name))  # tokens that were never linked
     if names:
         durable.sync_folder(workspace.opening)
     return [sentence for sentence in done if sentence]
@@ -311,9 +302,16 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
         durable.sync_folder(workspace.to_run)  # the process that linked the token may have died before this
         if intended.get("keeps_source"):
             return ""
-        _remove_source(workspace, source, identity)
-        durable.sync_folder(workspace.sources)
+        queued_sources.remove(workspace, {Source(source, tuple(identity)): run})
         return f"{source} was queued as {run} before; finished what was left of that"
+    _remove_half_made(workspace, run)
+    if intended.get("keeps_source"):
+        return ""  # one of many runs; the pass that queues the rest reports it
+    return f"{source} was not queued when an earlier ready was cut short; it is readied again"
+
+
+def _remove_half_made(workspace: Workspace, run: str) -> None:
+    """Remove what opening made in a run's folder, and the folder if nothing else is in it."""
     folder = workspace.run_folder(run)
     for name in (*MADE, *_half_written_status(folder)):
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -326,9 +324,6 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     durable.sync_folder(
         folder
     )  # before the intent is removed: a folder restored by a power cut would be in the way
-    if intended.get("keeps_source"):
-        return ""  # one of many runs; the pass that queues the rest reports it
-    return f"{source} was not queued when an earlier ready was cut short; it is readied again"
 
 
 def _half_written_status(folder: str) -> list[str]:

@@ -18,6 +18,7 @@ from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import opening
 from job_orchestration.runs.catalog import living_workers
 from job_orchestration.runs.events import Trial
+from job_orchestration.runs.queued_sources import Source
 from job_orchestration.search import samplers, search_problems, searches
 from job_orchestration.workspace import clock
 
@@ -133,8 +134,9 @@ class SearchDriver:
             return False
 
     def _try(self, name: str) -> bool:
-        order = searches.read(self._workspace, name)
+        order = None
         try:
+            order = searches.read(self._workspace, name)
             if order is not None:
                 return self.advance_one(order)
             problem = f"its order cannot be read ({searches.ORDER}). Drop its config again"
@@ -239,7 +241,7 @@ def _opening(
         return f"{json_floats.text_of({**order.provenance, **own}, indent=1)}\n".encode()
 
     checked = opening.CheckedRun(
-        opening.Source(f"{order.config}.yaml", (0, 0, 0, 0)),
+        Source(f"{order.config}.yaml", (0, 0, 0, 0)),
         run,
         order.config,
         f"{order.name},{number:04d}",

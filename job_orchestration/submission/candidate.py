@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from job_orchestration.diagnostics.problems import Problem, Severity
+from job_orchestration.diagnostics.problems import Problem, Severity, escaped
+from job_orchestration.workspace import failures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from job_orchestration.code.task_importer import CodePlan
     from job_orchestration.code.work_tree import WorkTree
     from job_orchestration.config.config import Config
@@ -47,3 +50,27 @@ class Candidate:
         """Add a problem at the position of a key."""
         line, column = self.checked.place(key) if key else (0, 0)
         self.problems.append(Problem(self.drop.filename, what, todo, key, line, column, severity))
+
+
+def guarded(candidates: Iterable[Candidate], call: Callable[[], object]) -> None:
+    """Run a step of some candidates; if it fails, only they are refused.
+
+    Raises:
+        OSError: if the disk or the machine failed, which every other candidate would meet as well.
+    """
+    try:
+        call()
+    except Exception as error:
+        if failures.concerns_all(error):
+            raise
+        problem = failure(error)
+        for candidate in candidates:
+            candidate.add(*problem)
+
+
+def failure(error: Exception) -> tuple[str, str]:
+    """Return what is wrong with a config whose check or opening failed, and what to do about it."""
+    what = f"it cannot be queued: {escaped(failures.reason_of(error))[:500]}"
+    if isinstance(error, OSError):
+        return what, "See whose that is, and choose another place or name"
+    return what, "Take out what is unusual in it; if you think that it is right, report it with the config"

@@ -13,6 +13,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from job_orchestration.config import workspace_defaults
+from job_orchestration.config.validation import Checked
 from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.executor.fork_server_client import ForkServerPool
 from job_orchestration.submission import (
@@ -22,6 +23,7 @@ from job_orchestration.submission import (
     sweep_candidates,
     task_check,
 )
+from job_orchestration.submission.candidate import Candidate, failure
 from job_orchestration.submission.code_pinning import CodePinning
 from job_orchestration.workspace import layout
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from job_orchestration.config.config import Json
-    from job_orchestration.submission.candidate import Candidate
     from job_orchestration.submission.dropped_files import Drop
     from job_orchestration.workspace.layout import Workspace
 
@@ -60,7 +61,7 @@ class Checker:
         if "sweep" in defaults:
             todo = "Write it into the config that it is for"
             problems.append(Problem(layout.DEFAULTS, "a sweep is no default", todo, "sweep"))
-        candidates = [c for drop in dropped for c in sweep_candidates.candidates_of(drop, defaults)]
+        candidates = [c for drop in dropped for c in _candidates_of(drop, defaults)]
         for candidate in candidates:
             candidate.problems += problems
         for step in self._steps(defaults):
@@ -77,3 +78,13 @@ class Checker:
             functools.partial(recipient_check.check, defaults=defaults),
             functools.partial(dependencies.resolve, self.workspace),
         )
+
+
+def _candidates_of(drop: Drop, defaults: Mapping[str, Json]) -> list[Candidate]:
+    """Return the candidates of a dropped file; a single one with a problem if it cannot be parsed."""
+    try:
+        return sweep_candidates.candidates_of(drop, defaults)
+    except Exception as error:  # noqa: BLE001  # whatever one file holds, the others are queued
+        refused = Candidate(drop, Checked(None, (), {}, (), None))
+        refused.add(*failure(error))
+        return [refused]

@@ -15,6 +15,7 @@ from job_orchestration.config.settings import settings_of
 from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import Severity, escaped, named
 from job_orchestration.runs.events import Code
+from job_orchestration.submission.candidate import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,30 +47,33 @@ class CodePinning:
     def pin(self, candidates: Iterable[Candidate]) -> None:
         """Give each candidate its commit and its code plan, or a problem."""
         for candidate in candidates:
-            path = candidate.checked.path_to_tasks
-            modules = modules_named(t.method for t in candidate.checked.tasks if t.method)
-            if path is None:
-                candidate.plan = CodePlan(modules=modules, fallback=self._workspace.root)
-                continue
-            folder = os.path.join(self._workspace.root, os.path.expanduser(path))
-            ignored = settings_of(candidate.checked.values).ignored_files
-            try:
-                tree = self._look(folder, ignored)
-                self._pin_one(candidate, tree)
-            except CodeError as error:
-                more = "" if os.path.isdir(folder) else _about_path(path)
-                candidate.add(f"{error.what}{more}", error.todo, "pathToTasks")
-                continue
-            assert candidate.code is not None
-            snapshot = self._store.snapshot(candidate.code.commit)
-            where = "its top folder" if tree.folder == "." else escaped(tree.folder)
-            what = f"the commit {candidate.code.commit[:12]} has no file Tasks.py in {where}"
-            if fault := missing_tasks_file(os.path.join(snapshot, tree.folder), what):
-                candidate.add(fault.what, fault.todo, "pathToTasks")
-                continue
-            candidate.plan = CodePlan(
-                str(snapshot), tree.folder, str(tree.top), modules, bytecode=self._workspace.bytecode
-            )
+            guarded([candidate], functools.partial(self._plan, candidate))
+
+    def _plan(self, candidate: Candidate) -> None:
+        path = candidate.checked.path_to_tasks
+        modules = modules_named(t.method for t in candidate.checked.tasks if t.method)
+        if path is None:
+            candidate.plan = CodePlan(modules=modules, fallback=self._workspace.root)
+            return
+        folder = os.path.join(self._workspace.root, os.path.expanduser(path))
+        ignored = settings_of(candidate.checked.values).ignored_files
+        try:
+            tree = self._look(folder, ignored)
+            self._pin_one(candidate, tree)
+        except CodeError as error:
+            more = "" if os.path.isdir(folder) else _about_path(path)
+            candidate.add(f"{error.what}{more}", error.todo, "pathToTasks")
+            return
+        assert candidate.code is not None
+        snapshot = self._store.snapshot(candidate.code.commit)
+        where = "its top folder" if tree.folder == "." else escaped(tree.folder)
+        what = f"the commit {candidate.code.commit[:12]} has no file Tasks.py in {where}"
+        if fault := missing_tasks_file(os.path.join(snapshot, tree.folder), what):
+            candidate.add(fault.what, fault.todo, "pathToTasks")
+            return
+        candidate.plan = CodePlan(
+            str(snapshot), tree.folder, str(tree.top), modules, bytecode=self._workspace.bytecode
+        )
 
     def _look(self, folder: str, ignored: tuple[str, ...]) -> WorkTree:
         """Look at a work tree once a pass."""

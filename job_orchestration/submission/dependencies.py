@@ -9,8 +9,10 @@ pass, where it is refused.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from job_orchestration.config import scheduling, settings, yaml_reader
@@ -18,6 +20,7 @@ from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import claims, journal, token, token_header
 from job_orchestration.runs.events import Readied
 from job_orchestration.submission import sweep_candidates
+from job_orchestration.submission.candidate import guarded
 from job_orchestration.workspace import naming, safe_reads
 from job_orchestration.workspace.layout import TOKEN_PLACES
 
@@ -99,7 +102,7 @@ def resolve(workspace: Workspace, candidates: Sequence[Candidate]) -> None:
     ordered = {name: n for n, name in enumerate(scheduling.ordered(after))}
     asking.sort(key=lambda c: ordered[naming.stem_of(c.drop.filename)])
     for candidate in asking:
-        _resolve_one(candidate, batch, known)
+        guarded([candidate], functools.partial(_resolve_one, candidate, batch, known))
 
 
 def _resolve_one(candidate: Candidate, batch: dict[str, list[Candidate]], known: _Runs) -> None:
@@ -152,7 +155,9 @@ class _Runs:
 
     def _trials_in(self, folder: str) -> list[str]:
         """Return the trials of a sweep in a folder, or the folder itself if it is a search's."""
-        names = safe_reads.names_in(self._workspace.run_folder(folder))
+        names: list[str] = []
+        with suppress(OSError):  # a name that is too long, or a folder of another user
+            names = safe_reads.names_in(self._workspace.run_folder(folder))
         folders = {f"{folder}/{name}": self._workspace.run_folder(f"{folder}/{name}") for name in names}
         found = {run: sweep_candidates.trial_of(path) for run, path in folders.items() if os.path.isdir(path)}
         if any(trial is not None and trial.number is not None for trial in found.values()):
@@ -167,7 +172,10 @@ class _Runs:
         run = token_header.run_of(found.path)
         if run is None or not claims.is_inside_output(run):
             return None
-        entries, _ = journal.read_file(self._workspace.run_folder(run), 0)
+        try:
+            entries, _ = journal.read_file(self._workspace.run_folder(run), 0)
+        except OSError:  # it cannot be read, and so not be found by its config's name
+            return None
         if not entries or not isinstance(entries[0].event, Readied):
             return None
         is_meant = stem in {entries[0].event.config, found.name.stem}

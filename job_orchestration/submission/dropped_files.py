@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from job_orchestration.config.yaml_reader import MAX_BYTES
 from job_orchestration.diagnostics.problems import Problem
-from job_orchestration.runs.opening import Source
-from job_orchestration.workspace import naming
+from job_orchestration.runs.queued_sources import Source
+from job_orchestration.workspace import failures, naming
 from job_orchestration.workspace.safe_reads import READ_ONLY, read_bounded
 
 if TYPE_CHECKING:
@@ -102,10 +102,16 @@ def read_drop(
     except FileNotFoundError:
         return None
     except OSError as error:
+        if failures.is_of_machine(error):
+            raise
         what = f"the file cannot be opened: {os.strerror(error.errno or 0)}"
         return Problem(filename, what, "Make it readable for the user who readies configs")
     try:
         return _read(descriptor, filename, settled, closed_is_whole=closed_is_whole)
+    except OSError as error:
+        if failures.is_of_machine(error):
+            raise
+        return Problem(filename, f"the file cannot be read: {failures.reason_of(error)}", "Copy it anew")
     finally:
         os.close(descriptor)
 

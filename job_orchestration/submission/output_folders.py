@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from job_orchestration.diagnostics import problems
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import opening
 from job_orchestration.submission import sweep_candidates
+from job_orchestration.submission.candidate import guarded
 from job_orchestration.workspace import clock, naming
 
 if TYPE_CHECKING:
@@ -29,10 +32,10 @@ def choose(workspace: Workspace, candidates: Sequence[Candidate]) -> None:
         if candidate.trial is not None:
             families.setdefault(candidate.drop.filename, []).append(candidate)
     for family in families.values():
-        sweep_candidates.choose_runs(workspace, family, now)
+        guarded(family, functools.partial(sweep_candidates.choose_runs, workspace, family, now))
     claimed = _Claimed()
     for candidate in candidates:
-        _choose_run(workspace, candidate, claimed, now)
+        guarded([candidate], functools.partial(_choose_run, workspace, candidate, claimed, now))
 
 
 def _choose_run(workspace: Workspace, candidate: Candidate, claimed: _Claimed, now: datetime) -> None:
@@ -108,11 +111,25 @@ def _ancestors(run: str) -> list[str]:
 
 
 def _obstacle(workspace: Workspace, run: str) -> str | None:
-    """Return why a run's folder cannot be created: a link or a file is in its path."""
+    """Return why a run's folder cannot be created: what is in its path, or the rights of a folder above."""
+    nearest = ""
     for above in (*_ancestors(run), run):
         path = workspace.run_folder(above)
         if os.path.islink(path):
             return f"Output/{run} leads through a symbolic link"
-        if above != run and os.path.lexists(path) and not os.path.isdir(path):
-            return f"Output/{above} is a file, and a folder is needed there"
+        if above != run and os.path.lexists(path):
+            if not os.path.isdir(path):
+                return f"Output/{above} is a file, and a folder is needed there"
+            nearest = above
+    if nearest and not os.access(workspace.run_folder(nearest), os.W_OK | os.X_OK):
+        return f"nothing can be written into Output/{nearest}, which belongs to {_owner(workspace, nearest)}"
     return None
+
+
+def _owner(workspace: Workspace, folder: str) -> str:
+    import pwd
+
+    number = os.stat(workspace.run_folder(folder)).st_uid
+    with suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return f"the user {number}"

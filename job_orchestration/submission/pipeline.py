@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.code import provenance
 from job_orchestration.code.provenance import Provenance
 from job_orchestration.config import json_floats
-from job_orchestration.runs import cache_maintenance, opening, trash
+from job_orchestration.diagnostics.problems import Problem
+from job_orchestration.runs import cache_maintenance, opening, queued_sources, trash
 from job_orchestration.search import searches
 from job_orchestration.search.driver import SearchDriver
 from job_orchestration.submission import dependencies, dropped_files, sweep_candidates
+from job_orchestration.submission.candidate import failure, guarded
 from job_orchestration.submission.reports import Queued, Report
-from job_orchestration.workspace import clock, naming, problems_file
+from job_orchestration.workspace import clock, failures, naming, problems_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
@@ -57,6 +59,7 @@ def ready_drops(
         dropped, report.refused, report.unsettled = dropped_files.read_all(
             workspace, settled, closed_is_whole=closed_is_whole, only=only
         )
+        dropped = _without_queued(workspace, dropped, report)
         dropped = list(dependencies.in_order(dropped))
         late = dependencies.deferred(workspace, dropped, report.unsettled)
         report.unsettled += late
@@ -75,21 +78,34 @@ def _ready_batch(
     families: dict[str, list[Candidate]] = {}
     for candidate in check.examine(dropped):
         if candidate.config is not None and not candidate.there and candidate.order is None:
-            _clear_output(workspace, candidate)
+            guarded([candidate], functools.partial(_clear_output, workspace, candidate))
         if candidate.trial is not None:
             families.setdefault(candidate.drop.filename, []).append(candidate)
-        elif candidate.config is None:
-            report.refused[candidate.drop.filename] = candidate.problems
         else:
             fine.append(candidate)
     _open(workspace, fine, taken, report)
     for filename, family in families.items():
+        if all(c.config is not None for c in family):
+            queue = _ready_sweep if family[0].order is None else _ready_search
+            guarded(family[:1], functools.partial(queue, workspace, family, taken, report))
         if any(c.config is None for c in family):
             report.refused[filename] = sweep_candidates.problems_of(family)
-        elif family[0].order is not None:
-            _ready_search(workspace, family[0], report)
+
+
+def _without_queued(workspace: Workspace, dropped: Sequence[Drop], report: Report) -> list[Drop]:
+    """Refuse the files that were queued before and cannot be removed; return the others."""
+    known = queued_sources.left(workspace)
+    fresh = []
+    for drop in dropped:
+        run = queued_sources.is_among(drop.source, known) if known else None
+        if run is None:
+            fresh.append(drop)
         else:
-            _ready_sweep(workspace, family, taken, report)
+            what = f"it was queued as {run}, and cannot be removed from ConfigSources"
+            report.refused[drop.filename] = [
+                Problem(drop.filename, what, "Remove it; it is not queued again")
+            ]
+    return fresh
 
 
 def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[str], report: Report) -> None:
@@ -97,7 +113,9 @@ def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[s
     fresh = [candidate for candidate in family if not candidate.there]
     for start in range(0, len(fresh), _BATCH):
         _open(workspace, fresh[start : start + _BATCH], taken, report)
-    opening.remove_sources(workspace, [family[0].drop.source])
+    if any(candidate.config is None for candidate in family):
+        return  # the trials that could be opened stay queued, and are not queued again
+    queued_sources.remove(workspace, {family[0].drop.source: os.path.dirname(family[0].run)})
     if len(fresh) < len(family):
         there = len(family) - len(fresh)
         report.notes.append(
@@ -107,15 +125,16 @@ def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[s
     problems_file.clear_problems(Path(workspace.sources), family[0].drop.filename)
 
 
-def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) -> None:
+def _ready_search(workspace: Workspace, family: Sequence[Candidate], _: set[str], report: Report) -> None:
     """Start a search or continue it: open its first trials; workers open the others."""
+    candidate = family[0]
     order, config = candidate.order, candidate.config
     assert order is not None, "a search has an order"
     assert config is not None, "it is fine"
     common = json.loads(_provenance(candidate, "", 0))
     order = replace(order, values=_values_of(candidate, config), code=candidate.code, provenance=common)
     is_new = searches.write(workspace, order)
-    opening.remove_sources(workspace, [candidate.drop.source])
+    queued_sources.remove(workspace, {candidate.drop.source: order.base})
     SearchDriver(workspace, report.notes.append).advance_one(order)
     if is_new:
         report.queued.append(Queued(candidate.drop.filename, order.base, "", tuple(candidate.problems)))
@@ -126,10 +145,20 @@ def _ready_search(workspace: Workspace, candidate: Candidate, report: Report) ->
 
 
 def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report) -> None:
-    openings = [_opening(candidate, taken) for candidate in candidates]
-    opened = opening.open_runs(workspace, openings, may_wait=True)
+    openings: list[opening.Opening] = []
+    for candidate in candidates:
+        if candidate.config is None:
+            continue
+        guarded([candidate], lambda c=candidate: openings.append(_opening(c, taken)))  # type: ignore[misc]
+    of_run = {candidate.run: candidate for candidate in candidates}
+
+    def refuse(one: opening.Opening, error: OSError) -> None:
+        of_run[one.run].add(*failure(error))
+
+    opened = opening.open_runs(workspace, openings, may_wait=True, refuse=refuse)
     cache_maintenance.note_opened(workspace, "ready", opened)
-    for candidate, one in zip(candidates, opened, strict=True):
+    for one in opened:
+        candidate = of_run[one.run]
         queued = Queued(
             candidate.drop.filename,
             candidate.run,
@@ -139,6 +168,9 @@ def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str]
             candidate.code.commit if candidate.code else None,
         )
         report.queued.append(queued)
+    for candidate in candidates:
+        if candidate.config is None and candidate.trial is None:
+            report.refused[candidate.drop.filename] = candidate.problems
 
 
 def _clear_output(workspace: Workspace, candidate: Candidate) -> None:
@@ -201,17 +233,30 @@ def _environment() -> str:
 
 def _write_problems(workspace: Workspace, report: Report) -> None:
     folder = Path(workspace.sources)
-    for filename, problems in report.refused.items():
-        problems_file.write_problems(folder, filename, problems)
-    for filename in dict.fromkeys(queued.file for queued in report.queued):
-        problems_file.clear_problems(folder, filename)
-    _clear_orphans(folder, report.refused)
+    changes: dict[str, Callable[[], None]] = {
+        filename: functools.partial(problems_file.write_problems, folder, filename, problems)
+        for filename, problems in report.refused.items()
+    }
+    gone = [*(queued.file for queued in report.queued), *_orphans(folder, report.refused)]
+    for filename in dict.fromkeys(gone):
+        if filename not in changes:
+            changes[filename] = functools.partial(problems_file.clear_problems, folder, filename)
+    for filename, change in changes.items():
+        try:
+            change()
+        except OSError as error:
+            if failures.concerns_all(error):
+                raise
+            cause = error.strerror or str(error)
+            report.notes.append(f"{filename}{naming.PROBLEMS_SUFFIX} cannot be changed: {cause}")
 
 
-def _clear_orphans(folder: Path, refused: Iterable[str]) -> None:
-    """Remove problems files whose config is gone: it was corrected under another name, or deleted."""
+def _orphans(folder: Path, refused: Iterable[str]) -> list[str]:
+    """Return the configs that have a problems file and are gone: corrected under another name, or deleted."""
     kept = set(refused)
-    for name in os.listdir(folder):
-        filename = name.removesuffix(naming.PROBLEMS_SUFFIX)
-        if filename != name and filename not in kept and not os.path.lexists(folder / filename):
-            problems_file.clear_problems(folder, filename)
+    named = [
+        name.removesuffix(naming.PROBLEMS_SUFFIX)
+        for name in os.listdir(folder)
+        if name.endswith(naming.PROBLEMS_SUFFIX)
+    ]
+    return [n for n in named if n not in kept and not os.path.lexists(folder / n)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
 from job_orchestration.config import notification_settings
 from job_orchestration.diagnostics.problems import Severity
 from job_orchestration.notifications import targets
+from job_orchestration.submission.candidate import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +24,14 @@ def check(candidates: Sequence[Candidate], defaults: Mapping[str, Json]) -> None
     """Add the problems of each candidate's recipients; each target is checked once."""
     known: dict[tuple[str, str], Fault | None] = {}
     for candidate in candidates:
-        for recipient in notification_settings.recipients_of(candidate.checked.values, defaults):
-            _check_one(candidate, recipient, known)
+        guarded([candidate], functools.partial(_check_recipients, candidate, defaults, known))
+
+
+def _check_recipients(
+    candidate: Candidate, defaults: Mapping[str, Json], known: dict[tuple[str, str], Fault | None]
+) -> None:
+    for recipient in notification_settings.recipients_of(candidate.checked.values, defaults):
+        _check_one(candidate, recipient, known)
 
 
 def _check_one(

@@ -216,17 +216,22 @@ def _runs_there(workspace: Workspace, family: Sequence[Candidate]) -> dict[str, 
     labels |= {name for c in family if c.trial for name in trials.names_of(c.trial.parameters)}
     found: dict[str, str] = {}
     for folder in sorted(_folders_of(workspace, template, naming.stem_of(family[0].drop.filename))):
+        there: list[str] = []
         with suppress(OSError):
-            for label in labels.intersection(os.listdir(workspace.run_folder(folder))):
-                trial = trial_of(workspace.run_folder(f"{folder}/{label}"))
-                if trial is not None and trial.digest in wanted:
-                    found[trial.digest] = f"{folder}/{label}"
+            there = os.listdir(workspace.run_folder(folder))
+        for label in labels.intersection(there):
+            trial = trial_of(workspace.run_folder(f"{folder}/{label}"))
+            if trial is not None and trial.digest in wanted:
+                found[trial.digest] = f"{folder}/{label}"
     return found
 
 
 def trial_of(folder: str) -> Trial | None:
-    """Return the trial of the run in a folder; `None` if it is no run or not of a sweep."""
-    entries, _ = journal.read_file(folder, 0)
+    """Return the trial of the run in a folder; `None` if it is none, not of a sweep, or unreadable."""
+    try:
+        entries, _ = journal.read_file(folder, 0)
+    except OSError:
+        return None
     return next((e.event.trial for e in entries[:1] if isinstance(e.event, Readied)), None)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from job_orchestration.diagnostics.errors import ForkServerError
 from job_orchestration.diagnostics.problems import Severity
 from job_orchestration.executor import validation_client
+from job_orchestration.submission.candidate import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from job_orchestration.code.task_importer import CodePlan
     from job_orchestration.executor.fork_server_client import ForkServerPool
@@ -28,16 +30,23 @@ def check(workspace: Workspace, fork_servers: ForkServerPool, candidates: Sequen
         ):
             groups.setdefault(candidate.plan, []).append(number)
     for plan, numbers in groups.items():
-        questions = [_question(workspace, n, candidates[n]) for n in numbers]
-        try:
-            answers = validation_client.ask(fork_servers.get(plan), questions)
-        except ForkServerError as error:
-            for n in numbers:
-                candidates[n].add(error.what.splitlines()[0], error.todo, _key_of(plan, candidates[n], error))
-            continue
-        for n in numbers:
-            for problem in answers[n]:
-                _note(candidates[n], problem)
+        asked = {n: candidates[n] for n in numbers}
+        guarded(asked.values(), functools.partial(_ask, workspace, fork_servers, plan, asked))
+
+
+def _ask(
+    workspace: Workspace, fork_servers: ForkServerPool, plan: CodePlan, asked: Mapping[int, Candidate]
+) -> None:
+    questions = [_question(workspace, n, candidate) for n, candidate in asked.items()]
+    try:
+        answers = validation_client.ask(fork_servers.get(plan), questions)
+    except ForkServerError as error:
+        for candidate in asked.values():
+            candidate.add(error.what.splitlines()[0], error.todo, _key_of(plan, candidate, error))
+        return
+    for n, candidate in asked.items():
+        for problem in answers[n]:
+            guarded([candidate], functools.partial(_note, candidate, problem))
 
 
 def _key_of(plan: CodePlan, candidate: Candidate, error: ForkServerError) -> str:

@@ -70,8 +70,9 @@ class GroupSync:
         if self._descriptor >= 0:
             durable.sync_file_system(self._descriptor, self._folder)
         for path in self._files:
-            if self._is_elsewhere(os.path.dirname(path)):
-                durable.sync_file(path)
+            with suppress(FileNotFoundError):  # its run could not be opened, and was removed again
+                if self._is_elsewhere(os.path.dirname(path)):
+                    durable.sync_file(path)
         for folder in sorted(set(folders), key=len, reverse=True):
             if self._is_elsewhere(folder):
                 durable.sync_folder(folder)
