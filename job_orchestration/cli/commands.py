@@ -32,6 +32,7 @@ def _code(worked: Worked) -> int:
 def init(arguments: Namespace) -> int:
     """Create or repair a workspace and print the next steps."""
     from job_orchestration.commands.init import init as make
+    from job_orchestration.diagnostics.problems import escaped
 
     made = make(arguments.workspace or layout.locate("").root)  # raises if no workspace is named
     root = made.workspace.root
@@ -47,6 +48,7 @@ def init(arguments: Namespace) -> int:
                 break_on_hyphens=False,
                 break_long_words=False,
             ),
+            *map(escaped, made.notes),
             "",
             "What to do next:",
             f"  1. Drop a YAML file for each experiment into {made.workspace.sources}",

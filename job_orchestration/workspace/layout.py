@@ -119,6 +119,9 @@ _FOLDERS: Final = {
 }
 
 
+GITIGNORE: Final = ".gitignore"
+
+
 def locate(root: str) -> Workspace:
     """Return the workspace at `root` without changing anything, so readers may use it.
 
@@ -233,9 +236,14 @@ def install_template(workspace: Workspace) -> list[str]:
                 durable.write_view(target, item.read_bytes())
                 made.append(os.path.relpath(target, workspace.root))
 
-    template = list(_template().iterdir())
-    paths = (*workspace.folders.values(), workspace.output, workspace.misc)
-    own = {*map(os.path.basename, paths), *(item.name for item in template)}
-    shared = not own.issuperset(os.listdir(workspace.root))
-    copy([item for item in template if not shared or item.name == DEFAULTS], workspace.root)
+    shared = bool(other_names(workspace.root))
+    copy([item for item in _template().iterdir() if not shared or item.name == DEFAULTS], workspace.root)
     return sorted(made)
+
+
+def other_names(root: str) -> list[str]:
+    """Return what a folder holds beside the parts of a workspace, sorted; nothing if there is no folder."""
+    places = _at(root)
+    paths = (*places.folders.values(), places.output, places.misc)
+    own = {*map(os.path.basename, paths), *(item.name for item in _template().iterdir()), GITIGNORE, ".git"}
+    return sorted(set(os.listdir(root)) - own) if os.path.isdir(root) else []

@@ -101,6 +101,38 @@ def test_a_repository_that_becomes_a_workspace_gets_no_files_that_count_as_uncom
     cli("ready", "--workspace", str(top))
 
 
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_workspace_inside_of_a_repository_does_not_show_up_in_it(repository, git, cli, by_variable):
+    top = repository()
+    inside = top / "experiments"
+    words = [] if by_variable else ["init", "--workspace", str(inside)]
+    said = cli(*words, env={"JOB_ORCHESTRATION_WORKSPACE": str(inside)} if by_variable else None).stdout
+    assert ".gitignore keeps the workspace out of it" in said
+    assert (inside / "README.md").exists()
+    assert git(top, "status", "--porcelain") == ""
+    assert "everything is there" in cli("init", "--workspace", str(inside)).stdout
+
+
+def test_a_repository_that_becomes_a_workspace_stays_clean_and_its_other_things_are_named(
+    repository, git, cli
+):
+    top = repository()
+    said = cli("init", "--workspace", str(top)).stdout
+    assert "The folder holds other things, which stay as they are: Tasks.py." in said
+    assert git(top, "status", "--porcelain") == ""
+    other = repository(name="other")
+    (other / ".gitignore").write_text("mine\n")
+    assert "add to .gitignore: /" in cli("init", "--workspace", str(other)).stdout
+    assert (other / ".gitignore").read_text() == "mine\n"
+
+
+def test_outside_of_git_no_gitignore_is_made(tmp_path, cli):
+    if any((folder / ".git").exists() for folder in tmp_path.parents):
+        pytest.skip("the temporary folder lies in a work tree")
+    cli("init", "--workspace", str(tmp_path / "new"))
+    assert not (tmp_path / "new" / ".gitignore").exists()
+
+
 def test_the_editor_lines_of_the_template_lead_to_the_schemas(tmp_path, cli):
     workspace = tmp_path / "new"
     said = cli("init", "--workspace", str(workspace)).stdout
