@@ -150,6 +150,9 @@ def below(found: Overview, most: int) -> Iterator[str]:
         yield from family_lines.lines(found.families)
     for search, problem in found.searches:
         yield f"Search {escaped(search)}: {problem.rstrip('.')}."
+    if found.undelivered:
+        what = "1 message was" if found.undelivered == 1 else f"{found.undelivered} messages were"
+        yield f"{what} not delivered; see why with: notify."
     if found.hint:
         yield f"{found.hint}."
     yield counts_line(found)

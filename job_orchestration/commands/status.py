@@ -155,6 +155,8 @@ class Overview:
     """One sentence: that failed runs could go on in newer code."""
     families: Sequence[Family] = ()
     """The sweeps and searches with something left to do."""
+    undelivered: int = 0
+    """Number of messages that were given up."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the overview as ``status --json`` prints it."""
@@ -162,6 +164,7 @@ class Overview:
             "counts": {str(place): n for place, n in self.counts.items()},
             "ends": dict(self.ends),
             "searches": [one.as_json() for one in self.searches],
+            "undelivered": self.undelivered,
             "forecast": asdict(self.forecast),
             "families": [family.as_json() for family in self.families],
             "runs": [e.as_json() for e in self.runs],
@@ -187,7 +190,21 @@ def status(
     coming, places = pending_trials(workspace, records), time_left.places_of(workspace, records)
     searches = families.standings(workspace)
     found = overview(records, clock.now(), living, shown, coming=coming, places=places, searches=searches)
-    return replace(found, hint=_newer_code(workspace, shown), searches=stuck_searches(workspace))
+    return replace(
+        found,
+        hint=_newer_code(workspace, shown),
+        searches=stuck_searches(workspace),
+        undelivered=_undelivered(workspace),
+    )
+
+
+def _undelivered(workspace: Workspace) -> int:
+    """Return the number of messages that were given up; nothing is imported where there are none."""
+    if not os.path.isdir(os.path.join(workspace.outbox, "undelivered")):
+        return 0
+    from job_orchestration.notifications import outbox
+
+    return len(outbox.undelivered(workspace))
 
 
 def stuck_searches(workspace: Workspace) -> Sequence[SearchProblem]:

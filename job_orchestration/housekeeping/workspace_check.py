@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.config import workspace_defaults
 from job_orchestration.diagnostics.problems import Diagnostic, Level, escaped, named
 from job_orchestration.housekeeping import garbage
+from job_orchestration.notifications import outbox
 from job_orchestration.runs import catalog, claims, opening, outlived_locks, token, token_header, trash
 from job_orchestration.workspace import clock, heartbeats, layout, lock_probe, locks, naming
 from job_orchestration.workspace.layout import TOKEN_PLACES, Place
@@ -40,6 +41,7 @@ def check_workspace(workspace: Workspace) -> Iterator[Diagnostic]:
     yield from _tokens(workspace, records)
     yield from _orphans(workspace, {r.run for r in records if r.run})
     yield from _openings(workspace)
+    yield from _messages(workspace)
     yield from _workers(workspace, records)
 
 
@@ -198,6 +200,25 @@ def _openings(workspace: Workspace) -> Iterator[Diagnostic]:
             Level.WARNING,
             "A ready was cut short while it queued configs",
             "Run it again, and it finishes or undoes what was begun: job-orchestration ready",
+        )
+
+
+def _messages(workspace: Workspace) -> Iterator[Diagnostic]:
+    given_up, waiting = outbox.undelivered(workspace), outbox.names(workspace)
+    if given_up:
+        yield Diagnostic(
+            "messages",
+            Level.WARNING,
+            f"Not delivered and given up: {len(given_up)}, in Misc/outbox/undelivered",
+            "See why in Misc/outbox/log. To send them again, move them to Misc/outbox",
+        )
+    tried = [m for name in waiting if (m := outbox.read(workspace, name)) is not None and m.rounds]
+    if tried:
+        yield Diagnostic(
+            "messages",
+            Level.WARNING,
+            f"{len(tried)} of {len(waiting)} waiting messages were tried in vain",
+            "Try the recipients with: job-orchestration notify --test",
         )
 
 

@@ -3,7 +3,10 @@
 A workspace has one dispatcher at a time, which holds the lock of the outbox. Each delivery is a fork of its
 own with a time limit, so that a hanging server or a crashing library ends only that fork. The messages of one
 recipient are sent in order; a failing recipient does not delay others, and is tried again after a growing
-pause. Messages that are still undelivered wait for the next dispatcher, for at most three days.
+pause. Messages that are still undelivered wait for the next dispatcher.
+
+A message is given up after a try in vain, if its recipient has failed for three days and twenty dispatchers.
+Its own age does not count: when all machines were off for a week, nothing was tried.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config import notification_settings, workspace_defaults
@@ -25,7 +27,6 @@ from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.notifications import notifiers, outbox, targets
 from job_orchestration.processes import reaper
 from job_orchestration.runs import journal, lifecycle
-from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +41,10 @@ LIMIT: Final = 30.0
 """Time limit of one delivery, in seconds."""
 PAUSES: Final = (5.0, 30.0, 120.0)
 """Seconds between tries for the same recipient; after the last one, the next dispatcher tries again."""
-TOO_OLD: Final = 3 * 86_400.0
-"""Age in seconds at which a message is given up."""
+TOO_LONG: Final = 3 * 86_400.0
+"""Seconds since the first try in vain after which a message is given up."""
+LEAST_ROUNDS: Final = 20
+"""Number of dispatchers that must have tried in vain as well: a clock may jump ahead."""
 _MOST_AT_ONCE: Final = 8
 _MOST_BYTES: Final = 4096
 
@@ -136,6 +139,10 @@ class _RecipientQueue:
     failures: int = 0
     due: float = 0.0
     delivery: Delivery | None = None
+    counted: str = ""
+    """Path of the message whose tries were counted for this dispatcher."""
+    is_hopeless: bool = False
+    """Whether the counted message is given up."""
 
     @property
     def is_exhausted(self) -> bool:
@@ -208,13 +215,15 @@ class Dispatcher:
             message = outbox.read(self._workspace, name)
             if message is None:
                 outbox.give_up(self._workspace, os.path.join(self._workspace.outbox, name))
-            elif _age(message) > TOO_OLD:
-                self._note(message.notification, message.key, "given up: it is older than three days")
-                outbox.give_up(self._workspace, message.path)
             else:
                 found.append(message)
         for message in sorted(found, key=lambda m: m.notification.at):
-            recipient = self._recipient(message, defaults)
+            try:
+                recipient = self._recipient(message, defaults)
+            except Exception as error:  # noqa: BLE001  # one run that cannot be read keeps back only its own
+                how = f"left for later: its run cannot be read ({error})"
+                self._note(message.notification, message.key, how)
+                continue
             if recipient is None:
                 self._note(
                     message.notification, message.key, "dropped: its recipient is gone from the config"
@@ -268,6 +277,10 @@ class Dispatcher:
             return
         queue.failures += 1
         self.counts["failed"] += 1
+        if self._gives_up(queue):
+            how = f"failed: {error} Given up: its recipient has failed for three days."
+            self._note(message.notification, targets.label_of(queue.recipient), how)
+            return
         then = "later"
         if not queue.is_exhausted:
             pause = PAUSES[queue.failures - 1]
@@ -277,14 +290,31 @@ class Dispatcher:
             message.notification, targets.label_of(queue.recipient), f"failed: {error} Tried again {then}."
         )
 
+    def _gives_up(self, queue: _RecipientQueue) -> bool:
+        """Count a try in vain of the first message, and give it up if there were enough.
+
+        The next one inherits the count, so that it is given up after one try of its own.
+        """
+        message = queue.messages[0]
+        if queue.counted != message.path:
+            queue.counted = message.path
+            now = outbox.file_clock(self._workspace)
+            first = now if message.first_tried_at is None else min(message.first_tried_at, now)
+            message = outbox.note_rounds(message, message.rounds + 1, first)
+            queue.messages[0] = message
+            queue.is_hopeless = now - first > TOO_LONG and message.rounds >= LEAST_ROUNDS
+        if not queue.is_hopeless:
+            return False
+        outbox.give_up(self._workspace, message.path)
+        queue.messages.pop(0)
+        queue.failures = 0
+        self.counts["given up"] += 1
+        if queue.messages and message.first_tried_at is not None:
+            following = queue.messages[0]
+            queue.messages[0] = outbox.note_rounds(following, message.rounds, message.first_tried_at)
+        return True
+
     def _note(self, notification: Notification, to: str, how: str) -> None:
         line = f"{notification.id} {notification.event} {escaped(notification.run or '-')} to {to}: {how}"
         outbox.log(self._workspace, line)
         self._say(line)
-
-
-def _age(message: Message) -> float:
-    try:
-        return (clock.now() - datetime.fromisoformat(message.notification.at)).total_seconds()
-    except (ValueError, TypeError):
-        return TOO_OLD + 1

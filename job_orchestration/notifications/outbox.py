@@ -15,7 +15,7 @@ import json
 import os
 import re
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.notifications.notification import Notification
@@ -41,6 +41,10 @@ class Message:
     """``workspace`` or ``config``, as in `Recipient`."""
     key: str
     notification: Notification
+    rounds: int = 0
+    """Number of dispatchers that tried it in vain, or tried those before it to the same recipient."""
+    first_tried_at: float | None = None
+    """When the first of them did, in Unix seconds of the clock that dates files here; `None` if none did."""
 
 
 def put(workspace: Workspace, notification: Notification, recipients: Sequence[Recipient]) -> None:
@@ -72,8 +76,39 @@ def read(workspace: Workspace, name: str) -> Message | None:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         with open(path, "rb") as file:
             found = json.load(file)
-        return Message(path, str(found["source"]), str(found["key"]), Notification.from_json(found["news"]))
+        tried = found.get("first_tried_at")
+        return Message(
+            path,
+            str(found["source"]),
+            str(found["key"]),
+            Notification.from_json(found["news"]),
+            int(found.get("rounds", 0)),
+            None if tried is None else float(tried),
+        )
     return None
+
+
+def note_rounds(message: Message, rounds: int, first_tried_at: float) -> Message:
+    """Write into a message how often and since when its recipient was tried in vain."""
+    noted = replace(message, rounds=rounds, first_tried_at=first_tried_at)
+    content = {
+        "source": noted.source,
+        "key": noted.key,
+        "rounds": rounds,
+        "first_tried_at": first_tried_at,
+        "news": noted.notification.as_json(),
+    }
+    durable.replace(noted.path, json.dumps(content, indent=1).encode())
+    return noted
+
+
+def file_clock(workspace: Workspace) -> float:
+    """Return the time, in Unix seconds, of the clock that dates the files of the outbox.
+
+    On a network disk it is the server's: a machine whose own clock is ahead counts no message as old.
+    """
+    os.utime(workspace.outbox)
+    return os.stat(workspace.outbox).st_mtime
 
 
 def remove(path: str) -> None:

@@ -346,7 +346,7 @@ def test_a_failing_command_is_tried_again_after_growing_pauses_and_then_by_the_n
     assert [n["id"] for n in heard(sandbox, "mended")] == [some_notification(n).id for n in range(2)]
 
 
-def test_a_failing_recipient_delays_no_other_and_too_old_messages_are_given_up(sandbox, monkeypatch):
+def test_a_failing_recipient_delays_no_other(sandbox, monkeypatch):
     monkeypatch.setattr(delivery, "PAUSES", ())
     ask(sandbox, {"command": "false"}, {"command": program(sandbox, KEEPS)})
     put(sandbox, 3, key="notify[0]")
@@ -354,10 +354,62 @@ def test_a_failing_recipient_delays_no_other_and_too_old_messages_are_given_up(s
     deliver(sandbox)
     assert len(heard(sandbox)) == 3
     assert len(outbox.names(sandbox.workspace)) == 3
-    put(sandbox, 3, at=datetime.now(UTC) - timedelta(days=4))
-    deliver(sandbox)
-    assert outbox.names(sandbox.workspace) == []
+
+
+def message_files(sandbox):
+    return sorted((sandbox.root / "Misc" / "outbox").glob("*.json"))
+
+
+def tried_before(sandbox, *, days, rounds):
+    """Have the first message look as if it had been tried in vain for some days."""
+    path = next(p for p in message_files(sandbox) if "rounds" in json.loads(p.read_text()))
+    then = time.time() - 86_400 * days
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rounds": rounds, "first_tried_at": then}))
+
+
+def test_a_message_is_given_up_three_days_after_its_first_try_and_never_untried(sandbox, monkeypatch, cli):
+    monkeypatch.setattr(delivery, "PAUSES", ())
+    ask(sandbox, {"command": "false"})
+    put(sandbox, 3, at=datetime.now(UTC) - timedelta(days=400))
+    (said,) = deliver(sandbox)
+    assert "Tried again later" in said, "all machines were off: nothing was tried before"
+    assert len(message_files(sandbox)) == 3
+
+    for days, rounds in ((2.9, 1000), (4000, delivery.LEAST_ROUNDS - 2)):
+        tried_before(sandbox, days=days, rounds=rounds)  # too early; a clock that is years ahead
+        assert "Tried again later" in deliver(sandbox)[0]
+    tried_before(sandbox, days=3.1, rounds=1000)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(outbox, "file_clock", lambda _: time.time() - 86_400)  # the server's clock decides
+        assert "Tried again later" in deliver(sandbox)[0]
+    assert len(message_files(sandbox)) == 3
+
+    said = deliver(sandbox)
+    assert [line.partition("Given up")[1] for line in said] == ["Given up"] * 3, "each after a try of its own"
+    assert message_files(sandbox) == []
     assert len(outbox.undelivered(sandbox.workspace)) == 3
+    where = ("--workspace", str(sandbox.root))
+    assert "3 messages were not delivered; see why with: notify." in cli("status", *where).stdout
+    assert json.loads(cli("status", "--json", *where).stdout)["undelivered"] == 3
+    assert "Not delivered and given up: 3" in cli("doctor", *where).stdout
+
+
+def test_messages_of_a_run_that_cannot_be_read_wait_and_the_others_are_delivered(sandbox, monkeypatch):
+    ask(sandbox, {"command": program(sandbox, KEEPS)})
+    put(sandbox, 1)
+    unreadable = some_notification(7)
+    outbox.put(sandbox.workspace, unreadable, [Recipient("config", "notify[0]", "command", "")])
+    real = delivery.Dispatcher._recipient
+
+    def fails(self, message, defaults):
+        if message.source == "config":
+            raise PermissionError(13, "Permission denied")
+        return real(self, message, defaults)
+
+    monkeypatch.setattr(delivery.Dispatcher, "_recipient", fails)
+    assert any("its run cannot be read" in line for line in deliver(sandbox))
+    assert len(heard(sandbox)) == 1
+    assert len(message_files(sandbox)) == 1
 
 
 def test_a_message_without_recipient_is_dropped_and_an_invalid_file_is_moved_to_undelivered(sandbox):
