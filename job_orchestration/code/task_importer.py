@@ -53,13 +53,15 @@ class CodePlan:
     modules: tuple[str, ...] = ()
     """Modules that methods of the form ``package.module:Name`` name."""
     fallback: str = "/"
-    """The working directory of tasks that have no snapshot."""
+    """Where the imports of a plan that has neither a snapshot nor `imports` are executed."""
     bytecode: str = ""
     """The folder for the bytecode of the snapshot's modules; empty: it is kept beside them."""
+    imports: str = ""
+    """The folder in which a fork server makes the working directory of the imports."""
 
     @property
     def tasks_folder(self) -> str:
-        """The tasks' working directory."""
+        """The folder of ``Tasks.py`` in the snapshot."""
         return (
             self.fallback
             if self.snapshot is None
@@ -83,7 +85,7 @@ def modules_named(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 def load(plan: CodePlan) -> None:
-    """Import everything that the plan names, in the tasks' working directory.
+    """Import everything that the plan names, in the working directory that the caller has entered.
 
     Raises:
         Exception: whatever the imports raise.
@@ -95,7 +97,7 @@ def load(plan: CodePlan) -> None:
             keep_apart(plan.snapshot, plan.bytecode)
         _map_to_snapshot(plan.work_tree, plan.snapshot)
         sys.path.insert(0, plan.tasks_folder)
-    os.chdir(plan.tasks_folder)
+    sys.path.append("")  # what a task writes into its working directory can be imported by the same run
     _LOADED[:] = [plan]
     try:
         if plan.snapshot is not None:
@@ -123,7 +125,9 @@ def explanation(error: BaseException) -> str | None:
     from job_orchestration.code import uncommitted_modules
 
     plan = _LOADED[0]
-    return plan.snapshot and uncommitted_modules.explanation(error, plan.work_tree, plan.snapshot)
+    if plan.snapshot is None:
+        return None
+    return uncommitted_modules.explanation(error, plan.work_tree, plan.snapshot, plan.tasks_folder)
 
 
 def _below(path: str, folder: str) -> bool:

@@ -22,15 +22,18 @@ _FROM: Final = re.compile(r"cannot import name '([^']+)' from (?:partially initi
 _RULE: Final = re.compile(r"(?P<file>.+?):(?P<line>[0-9]+):(?P<pattern>[^\t]*)\t")
 
 
-def explanation(error: ImportError | FileNotFoundError, work_tree: str, snapshot: str) -> str | None:
+def explanation(
+    error: ImportError | FileNotFoundError, work_tree: str, snapshot: str, folder: str
+) -> str | None:
     """Return a sentence if what could not be imported or read is in the work tree, but not in the commit.
 
     Args:
         error: what the import raised.
         work_tree: the work tree that the snapshot is a checkout of.
         snapshot: the folder of the snapshot.
+        folder: the folder in the snapshot that the working directory shows.
     """
-    wanted = _modules(error) if isinstance(error, ImportError) else _files(error)
+    wanted = _modules(error) if isinstance(error, ImportError) else _files(error, folder)
     for what, path in wanted:
         inside = os.path.relpath(path, snapshot)
         there = os.path.join(work_tree, inside)
@@ -53,9 +56,13 @@ def _modules(error: ImportError) -> Iterator[tuple[str, str]]:
                 yield f"Module {name}", os.path.join(os.path.abspath(folder), f"{last}{suffix}")
 
 
-def _files(error: FileNotFoundError) -> Iterator[tuple[str, str]]:
+def _files(error: FileNotFoundError, folder: str) -> Iterator[tuple[str, str]]:
     if isinstance(error.filename, str):
-        yield f"File {os.path.basename(error.filename)}", os.path.abspath(error.filename)
+        path = os.path.abspath(error.filename)
+        inside = os.path.relpath(path)
+        if not os.path.isabs(error.filename) or not inside.startswith(os.pardir):
+            path = os.path.normpath(os.path.join(folder, inside))
+        yield f"File {os.path.basename(error.filename)}", path
 
 
 def _reason(path: str, inside: str) -> str:

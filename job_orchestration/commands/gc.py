@@ -28,7 +28,7 @@ from job_orchestration.queue import resource_pool
 from job_orchestration.runs import catalog, journal, lifecycle, opening, trash
 from job_orchestration.runs.artifact_store import PARTIAL, RESUME
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, temporary_files
+from job_orchestration.workspace import clock, locks, temporary_files
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
@@ -203,11 +203,12 @@ def _snapshots(workspace: Workspace, records: Sequence[RunRecord]) -> list[Item]
     unended = [r for r in records if r.place is not Place.COMPLETED]
     needed = {r.state.code.commit for r in unended if r.state and r.state.code}
     working = garbage.working_folders()
+    held = locks.held_inodes(workspace.misc)
     store = CodeStore(Path(workspace.misc))
     return [
         _item(workspace, Kind.SNAPSHOT, path)
         for commit, path in found.items()
-        if commit not in needed and store.has(commit) and not garbage.is_used(path, working)
+        if commit not in needed and store.has(commit) and not garbage.is_used(path, working, held)
     ]
 
 
@@ -284,10 +285,12 @@ def _delete_snapshots(
         for item in _snapshots(workspace, catalog.entries(workspace)) if paths else []:
             if item.path in paths:
                 try:
-                    aside.append(garbage.set_aside(workspace, item.path))
+                    scratch = garbage.set_unused_aside(workspace, item.path)
                 except OSError as error:
                     refused.append(_problem(item, error))
-                else:
+                    continue
+                if scratch is not None:
+                    aside.append(scratch)
                     gone.append(item)
     for scratch in aside:
         garbage.remove(scratch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import commits
 from job_orchestration.code.snapshots import CodeStore
@@ -14,7 +14,7 @@ from job_orchestration.commands.status import StatusEntry, entry
 from job_orchestration.config import json_floats
 from job_orchestration.forecast.time_left import TimeLeft, pending_trials, places_of
 from job_orchestration.results import tables
-from job_orchestration.runs import provenance_file
+from job_orchestration.runs import provenance_file, working_folder
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.workspace import clock
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from job_orchestration.workspace.layout import Workspace
 
 
+_MOST_WRITTEN: Final = 20
+"""Files in the working directory that are named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One run, read from its journal, provenance and folder."""
@@ -37,7 +41,7 @@ class Shown:
     folder: str | None
     """The run's output folder; `None` for a config that was not readied yet."""
     files: tuple[str, ...]
-    """Names in it; a folder ends in ``/``."""
+    """Names in it; a folder ends in ``/``. Of the working directory each file that a task wrote is named."""
     commit: CommitDetails | None = None
     """Author, date and subject of the commit; `None` if there is none or the store cannot tell them."""
     commits: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +125,9 @@ def _task(task: TaskState) -> dict[str, Any]:
 def _files(folder: str) -> tuple[str, ...]:
     try:
         with os.scandir(folder) as found:
-            return tuple(sorted(f"{e.name}/" if e.is_dir() else e.name for e in found))
+            names = [f"{e.name}/" if e.is_dir() else e.name for e in found if e.name != working_folder.NAME]
     except OSError:
         return ()
+    written = working_folder.files_in(folder)
+    more = [f"… {len(written) - _MOST_WRITTEN} more in {working_folder.NAME}/"]
+    return (*sorted([*names, *written[:_MOST_WRITTEN]]), *(more if len(written) > _MOST_WRITTEN else ()))

@@ -27,6 +27,10 @@ def plan_of(workspace: Workspace, store: CodeStore, state: RunState) -> CodePlan
         t.method for t in state.tasks if t.status is not TaskStatus.FINISHED or t.commit in {None, present}
     )
     if code is None:
-        return CodePlan(modules=modules, fallback=workspace.root)
+        return CodePlan(modules=modules, fallback=workspace.root, imports=workspace.imports)
     snapshot = str(store.snapshot(code.commit))
-    return CodePlan(snapshot, code.folder, code.work_tree, modules, bytecode=workspace.bytecode)
+    return CodePlan(
+        *(snapshot, code.folder, code.work_tree, modules),
+        bytecode=workspace.bytecode,
+        imports=workspace.imports,
+    )

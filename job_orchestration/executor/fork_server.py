@@ -32,6 +32,7 @@ from job_orchestration.executor import (
     messages,
     open_files,
     process_exit,
+    task_folder,
     task_runner,
     task_validation,
     thread_pools,
@@ -39,14 +40,18 @@ from job_orchestration.executor import (
     unseeded_generators,
 )
 from job_orchestration.executor.child_process import ChildProcess
+from job_orchestration.executor.import_folder import ImportFolder
 from job_orchestration.executor.shared_memory import SharedPage
 from job_orchestration.processes import reaper, stop_signals
+from job_orchestration.runs import working_folder
 from job_orchestration.runs.events import JournalEntry, Outcome, TaskFinished, TaskStarted
+from job_orchestration.workspace import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from job_orchestration.executor.messages import Message
+    from job_orchestration.executor.task_folder import TaskFolder
 
 _NAMED: Final = 5
 """Processes left by a child that its log names."""
@@ -59,7 +64,14 @@ _SPAWNED: Final = (200, 201, 202)
 class ForkServer:
     """The loop that serves a worker, from its first message to the end of its socket."""
 
-    def __init__(self, worker: socket.socket, shared_page: SharedPage, plan: task_importer.CodePlan) -> None:
+    def __init__(
+        self,
+        worker: socket.socket,
+        shared_page: SharedPage,
+        plan: task_importer.CodePlan,
+        folder: TaskFolder,
+    ) -> None:
+        self.folder = folder
         self.worker = worker
         self.shared_page = shared_page
         self.plan = plan
@@ -138,7 +150,7 @@ class ForkServer:
         sys.stdout.flush()
         sys.stderr.flush()
         fork_server = os.getpid()
-        work = _work_of(child.order, child.descriptors, self.shared_page)
+        work = _work_of(child.order, child.descriptors, self.shared_page, self.folder)
         if not self.knows_types:
             self.knows_types = True
             _context = contextvars.copy_context()  # a task has one, too
@@ -214,12 +226,14 @@ class ForkServer:
             reaper.wait_for(trackers, _TRACKERS_END)
 
 
-def _work_of(order: Message, descriptors: list[int], shared_page: SharedPage) -> Callable[[], int]:
+def _work_of(
+    order: Message, descriptors: list[int], shared_page: SharedPage, folder: TaskFolder
+) -> Callable[[], int]:
     """The function that a child executes for the worker or for `ready`, prepared before the fork."""
     if order["kind"] == "validate":
-        return functools.partial(task_validation.answer, order)
+        return functools.partial(task_validation.answer, order, folder)
     try:
-        return task_runner.TaskRunner(order, descriptors[0], descriptors[1], shared_page).run
+        return task_runner.TaskRunner(order, descriptors[0], descriptors[1], shared_page, folder).run
     except OSError as error:
         if exhaustion.number_of(error) is not None:
             return functools.partial(task_runner.end_exhausted, shared_page, error)
@@ -255,31 +269,40 @@ def main() -> None:
         signal.signal(number, lambda *_: None)
     own = os.getpid()
     with process_exit.keep_removals():
-        error = _load(plan, own)
-    fork_server = ForkServer(worker, shared_page, plan)
-    if (
-        messages.send(worker, {"event": "ready", "threads": task_importer.thread_count(), "error": error})
-        and not error
-    ):
+        imports, error = _load(plan, own)
+    ready = {"event": "ready", "threads": task_importer.thread_count(), "error": error}
+    if messages.send(worker, ready) and not error:
+        folder = task_folder.of_plan(plan) if imports is None else task_folder.of_imports(imports)
         try:
-            fork_server.serve()
+            ForkServer(worker, shared_page, plan, folder).serve()
         except OSError as refused:
             if exhaustion.number_of(refused) is None:
                 raise  # otherwise it ends without a word, and its worker waits
     reaper.kill_descendants()
     process_exit.remove_shared()
+    if imports is not None:
+        with contextlib.suppress(Exception):
+            imports.remove()
     os._exit(0)
 
 
-def _load(plan: task_importer.CodePlan, own: int) -> str | None:
+def _load(plan: task_importer.CodePlan, own: int) -> tuple[ImportFolder | None, str | None]:
+    """Import the tasks; return the folder in which that was done, if it is one of its own, and the error."""
+    imports = None
     try:
+        if plan.snapshot is not None:
+            locks.share_folder(plan.snapshot)  # by which `gc` knows that it is in use
+        if plan.imports:
+            imports = ImportFolder(plan.imports, working_folder.view_of(plan.snapshot, plan.folder))
+        else:
+            os.chdir(plan.tasks_folder)
         with thread_pools.one_thread(), unseeded_generators.recorded():
             task_importer.load(plan)
     except BaseException as error:  # noqa: BLE001  # a module may even call sys.exit while it is imported
         process_exit.end_if_fork(own, error)
-        return tracebacks.text_of(error)[-20_000:]
+        return imports, tracebacks.text_of(error)[-20_000:]
     process_exit.end_if_fork(own)
-    return None
+    return imports, None
 
 
 def spawned() -> None:
@@ -296,15 +319,18 @@ def spawned() -> None:
     code = 1
     try:
         child_setup.become_child(request["fork_server"], shared_page)
+        plan = task_importer.CodePlan.from_message(request["plan"])
+        folder = task_folder.of_plan(plan)
+        folder.enter(task_folder.base_of(request["order"]))
         with unseeded_generators.recorded():
-            task_importer.load(task_importer.CodePlan.from_message(request["plan"]))
+            task_importer.load(plan)
         child_setup.prepare_interpreter()
         process_exit.note_imports(shared=False)
         gc.freeze()
         os.environ.update(request["order"]["environment"])
         if request["order"].get("cpus") is not None:
             thread_pools.find()
-        code = _work_of(request["order"], descriptors, shared_page)()
+        code = _work_of(request["order"], descriptors, shared_page, folder)()
     except BaseException:  # noqa: BLE001  # the log shows it; the worker sees that there is no verdict
         traceback.print_exc()
     finally:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.errors import ForkServerError
-from job_orchestration.executor import exhaustion, messages, shared_memory
+from job_orchestration.executor import exhaustion, import_folder, messages, shared_memory
 from job_orchestration.executor.fork_server import bootstrap
 from job_orchestration.executor.silence import Silence
 from job_orchestration.processes import reaper, standard_streams
@@ -278,6 +278,7 @@ class ForkServerPool:
         self._warm.pop(fork_server.plan, None)
         fork_server.kill()
         self._reap()
+        import_folder.collect(self._workspace.imports)
 
     def _reap(self) -> None:
         """Kill the orphans of dead fork servers, which the worker inherits, if the worker is a subreaper.

@@ -66,7 +66,7 @@ def note_imports() -> None:
     _environment.clear()
     _environment.update(os.environb.items())
     parts = [part() for part in (_streams, _interpreter, _builtins, _signals, _warnings, _logging)]
-    parts += [part() for part in (_lists, _folder, _locale_and_umask, _limits_and_processors)]
+    parts += [part() for part in (_lists, _locale_and_umask, _limits_and_processors)]
     _put_back[:] = [put_back for _, put_back in parts]
     _reads[:] = [read for reads, _ in parts for read in reads]
     _kept[:] = [_copied(read()) for read in _reads]
@@ -89,16 +89,20 @@ class RunState:
 
     Args:
         variables: the names of the environment variables that are the run's own.
+        folder: where its tasks stand.
+        stand: changes into that folder, and makes it again if a task has removed it.
     """
 
-    def __init__(self, variables: Iterable[bytes]) -> None:
+    def __init__(self, variables: Iterable[bytes], folder: str, stand: Callable[[], None]) -> None:
+        self._folder = folder
+        self._stand = stand
         now = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  # not decoded
         self._own_variables = {name: now[name] for name in variables if name in now}
 
     def put_back(self) -> None:
         """Put back everything that a task set for its process."""
         if not self._is_unchanged():
-            for part in (self._put_environment_back, *_put_back):
+            for part in (self._put_environment_back, *_put_back, self._stand):
                 with suppress(Exception):  # of the code of others, such as a stream or a handler of logging
                     part()
         library_state.put_back()
@@ -108,6 +112,7 @@ class RunState:
             return (
                 os.environ._data == self._environment()  # type: ignore[attr-defined]  # noqa: SLF001
                 and list(map(operator.call, _reads)) == _kept
+                and os.getcwd() == self._folder
             )
         except Exception:  # noqa: BLE001  # of the code of others, such as a comparison
             return False
@@ -123,10 +128,6 @@ class RunState:
         os.environb.update({name: value for name, value in kept.items() if os.environb.get(name) != value})
         if os.environ.get("TZ") != zone:
             time.tzset()
-
-
-def _folder() -> Part:
-    return [os.getcwd], partial(os.chdir, os.getcwd())
 
 
 def _limits_and_processors() -> Part:

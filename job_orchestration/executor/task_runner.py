@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import errno
+import functools
 import logging
 import math
 import os
@@ -38,7 +39,7 @@ from job_orchestration.executor.child_setup import seed_all
 from job_orchestration.executor.out_of_memory import is_lack_of_memory, sentence_in_task
 from job_orchestration.executor.shared_memory import SharedPage, Verdict
 from job_orchestration.processes import reaper
-from job_orchestration.runs import artifact_store, journal, kept_values, lifecycle
+from job_orchestration.runs import artifact_store, journal, kept_values, lifecycle, working_folder
 from job_orchestration.runs.claims import still_ours
 from job_orchestration.runs.events import Cancelled, Event, Outcome, TaskFailed, TaskFinished, TaskStarted
 from job_orchestration.runs.state import TaskState, TaskStatus
@@ -46,6 +47,7 @@ from job_orchestration.runs.state import TaskState, TaskStatus
 if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.executor.messages import Message
+    from job_orchestration.executor.task_folder import TaskFolder
     from job_orchestration.runs.events import JournalEntry
     from job_orchestration.search.pruning import MetricReporter
 
@@ -157,16 +159,21 @@ class TaskRunner:
         lock: the locked token.
         journal_file: the journal file of this attempt, open for appending.
         shared_page: shared with the fork server.
+        folder: where the tasks stand.
 
     Raises:
         OSError: if the journal cannot be read.
     """
 
-    def __init__(self, order: Message, lock: int, journal_file: int, shared_page: SharedPage) -> None:
+    def __init__(
+        self, order: Message, lock: int, journal_file: int, shared_page: SharedPage, folder: TaskFolder
+    ) -> None:
+        self._task_folder = folder
         self.run_name: str = order["run"]
         self.folder: str = order["folder"]
         self.number: int = order["attempt"]
         self.token: str = order["token"]
+        self._working_folder = working_folder.of_run(self.folder)
         self.lock = lock
         self.shared_page = shared_page
         path = journal.path_of(self.folder, self.number)
@@ -208,6 +215,7 @@ class TaskRunner:
             except RuntimeError as error:
                 return end_exhausted(self.shared_page, error)
         try:
+            self._task_folder.enter(self._working_folder)
             verdict = self.shared_page.verdict = self.go_on()
         except ClaimLostError as error:
             if not _is_open(self.lock):
@@ -259,7 +267,11 @@ class TaskRunner:
                 state.put_back()
                 thread_pools.resize(self._cpus)
             elif index + 1 < len(self.specs):
-                state = process_state.RunState(self._variables)
+                state = process_state.RunState(
+                    self._variables,
+                    self._task_folder.view.standing(self._working_folder),
+                    functools.partial(self._task_folder.enter_again, self._working_folder),
+                )
             if not self._run_task(index, task):
                 return _FAILED
         return _DONE

@@ -14,22 +14,36 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import task_importer
-from job_orchestration.executor import process_exit, task_call
+from job_orchestration.executor import process_exit, task_call, task_folder
 
 if TYPE_CHECKING:
     from job_orchestration.executor.messages import Message
+    from job_orchestration.executor.task_folder import TaskFolder
 
 _FIRST_WORD: Final = re.compile(r"[\"'`]?([\w-]+)")
 
 
-def answer(order: Message) -> int:
-    """Answer a request file line by line; each answer is written in full before the next begins."""
+def answer(order: Message, folder: TaskFolder) -> int:
+    """Answer a request file line by line; each answer is written in full before the next begins.
+
+    The tasks stand in a working folder that is thrown away, and those of each config find it as new.
+    """
+    base, number = task_folder.base_of(order), 0
+    folder.enter(base)
+    touched = folder.touched(base)
     with open(order["request"], encoding="utf-8") as request:
         lines = request.readlines()
     own = os.getpid()
     reply = os.open(order["reply"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     for line in lines:
         question = json.loads(line)
+        if folder.touched(base) != touched:
+            number += 1
+            base = f"{task_folder.base_of(order)}~{number}"
+            folder.enter(base)
+            touched = folder.touched(base)
+        else:
+            folder.enter_again(base)
         faults = [
             [index, what, key, is_warning]
             for index, task in enumerate(question["tasks"])

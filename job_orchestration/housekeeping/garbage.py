@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code.snapshots import SCRATCH
 from job_orchestration.runs.catalog import living_workers
-from job_orchestration.workspace import durable, temporary_files
+from job_orchestration.workspace import durable, locks, temporary_files
 from job_orchestration.workspace.naming import TokenName
 from job_orchestration.workspace.safe_reads import names_in
 
@@ -134,10 +134,16 @@ def working_folders() -> frozenset[str]:
 
 
 def are_all_seen(workspace: Workspace) -> bool:
-    """Return whether the working directory of every living worker is visible on this machine."""
+    """Return whether it is known of every living worker which snapshots it uses.
+
+    Its fork servers lock them. Those of earlier releases do not: their working directory is looked at, which
+    shows only on this machine.
+    """
     import psutil
 
     for heartbeat in living_workers(workspace):
+        if heartbeat.identity is not None:
+            continue
         if heartbeat.hostname != socket.gethostname():
             return False
         try:
@@ -149,6 +155,28 @@ def are_all_seen(workspace: Workspace) -> bool:
     return True
 
 
-def is_used(folder: str, working: frozenset[str]) -> bool:
-    """Return whether any process's working directory is inside a folder."""
-    return any(path == folder or path.startswith(folder + os.sep) for path in working)
+def is_used(folder: str, working: frozenset[str], held: frozenset[int] | None) -> bool:
+    """Return whether a snapshot is seen to be in use, by its lock or by a working directory; locks nothing.
+
+    Args:
+        folder: the snapshot.
+        working: the working directories of processes.
+        held: the inodes that are locked on this machine.
+    """
+    if any(path == folder or path.startswith(folder + os.sep) for path in working):
+        return True
+    with suppress(FileNotFoundError):
+        return held is not None and os.stat(folder).st_ino in held
+    return False
+
+
+def set_unused_aside(workspace: Workspace, path: str) -> str | None:
+    """Move a snapshot into a scratch folder, as `set_aside`; `None` if it is in use.
+
+    The lock tells of processes in other PID namespaces and on other machines, too.
+    """
+    try:
+        with locks.folder_lock(path, wait=False):
+            return set_aside(workspace, path)
+    except BlockingIOError:
+        return None

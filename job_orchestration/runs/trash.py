@@ -180,6 +180,28 @@ def put_output_away(workspace: Workspace, run: str, state: RunState) -> None:
         durable.rename_folder(os.path.join(folder, name), target)
 
 
+def put_files_away(workspace: Workspace, name: str, files: Mapping[str, str]) -> str:
+    """Move files that belong to no run into an entry of their own.
+
+    Args:
+        workspace: the workspace.
+        name: the folder in the entry.
+        files: the path of each file, by its path in that folder.
+
+    Returns:
+        The path of the folder in the trash.
+
+    Raises:
+        OSError: a file could not be moved.
+    """
+    place = _new_place_for(workspace, name)
+    for inside, path in files.items():
+        target = os.path.join(place, inside)
+        durable.make_folder(os.path.dirname(target))
+        durable.rename_folder(path, target)
+    return place
+
+
 def _tokens(workspace: Workspace, run: str, *places: Place) -> list[token.Token]:
     return [
         t

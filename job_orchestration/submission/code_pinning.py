@@ -53,7 +53,9 @@ class CodePinning:
         path = candidate.checked.path_to_tasks
         modules = modules_named(t.method for t in candidate.checked.tasks if t.method)
         if path is None:
-            candidate.plan = CodePlan(modules=modules, fallback=self._workspace.root)
+            candidate.plan = CodePlan(
+                modules=modules, fallback=self._workspace.root, imports=self._workspace.imports
+            )
             return
         folder = os.path.join(self._workspace.root, os.path.expanduser(path))
         ignored = settings_of(candidate.checked.values).ignored_files
@@ -72,7 +74,9 @@ class CodePinning:
             candidate.add(fault.what, fault.todo, "pathToTasks")
             return
         candidate.plan = CodePlan(
-            str(snapshot), tree.folder, str(tree.top), modules, bytecode=self._workspace.bytecode
+            *(str(snapshot), tree.folder, str(tree.top), modules),
+            bytecode=self._workspace.bytecode,
+            imports=self._workspace.imports,
         )
 
     def _look(self, folder: str, ignored: tuple[str, ...]) -> WorkTree:

@@ -33,6 +33,7 @@ from job_orchestration.runs import (
     provenance_file,
     status_file,
     trash,
+    working_folder,
 )
 from job_orchestration.runs.events import (
     INTENDED,
@@ -193,6 +194,7 @@ class ClaimedRun:
         claim = self._claim
         status_file.write_status(claim.run_folder, claim.state)
         artifact_store.clear_partial(claim.run_folder)
+        working_folder.leave(claim.run_folder, for_good=place is Place.COMPLETED)
         held = claim.path
         claim.move(self._workspace.folders[place], TokenName(claim.name.stem))
         self._services.heartbeat_sender.moved(claim)

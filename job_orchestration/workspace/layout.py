@@ -90,6 +90,11 @@ class Workspace:
         return os.path.join(self.misc, "bytecode")
 
     @property
+    def imports(self) -> str:
+        """The folder of the folders in which fork servers import tasks."""
+        return os.path.join(self.misc, "imports")
+
+    @property
     def outbox(self) -> str:
         """The folder of notifications that wait for delivery."""
         return os.path.join(self.misc, "outbox")

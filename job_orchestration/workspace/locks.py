@@ -39,6 +39,20 @@ def folder_lock(path: str, *, wait: bool = True) -> Iterator[int]:
         os.close(descriptor)
 
 
+def share_folder(path: str) -> int:
+    """Take a shared `flock` on a folder, which lasts as long as this process or a fork of it lives.
+
+    Returns:
+        The descriptor that holds the lock.
+
+    Raises:
+        OSError: if the folder cannot be opened or locked.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
 def held_inodes(folder: str) -> frozenset[int] | None:
     """Return the inodes on a folder's file system that are locked by `flock` on this machine.
 

@@ -29,7 +29,10 @@ PROBLEMS_SUFFIX: Final = ".problems.txt"
 """Ending of a problems file, after the name of its config."""
 
 RESERVED_NAMES: Final = frozenset(
-    {"config.yaml", "provenance.json", "journal", "status.yaml", "log.log", "results.yaml", "lock.file"}
+    {
+        *("config.yaml", "provenance.json", "journal", "status.yaml", "log.log", "results.yaml", "lock.file"),
+        "working_directory",
+    }
 )
 """Names that a run's folder uses itself."""
 

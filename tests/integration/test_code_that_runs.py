@@ -41,7 +41,7 @@ class Says(Base):
     def run(self):
         import later
 
-        return [WORD, later.WORD, os.getcwd()]
+        return [WORD, later.WORD, os.path.dirname(__file__), os.getcwd()]
 """
 
 
@@ -69,7 +69,11 @@ def test_a_queued_run_executes_its_commit_whatever_becomes_of_the_repository(san
     for run, word in {"a": "first", "b": "second"}.items():
         found = sandbox.results(run)["says"]
         assert found[:2] == [f"word {word}", f"later {word}"]
-        assert f"/Misc/snapshots/{sandbox.events(run, 'readied')[0]['code']['commit']}" in found[2]
+        commit = sandbox.events(run, "readied")[0]["code"]["commit"]
+        assert found[2:] == [
+            f"{sandbox.root}/Misc/snapshots/{commit}",
+            f"{sandbox.output(run)}/working_directory",
+        ]
 
 
 SAME = """

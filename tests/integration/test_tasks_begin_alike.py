@@ -48,9 +48,9 @@ TASKS = r"""
         umask = os.umask(0o22)
         os.umask(umask)
         return {
-            "folder": os.getcwd(),
+            "folder": os.getcwd().replace(task.config["outputDir"], "RUN"),
             "environment": {n: v for n, v in os.environ.items() if n != "JOB_ORCHESTRATION_RUN"},
-            "path": sys.path,
+            "path": [path.replace(task.config["outputDir"], "RUN") for path in sys.path],
             "argv": [sys.argv, AT_IMPORT, vars(ArgumentParser().parse_args())],
             "signals": [re_named(signal.getsignal(n)) for n in signal.valid_signals()],
             "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
