@@ -212,7 +212,7 @@ def _show_overview(found: Overview, arguments: Namespace) -> None:
         output.print_json(found.as_json(), indent=2 if len(found.runs) <= render.MOST_ROWS else None)
         return
     most = len(found.runs) if arguments.all else render.MOST_ROWS
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() or (os.environ.get("FORCE_COLOR") and not os.environ.get("NO_COLOR")):
         from job_orchestration.cli.live_view import print_overview
 
         print_overview(found, most)

@@ -45,6 +45,13 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _age(text: str) -> float:
+    """Parse a time that may be zero."""
+    from job_orchestration.config.settings import parse_duration
+
+    return 0.0 if text == "0" or parse_duration(text) == 0 else _duration(text)
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -320,7 +327,11 @@ KEEP = Argument(
 )
 OLDER_THAN = Argument(
     ("--older-than",),
-    {"metavar": "TIME", "type": _duration, "help": "only runs that ended longer ago than this, such as 30d"},
+    {
+        "metavar": "TIME",
+        "type": _age,
+        "help": "only runs that ended longer ago than this, such as 30d; 0: all",
+    },
 )
 EMPTY_TRASH = Argument(
     ("--empty-trash",),

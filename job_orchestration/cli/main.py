@@ -31,7 +31,19 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser that raises `UsageError`."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", f"Show its arguments with: {self.prog} --help")
+        todo = f"Show its arguments with: {self.prog} --help"
+        raise UsageError(f"{self.prog}: {message}", self._meant(message) or todo)
+
+    def _meant(self, message: str) -> str:
+        """Return a question that suggests options, if the message is about unknown ones."""
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if not unknown:
+            return ""
+        from job_orchestration.diagnostics import suggestions
+
+        options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
+        near = [n for word in options for n in suggestions.nearest_names(word, self._option_string_actions)]
+        return suggestions.did_you_mean(near) if near else ""
 
 
 def main(argv: Sequence[str] | None = None, *, as_module: bool = False) -> int:
@@ -232,5 +244,6 @@ commands:
   --version        print the version
 
 `{PROGRAM} COMMAND --help` lists the arguments of a command. Default command: init.
+The documentation lies in docs/ of the source; `init` puts examples into a workspace.
 Exit codes: 0 success, 1 runs of this command failed, 2 usage error, 3 configs or runs were
 refused, 4 workspace error, 130 interrupted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from job_orchestration.cli import forecast_text
@@ -155,6 +156,8 @@ def below(found: Overview, most: int) -> Iterator[str]:
         yield f"{what} not delivered; see why with: notify."
     if found.hint:
         yield f"{found.hint}."
+    if not any(found.counts.values()):
+        yield "There is no config yet. Drop one into ConfigSources, then run: job-orchestration up"
     yield counts_line(found)
 
 
@@ -173,6 +176,14 @@ def first_release_report(found: Overview, workers: int) -> Iterator[str]:
     yield f"Expected time remaining: {left // _HOUR:.0f}h{left % _HOUR // _MINUTE:.0f}m{left % _MINUTE:.0f}s"
 
 
+def _local(moment: str | None, *, with_zone: bool = False) -> str:
+    """Return a moment in the time of this machine, in whole seconds."""
+    if moment is None:
+        return ""
+    at = datetime.fromisoformat(moment).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S %z}" if with_zone else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
 def shown(found: Shown) -> Iterator[str]:
     """``show`` in plain lines."""
     entry = found.entry
@@ -185,9 +196,9 @@ def shown(found: Shown) -> Iterator[str]:
         "worker": entry.held_by or entry.worker,
         "commit": entry.commit,
         **_commit_facts(found),
-        "readied": entry.readied_at,
-        "started": entry.started_at,
-        "ended": entry.ended_at,
+        "readied": _local(entry.readied_at, with_zone=True),
+        "started": _local(entry.started_at),
+        "ended": _local(entry.ended_at),
         "elapsed": "" if entry.elapsed_s is None else durations.text_of(entry.elapsed_s),
         "waited": waited(entry),
         "time left": "" if entry.eta_s is None else forecast_text.left(entry.eta_s, entry.eta_p90_s),

@@ -89,10 +89,17 @@ def _foot(frame: Frame, width: int) -> Iterator[str]:
     forecast = frame.overview.forecast
     counted = forecast.eta_s is not None or not frame.workers  # the forecast names their number
     workers = "" if counted else f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
-    said = [forecast_text.summary(forecast), workers, "stopping" if frame.stopping else "Ctrl-C ends"]
+    said = [forecast_text.summary(forecast), workers, _keys(frame)]
     for search, problem in frame.overview.searches:
         yield _cut(f"search {escaped(search)}: {problem}", width)
     yield from textwrap.wrap("; ".join(filter(None, said)), width)
+
+
+def _keys(frame: Frame) -> str:
+    """Return what Ctrl-C does now."""
+    if frame.is_look:
+        return "Ctrl-C leaves; nothing is stopped"
+    return "stopping; Ctrl-C again ends at once" if frame.stopping else "Ctrl-C ends"
 
 
 def _body(frame: Frame, width: int, height: int) -> Iterator[Line]:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +43,8 @@ class Frame:
     stopping: bool
     rows: tuple[tuple[StatusEntry, str], ...]
     """Running and interrupted runs, each with the last line of its log."""
+    is_look: bool = False
+    """Whether it only looks on: the workers are not its own."""
 
 
 def frame_of(workspace: Workspace, overview: Overview, workers: int, *, stopping: bool = False) -> Frame:
@@ -63,7 +65,7 @@ def look_on(workspace: Workspace, show: Callable[[Frame], None], choice: Selecti
     while True:
         started = time.monotonic()
         found = status(workspace, catalog, choice)
-        show(frame_of(workspace, found, found.forecast.workers))
+        show(replace(frame_of(workspace, found, found.forecast.workers), is_look=True))
         time.sleep(max(LOOK_EVERY, INTERVAL_FACTOR * (time.monotonic() - started)))
 
 

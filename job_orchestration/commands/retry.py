@@ -160,7 +160,10 @@ def _insist_on_task(record: RunRecord, task: str) -> None:
 def _fault_of(record: RunRecord) -> Fault | None:
     if record.place is Place.FAILED:
         return None
-    return Fault(f"has not failed: it is {record.place.said}", "Only a run that gave up can be retried")
+    todo = "Only a run that gave up can be retried"
+    if record.place is Place.COMPLETED:
+        todo = "To run it once more, drop its config again, with an outputDir of its own"
+    return Fault(f"has not failed: it is {record.place.said}", todo)
 
 
 def _first_release(record: RunRecord) -> Problem:

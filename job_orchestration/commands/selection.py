@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.workspace.layout import Workspace
 
+_SEE_STATUS: Final = "See what there is with: job-orchestration status"
+_MOST_NAMED: Final = 12
+"""Maximum number of columns that a message names."""
 GLOB: Final = frozenset("*?[")
 """Characters that make a name a glob."""
 STATUSES: Final = tuple(dict.fromkeys((*map(str, Place), *(str(o) for o in Outcome if o is not Outcome.OK))))
@@ -106,7 +109,14 @@ def column_of(name: str, columns: Iterable[str], keys: Iterable[str] = ()) -> st
         raise UsageError(
             f"{escaped(name)} may mean {named([escaped(c) for c in found])}", "Write the whole name"
         )
-    raise UsageError(f"No run here has {escaped(name)}", _close_to(name, columns))
+    raise UsageError(f"No run here has {escaped(name)}", _close_to(name, columns, _names_of(columns)))
+
+
+def _names_of(columns: Iterable[str]) -> str:
+    """Return a sentence with the names of columns, without those that every run has."""
+    found = sorted(escaped(column) for column in columns if column not in result_rows.FACTS)
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return f"There is {', '.join(found[:_MOST_NAMED])}{more}" if found else _SEE_STATUS
 
 
 def row_of(workspace: Workspace, record: RunRecord, now: datetime, notes: list[str]) -> Row:
@@ -200,10 +210,10 @@ def _guess(records: Sequence[RunRecord], name: str) -> str:
     return _close_to(naming.stem_of(name), {n for r in records for n in (r.run, r.config) if n})
 
 
-def _close_to(name: str, names: Iterable[str]) -> str:
+def _close_to(name: str, names: Iterable[str], otherwise: str = _SEE_STATUS) -> str:
     from job_orchestration.diagnostics import suggestions
 
     near = suggestions.nearest_names(name, names, most=3)
     if near:
         return suggestions.did_you_mean([escaped(n) for n in near])
-    return "See what there is with: job-orchestration status"
+    return otherwise

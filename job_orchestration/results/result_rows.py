@@ -39,6 +39,26 @@ _HOW_IT_RUNS: Final = frozenset(
 """Keys of a config that say how a run is executed; they are not parameters."""
 
 
+FACTS: Final = frozenset(
+    {
+        *(
+            "run",
+            "config",
+            "place",
+            "status",
+            "outcome",
+            "commit",
+            "seed",
+            "attempt",
+            "readied_at",
+            "started_at",
+        ),
+        *("ended_at", "elapsed_s", "waiting_s", "error"),
+    }
+)
+"""The columns that every run has."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One run."""

@@ -325,7 +325,8 @@ def _first_line(path: str | None) -> str | None:
     if path is None:
         return None
     with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-        return file.readline(_HEAD).rstrip("\n") or None
+        lines = file.read(_HEAD).splitlines()
+        return next((line for line in lines if ": warning: " not in line), lines[0] if lines else None)
     return None
 
 

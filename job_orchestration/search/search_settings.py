@@ -115,7 +115,7 @@ class _SearchReader(sweep_expansion.Reader):
             if n > sweep_expansion.MOST_TRIALS:
                 what = f"its grid has {_few_digits(whole)} trials, more than {sweep_expansion.MOST_TRIALS}"
                 self.note(node, "sweep.search", what, "Use fewer values, or write n")
-        elif not n and "n" not in parts:
+        elif method and not n and "n" not in parts:
             self.note(node, "sweep.search", "the number of trials is missing", "Write n, as in n: 50")
         return Search(
             method,
@@ -138,7 +138,7 @@ class _SearchReader(sweep_expansion.Reader):
             return node.value
         what = f"{shown(plain(node))} is not a {key}" if key in parts else f"it has no {key}"
         self.note(node, f"sweep.search.{key}", what, f"Write {', '.join(known)}")
-        return known[0]
+        return without
 
     def _count(self, parts: Mapping[str, tuple[Node, Node]], key: str, without: int) -> int:
         if key not in parts:

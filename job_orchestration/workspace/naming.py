@@ -114,6 +114,8 @@ def stem_of(filename: str) -> str:
 
 def stem_problem(filename: str) -> Fault | None:
     """Return the fault of the name of a config's file, or `None`."""
+    if "/" in filename:
+        return Fault("the file's name holds a '/'", "Rename the file")
     if not is_config_name(filename):
         return Fault("the name does not end in .yaml", "Rename the file")
     fault = fault_of_name(stem_of(filename), MOST_STEM_BYTES)

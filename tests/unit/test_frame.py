@@ -75,6 +75,12 @@ def test_on_a_large_screen_everything_is_shown() -> None:
     assert shown[-2:] == ["2 workers; Ctrl-C ends", "1 running, 3 completed"]
 
 
+def test_the_last_lines_say_what_ctrl_c_does() -> None:
+    own = frame((entry(), ""))
+    assert "stopping; Ctrl-C again ends at once" in texts(replace(own, stopping=True), 200)[-2]
+    assert "Ctrl-C leaves; nothing is stopped" in texts(replace(own, is_look=True), 200)[-2]
+
+
 def test_on_a_smaller_screen_the_name_task_and_time_left_stay_the_longest() -> None:
     row = texts(frame((entry("sweep/a_rather_long_name_of_a_run"), "")), 60)[1]
     assert row.startswith("sweep/a_r")

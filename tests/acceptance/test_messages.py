@@ -1,0 +1,65 @@
+"""Messages that say what to do next."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+def test_a_mistyped_option_is_answered_with_the_one_that_may_be_meant(cli):
+    assert cli("status", "--jsno", check=2).stderr.endswith(
+        "unrecognized arguments: --jsno. Did you mean --json?\n"
+    )
+    assert "--until-idle?" in cli("work", "--untilidle=1", check=2).stderr
+    assert "Show its arguments with" in cli("up", "-z", "2", check=2).stderr
+
+
+def test_an_empty_workspace_says_what_to_do_and_one_with_a_config_does_not(cli, drop):
+    said = cli("status").stdout
+    assert said.startswith("There is no config yet. Drop one into ConfigSources")
+    assert said.endswith("0 completed, 0 failed\n")
+    drop("a", "a: 1\n")
+    assert "There is no config yet" not in cli("status").stdout
+
+
+@pytest.mark.slow
+def test_the_error_of_a_refused_config_is_shown_and_not_a_warning_before_it(cli, drop):
+    drop("bad", {"flag": "x", "maxAttemts": 2}, tasks=["Quikc"])
+    cli("ready", check=3)
+    shown = cli("status").stdout
+    assert "no class Quikc" in shown
+    assert "maxAttemts" not in shown
+
+
+@pytest.mark.slow
+def test_what_is_shown_of_a_completed_run_and_what_can_be_done_with_it(cli, drop):
+    drop("a", {"x": 0.5})
+    cli("ready")
+    cli("work", "--until-idle")
+    done = cli("retry", "a", check=3)
+    assert "drop its config again, with an outputDir of its own" in done.stdout
+    done = cli("results", "--best", "accuracy", check=2)
+    assert "No run here has accuracy. There is " in done.stderr
+    assert "x" in done.stderr
+    assert "elapsed_s" not in done.stderr
+    shown = cli("show", "a", env={"TZ": "UTC-2"}).stdout
+    (zoned,) = re.findall(r"^readied +(\d+-\d+-\d+ \d+:\d+:\d+) \+0200$", shown, re.MULTILINE)
+    assert re.search(r"^ended +\d+-\d+-\d+ \d+:\d+:\d+$", shown, re.MULTILINE)
+    assert zoned[:2] == "20"
+    assert "\x1b[" in cli("status", env={"FORCE_COLOR": "1"}).stdout
+    assert "\x1b[" not in cli("status", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).stdout
+    assert "\x1b[" not in cli("status").stdout
+    cli("gc", "--empty-trash", "--older-than", "0")
+    cli("gc", "--empty-trash", "--older-than", "0d")
+    cli("work", "--for", "0s", check=2)
+
+
+def test_an_unknown_method_of_a_search_is_one_problem(cli, drop):
+    search = {"method": "bayes", "metric": "quick.x", "space": {"lr": {"uniform": [0, 1]}}}
+    drop("s", {"sweep": {"search": search}})
+    errors = [
+        line for line in cli("check", check=3).stdout.splitlines() if "search" in line or "grid" in line
+    ]
+    assert len(errors) == 1
+    assert "bayes" in errors[0]
