@@ -143,6 +143,10 @@ FULL = Argument(("--full",), {"action": "store_true", "help": "print all lines o
 FROM = Argument(
     ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}
 )
+NO_WAIT = Argument(
+    ("--no-wait",),
+    {"action": "store_true", "help": "if another process holds a lock, do not wait: exit with code 5"},
+)
 FRESH = Argument(
     ("--fresh",),
     {"action": "store_true", "help": "start from the beginning; the old output moves to Misc/trash"},

@@ -128,6 +128,11 @@ def _call(command: Command, words: list[str], workspace: str | None) -> int:
     module, _, function = command.function.partition(":")
     import importlib
 
+    if getattr(arguments, "no_wait", False):
+        from job_orchestration.workspace import locks
+
+        locks.may_wait = False
+
     code: int = getattr(importlib.import_module(module), function)(arguments)
     return code
 
@@ -246,4 +251,4 @@ commands:
 `{PROGRAM} COMMAND --help` lists the arguments of a command. Default command: init.
 The documentation lies in docs/ of the source; `init` puts examples into a workspace.
 Exit codes: 0 success, 1 runs of this command failed, 2 usage error, 3 configs or runs were
-refused, 4 workspace error, 130 interrupted."""
+refused, 4 workspace error, 5 a lock is held and --no-wait was given, 130 interrupted."""

@@ -29,6 +29,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     REFUSED = 3
     WORKSPACE_ERROR = 4
+    BUSY = 5
+    """Another process holds a lock, and ``--no-wait`` was given."""
     INTERRUPTED = 130
 
 

@@ -35,6 +35,12 @@ class WorkspaceError(OrchestrationError):
     """The workspace cannot be used as it is."""
 
 
+class BusyError(OrchestrationError):
+    """Another process holds a lock, and this command was asked not to wait for it."""
+
+    exit_code = 5
+
+
 class CodeError(OrchestrationError):
     """The code of the tasks cannot be pinned as it is."""
 
