@@ -151,7 +151,8 @@ class ForkServerClient:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):  # its control group is frozen: it dies once it may run
+                self._process.wait(_DEATH_TIME)
         self._free()
 
     def kill(self) -> int:

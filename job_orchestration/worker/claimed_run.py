@@ -107,6 +107,8 @@ class ClaimedRun:
         self._fork_server: ForkServerClient | None = None
         self._order: Message = {}
         self._began = 0.0
+        self._last_heartbeat: tuple[float, float] | None = None
+        """The child's heartbeat while its fork server is silent, and when it was first seen."""
         self.has_failed = False
         """Whether this worker moved the run to Failed, and its end was not intended."""
 
@@ -275,6 +277,7 @@ class ClaimedRun:
         environment = self._allocation.environment
         self._order = attempt_order(claim, self._settings, self._workspace.root, environment)
         self._began = time.monotonic()
+        self._last_heartbeat = None
         return fork_server.begin(self._order, (*locks, *self._allocation.descriptors))
 
     def _watch(self, fork_server: ForkServerClient) -> Message | None:
@@ -323,7 +326,16 @@ class ClaimedRun:
         limit = limits[running[0]] if running is not None and running[0] < len(limits) else None
         if running is not None and limit is not None and now - running[1] >= limit:
             return Outcome.TIMEOUT
-        return Outcome.TIMEOUT if run_limit is not None and now - self._began >= run_limit else None
+        if run_limit is not None and now - self._began >= run_limit:
+            return Outcome.TIMEOUT
+        return Outcome.HANG if running is not None and self._hangs(shared_page.heartbeat, now) else None
+
+    def _hangs(self, heartbeat: float, now: float) -> bool:
+        """Whether the child's interpreter has not run for `stallTimeout`, as far as was looked."""
+        limit = self._order["stall_timeout"]
+        if self._last_heartbeat is None or self._last_heartbeat[0] != heartbeat:
+            self._last_heartbeat = heartbeat, now
+        return limit is not None and now - self._last_heartbeat[1] >= limit
 
     def _end_by_force(self, fork_server: ForkServerClient, due: Outcome | None) -> bool:
         """Kill a fork server that stands still, with its child, and record what was due.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from job_orchestration.executor.silence import ASK_EVERY, Silence
+from job_orchestration.executor.silence import ASK_EVERY, STANDSTILL, Silence
 from job_orchestration.workspace.layout import VARIABLE
 from tests.integration.harness import LIMIT, Sandbox, eventually
 
 TASKS = """
+    import ctypes
     import os
     import signal
     import time
@@ -34,6 +37,30 @@ TASKS = """
                 first.write_text(str(os.getppid()))
                 os.kill(os.getppid(), signal.SIGSTOP)
                 time.sleep(self.config["seconds"])
+            return "done"
+
+
+    class Hangs(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def run(self):
+            note = Path(self.config["notes"], self.config["noteName"])
+            note.write_text(str(os.getppid()))
+            os.kill(os.getppid(), signal.SIGSTOP)
+            ctypes.PyDLL(None).sleep(1000)  # keeps the interpreter's lock
+
+
+    class Waits(TaskBase):
+        def __init__(self, config):
+            self.config = config
+
+        def run(self):
+            note = Path(self.config["notes"], self.config["noteName"])
+            note.with_suffix(".new").write_text(f"{os.getppid()} {os.getpid()}")
+            note.with_suffix(".new").rename(note)
+            if self.context.attempt == 1:
+                time.sleep(1000)
             return "done"
 
 
@@ -110,6 +137,66 @@ def test_a_run_without_limits_goes_on_from_its_checkpoint_after_a_minute(sandbox
     said = sandbox.work()
     assert "stood still" in said
     assert set(sandbox.names("Completed")) == {"unlimited", "unlimited-other"}
+    assert gone(sandbox)
+
+
+@pytest.mark.slow
+def test_a_stall_timeout_holds_when_the_fork_server_stands_still(sandbox):
+    sandbox.queue("hangs", "Hangs", noteName="hangs", stallTimeout=1, maxAttempts=1)
+    since = time.monotonic()
+    assert "stood still" in sandbox.work()
+    assert time.monotonic() - since < STANDSTILL
+    (failed,) = sandbox.events("hangs", "task_failed")
+    assert failed["outcome"] == "hang"
+    assert sandbox.names("Failed") == ["hangs"]
+    assert gone(sandbox)
+
+
+@pytest.fixture
+def freezer():
+    """A control group, and what freezes it and lets it go on; skipped where none can be made."""
+    for parent, file, words in (
+        ("/sys/fs/cgroup/freezer", "freezer.state", ("THAWED", "FROZEN")),
+        ("/sys/fs/cgroup", "cgroup.freeze", ("0", "1")),
+    ):
+        group = Path(parent, f"job_orchestration_{os.getpid()}")
+        state = group / file
+        with suppress(OSError):
+            group.mkdir()
+        if state.exists():
+            yield group, functools.partial(freeze, state, words)
+            state.write_text(words[0])
+            eventually(lambda: not (group / "cgroup.procs").read_text())  # noqa: B023  # it is the last turn
+            group.rmdir()
+            return
+        with suppress(OSError):
+            group.rmdir()
+    pytest.skip("no control group can be frozen here")
+
+
+def freeze(state: Path, words: tuple[str, str], frozen: bool) -> None:
+    state.write_text(words[frozen])
+
+
+@pytest.mark.slow
+def test_cancel_holds_while_the_control_group_of_a_run_is_frozen(sandbox, freezer):
+    group, set_frozen = freezer
+    sandbox.queue("frozen", "Waits", noteName="frozen")
+    sandbox.queue("other", "Quick", priority=-1)
+    worker = sandbox.start("--until-idle")
+    eventually((sandbox.notes / "frozen").exists)
+    note = (sandbox.notes / "frozen").read_text()
+    for pid in note.split():
+        (group / "cgroup.procs").write_text(pid)
+    (sandbox.notes / "frozen").unlink()
+    set_frozen(True)
+    cancel = [sys.executable, "-m", "job_orchestration", "cancel", "frozen"]
+    subprocess.run(cancel, check=True, env={**os.environ, VARIABLE: str(sandbox.root)}, timeout=LIMIT)
+    worker.wait(STANDSTILL)
+    assert sandbox.names("Failed") == ["frozen"]
+    assert sandbox.names("Completed") == ["other"]
+    set_frozen(False)
+    assert "stood still" in sandbox.ended(worker)
     assert gone(sandbox)
 
 
