@@ -35,7 +35,10 @@ def summary(of: Forecast) -> str:
     if not of.runs:
         return ""
     if of.unknown:
-        return f"time left unknown: {of.unknown} of {of.runs} runs have a task that never finished before"
+        known = "" if of.work_s is None else f"; the others are {left(of.work_s, of.work_p90_s)} of work"
+        return (
+            f"time left unknown: {of.unknown} of {of.runs} runs have a task that never finished before{known}"
+        )
     workers = f"{of.workers} worker" + ("" if of.workers == 1 else "s")
     if of.eta_s is not None:
         return f"{left(of.eta_s, of.eta_p90_s)} left with {workers}, until {until(of.eta_at, of.eta_p90_at)}"

@@ -319,7 +319,7 @@ def entry(record: RunRecord, ahead: TimeLeft) -> StatusEntry:
         outcome=summary.outcome if summary else None,
         held_by=record.held_by,
         waits_for=waits_for(record, ahead.places),
-        error=record.error or (summary.error if summary else None),
+        error=record.error or (summary.error if summary and record.place is not Place.RUNNING else None),
         eta_p90_s=time_left.rounded(left.p90) if left else None,
         eta_at=ahead.at(end.p50) if end else None,
         eta_p90_at=ahead.at(end.p90) if end else None,

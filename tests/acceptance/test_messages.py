@@ -63,3 +63,39 @@ def test_an_unknown_method_of_a_search_is_one_problem(cli, drop):
     ]
     assert len(errors) == 1
     assert "bayes" in errors[0]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_tried_again_does_not_show_the_error_of_its_last_try(
+    cli, drop, start, tmp_path, repository, eventually
+):
+    tasks = """
+        import time
+        from pathlib import Path
+
+        from job_orchestration import TaskBase
+
+
+        class Second(TaskBase):
+            def run(self):
+                first = Path(self.config["first"])
+                if not first.exists():
+                    first.touch()
+                    raise ValueError("only the first time")
+                while not Path(self.config["gate"]).exists():
+                    time.sleep(0.02)
+    """
+    values = {
+        "pathToTasks": str(repository(tasks)),
+        "first": str(tmp_path / "first"),
+        "gate": str(tmp_path / "gate"),
+    }
+    drop("a", values, tasks=["Second"])
+    cli("ready")
+    worker = start("work", "--until-idle")
+    eventually(
+        lambda: "running" in (shown := cli("status").stdout) and "try 2" in cli("show", "a").stdout + shown
+    )
+    assert "only the first time" not in cli("status").stdout
+    (tmp_path / "gate").touch()
+    assert worker.wait(120) == 0

@@ -172,6 +172,7 @@ def test_a_moment_is_said_with_its_day_when_that_is_another() -> None:
     [
         (NOTHING, ""),
         (Forecast(2, 3, 1, 1.0, 2.0, *(None,) * 4), "time left unknown: 1 of 3 runs have"),
+        (Forecast(2, 3, 1, 60.0, 90.0, *(None,) * 4), "; the others are 1 m to 1 m 30 s of work"),
         (Forecast(0, 3, 0, 600.0, 900.0, *(None,) * 4), "no workers; 10 m to 15 m of work queued"),
         (Forecast(1, 3, 0, 600.0, 900.0, *(None,) * 4), "cannot tell whether some workers are alive"),
         (
