@@ -9,6 +9,7 @@ the files that the status named, byte for byte. The index and the objects lie in
 written into the person's ``.git``. The same content gives the same commit: author and date are fixed.
 
 A *snapshot* is a checkout of a pinned commit, made beside its place and renamed into it, its files read-only.
+Before a fork server imports one it is compared with stamps of its files, and what was changed is put back.
 
 The store never executes anything that a repository configures. Its ``info/attributes`` overrides all others
 and switches off all conversions (line ends, filters, encodings), so bytes stay as they are: the files of a
@@ -28,17 +29,15 @@ kill left.
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import re
-import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.code import git, large_files
+from job_orchestration.code import capturing, checkouts, git, large_files, snapshot_stamps
 from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import named
 from job_orchestration.workspace import durable, locks
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from job_orchestration.code.checkouts import PutAway
     from job_orchestration.code.work_tree import WorkTree
 
 __all__ = ["CAPTURER", "CAPTURE_LIMIT", "SCRATCH", "CodeStore"]
@@ -83,7 +83,6 @@ _FORMATS: Final = {40: "sha1", 64: "sha256"}
 """The formats of objects, by the length of a commit's name."""
 _LINK: Final = "160000 "
 """How the entry of a submodule begins in a tree: a commit of another repository."""
-_READ_ONLY: Final = ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 
 
 class CodeStore:
@@ -199,14 +198,53 @@ class CodeStore:
             )
         durable.make_folder(str(self._snapshots))
         with self._scratch() as scratch:
-            made = scratch / "tree"
-            made.mkdir()
-            self._check_out(commit, made, scratch, has_submodules=self._has_ref(f"refs/submodules/{commit}/"))
-            large_files.fill(made, self._repository, commit)
-            _make_read_only(made)
+            made = self._make(commit, scratch)
             durable.sync_tree(str(made))
+            stamps = snapshot_stamps.stamps_of(str(made))
             _put_in_place(made, target)
+            snapshot_stamps.write(self._stamp_file(commit), stamps)
         return target
+
+    def mend_snapshot(self, commit: str, put_away: PutAway) -> list[str]:
+        """Put back what was changed in a snapshot that exists; return the changed, added and missing paths.
+
+        Raises:
+            CodeError: if the commit cannot be checked out.
+            OSError: if the snapshot cannot be read or written.
+        """
+        if (other := self.of(commit)) is not self:
+            return other.mend_snapshot(commit, put_away)
+        target = self._snapshots / commit
+        stamps = snapshot_stamps.read(self._stamp_file(commit))
+        if stamps is not None and not snapshot_stamps.differences(str(target), stamps):
+            return []
+        with self._writing(), self._scratch() as scratch:
+            made = self._make(commit, scratch)
+            changed = snapshot_stamps.differences(str(target), snapshot_stamps.stamps_of(str(made)))
+            checkouts.put_back(made, target, changed, put_away)
+            snapshot_stamps.write(self._stamp_file(commit), snapshot_stamps.stamps_of(str(target)))
+        return changed
+
+    def foreign_files(self, commit: str) -> list[str]:
+        """Return the paths in a snapshot that are not what the commit says; none if that is not known."""
+        if (other := self.of(commit)) is not self:
+            return other.foreign_files(commit)
+        stamps = snapshot_stamps.read(self._stamp_file(commit))
+        folder = str(self._snapshots / commit)
+        found = [] if stamps is None else snapshot_stamps.differences(folder, stamps)
+        return [name for name in found if os.path.lexists(os.path.join(folder, name))]
+
+    def _stamp_file(self, commit: str) -> str:
+        return str(self._repository / "stamps" / commit)
+
+    def _make(self, commit: str, scratch: Path) -> Path:
+        """Check a commit out into a folder of its own."""
+        made = scratch / "tree"
+        made.mkdir()
+        self._check_out(commit, made, scratch, has_submodules=self._has_ref(f"refs/submodules/{commit}/"))
+        large_files.fill(made, self._repository, commit)
+        checkouts.make_read_only(made)
+        return made
 
     def _check_out(self, commit: str, folder: Path, scratch: Path, *, has_submodules: bool) -> None:
         """Write the files of a commit into a folder, and those of its submodules into their places in it."""
@@ -351,15 +389,19 @@ class CodeStore:
         """
         date = self._git("log", "-1", "--format=%ct", "--end-of-options", tree.head)
         index = os.path.join(tempfile.mkdtemp(dir=scratch), "index")
-        place = {"GIT_WORK_TREE": str(tree.top), "GIT_INDEX_FILE": index, **_signature(date)}
+        place = {
+            "GIT_WORK_TREE": str(tree.top),
+            "GIT_INDEX_FILE": index,
+            **capturing.signature(date, CAPTURER),
+        }
         call = functools.partial(self._git, folder=tree.top, environment=place, lock=lock)
         links = {module.folder: module for module in tree.submodules if module.folder in tree.own_dirty}
         links |= {module.folder: module for module in tree.submodules if module.dirty}
         changed = [path for path in tree.own_dirty if path not in links]
-        there = [path for path in changed if _is_there(tree.top, path)]
+        there = [path for path in changed if capturing.is_there(tree.top, path)]
         call("read-tree", "--end-of-options", tree.head)
-        call("update-index", "-z", "--force-remove", "--stdin", feed=_lines(changed))
-        call("update-index", "-z", "--add", "--remove", "--replace", "--stdin", feed=_lines(there))
+        call("update-index", "-z", "--force-remove", "--stdin", feed=capturing.lines(changed))
+        call("update-index", "-z", "--add", "--remove", "--replace", "--stdin", feed=capturing.lines(there))
         for path, module in links.items():
             self._fetch(module.top, module.head, lock)
             commit = self._commit(module, scratch, lock, modules) if module.dirty else module.head
@@ -422,15 +464,6 @@ class CodeStore:
             yield Path(folder)
 
 
-def _signature(date: str) -> dict[str, str]:
-    """Return author and date of a captured commit: fixed, so that the same content is the same commit."""
-    return {
-        f"GIT_{role}_{what}": value
-        for role in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", CAPTURER), ("EMAIL", ""), ("DATE", f"@{date} +0000"))
-    }
-
-
 def _refuse_bulk(tree: WorkTree) -> None:
     known = {module.folder for module in tree.submodules}
     nested = [
@@ -454,18 +487,6 @@ def _refuse_bulk(tree: WorkTree) -> None:
         )
 
 
-def _is_there(top: Path, path: str) -> bool:
-    """Return whether a path is to be captured: no folder, and not below a link to one."""
-    full = os.path.join(top, path)
-    folder = os.path.dirname(full)
-    is_folder = os.path.isdir(full) and not os.path.islink(full)
-    return os.path.lexists(full) and not is_folder and os.path.realpath(folder) == folder
-
-
-def _lines(paths: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(path) + b"\0" for path in paths)
-
-
 def _not_captured(names: str) -> CodeError:
     return CodeError(
         f"The work tree holds other repositories, which are no submodules of its commit: {names}",
@@ -473,18 +494,4 @@ def _not_captured(names: str) -> CodeError:
     )
 
 
-def _make_read_only(folder: Path) -> None:
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            path = os.path.join(parent, name)
-            if not os.path.islink(path):
-                os.chmod(path, os.stat(path).st_mode & _READ_ONLY)
-
-
-def _put_in_place(made: Path, target: Path) -> None:
-    """Give a finished folder its name; the folder of a process that was faster is as good."""
-    try:
-        durable.rename_folder(str(made), str(target))
-    except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise
+_put_in_place = checkouts.put_in_place

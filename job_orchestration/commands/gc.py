@@ -285,6 +285,7 @@ def _delete_snapshots(
         for item in _snapshots(workspace, catalog.entries(workspace)) if paths else []:
             if item.path in paths:
                 try:
+                    _keep_foreign_files(workspace, item)
                     scratch = garbage.set_unused_aside(workspace, item.path)
                 except OSError as error:
                     refused.append(_problem(item, error))
@@ -294,6 +295,15 @@ def _delete_snapshots(
                     gone.append(item)
     for scratch in aside:
         garbage.remove(scratch)
+
+
+def _keep_foreign_files(workspace: Workspace, item: Item) -> None:
+    """Move what tasks or people wrote into a snapshot to the trash."""
+    commit = os.path.basename(item.path)
+    names = CodeStore(Path(workspace.misc)).foreign_files(commit)
+    if names:
+        files = {name: os.path.join(item.path, name) for name in names}
+        trash.put_files_away(workspace, f"snapshot {commit[:12]}", files)
 
 
 def _problem(item: Item, error: OSError) -> Problem:

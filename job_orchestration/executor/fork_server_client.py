@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.errors import ForkServerError
-from job_orchestration.executor import exhaustion, import_folder, messages, shared_memory
+from job_orchestration.executor import exhaustion, import_folder, messages, shared_memory, snapshot_check
 from job_orchestration.executor.fork_server import bootstrap
 from job_orchestration.executor.silence import Silence
 from job_orchestration.processes import reaper, standard_streams
@@ -244,6 +244,7 @@ class ForkServerPool:
 
         Raises:
             ForkServerError: if it cannot be imported.
+            CodeError: if the snapshot was changed and cannot be made anew.
             ExhaustedError: if there is no room for another process.
         """
         fork_server = self._warm.pop(plan, None)
@@ -252,6 +253,8 @@ class ForkServerPool:
             fork_server = None
         while len(self._warm) >= KEPT:
             self._warm.pop(next(iter(self._warm))).close()
+        if plan.snapshot is not None and snapshot_check.is_due(is_imported=fork_server is not None):
+            snapshot_check.mend(self._workspace, plan.snapshot, self._say)
         if fork_server is None:
             try:
                 fork_server = ForkServerClient(self._workspace, plan, self._unwanted)

@@ -455,6 +455,111 @@ def test_the_folder_of_a_killed_fork_server_is_removed_by_the_next_one(sandbox):
     worker.wait()
     eventually(lambda: not sandbox.alive())
     assert left.exists()
-    sandbox.drop("quiet again", "Quick", pathToTasks=str(sandbox.folder / "plain"))
+    sandbox.drop("later", "Validates")
     assert not sandbox.ready().refused
     assert not left.exists()
+
+
+# -- snapshots that were changed ----------------------------------------------------------------------------
+
+VANDALS = """
+    import os
+    from contextlib import suppress
+    from pathlib import Path
+
+    from job_orchestration import TaskBase
+
+    CODE = Path(__file__).parent
+
+
+    class Vandal(TaskBase):
+        def run(self):
+            with suppress(PermissionError):
+                Path("table.csv").write_text("changed")
+            for name in ("lazy.py", "package/new.py", "package/__init__.py"):
+                with suppress(FileNotFoundError):
+                    os.chmod(CODE / name, 0o644)
+                (CODE / name).write_text("VALUE = 'changed'")
+            os.remove(CODE / "gone.txt")
+
+
+    class Sees(TaskBase):
+        def run(self):
+            import lazy
+            import package
+
+            there = [Path("gone.txt").exists(), (CODE / "package/new.py").exists()]
+            return [Path("table.csv").read_text(), lazy.VALUE, package.VALUE, *there]
+"""
+
+
+@pytest.fixture(scope="module")
+def vandals(tmp_path_factory):
+    made = Sandbox(tmp_path_factory.mktemp("vandals"), VANDALS)
+    (made.repository / "package").mkdir()
+    (made.repository / "package/__init__.py").write_text("VALUE = 'committed'")
+    (made.repository / "lazy.py").write_text("VALUE = 'committed'")
+    (made.repository / "table.csv").write_text("committed")
+    (made.repository / "gone.txt").write_text("committed")
+    made.commit()
+    yield made
+    made.close()
+
+
+def changed(sandbox: Sandbox) -> list[str]:
+    return sorted(
+        str(p.relative_to(e))
+        for e in (sandbox.root / "Misc/trash").glob("*/snapshot *")
+        for p in e.rglob("*.*")
+    )
+
+
+def test_what_a_task_changed_in_the_snapshot_no_other_run_sees(vandals):
+    if os.geteuid() == 0:  # in the same worker; a plain user meets read-only files
+        vandals.queue("first", "Vandal")
+        vandals.queue("second", "Sees")
+        said = vandals.work()
+    else:
+        vandals.queue("first", "Vandal")
+        vandals.work()
+        vandals.queue("second", "Sees")
+        said = vandals.work()
+    assert vandals.results("second")["sees"] == ["committed", "committed", "committed", True, False]
+    assert "was changed and is now as the commit has it again" in said
+    assert "lazy.py" in said
+    wanted = ["lazy.py", "package/__init__.py", "package/new.py"]
+    assert changed(vandals) == wanted + (["table.csv"] if os.geteuid() == 0 else [])
+    (snapshot,) = (vandals.root / "Misc/snapshots").iterdir()
+    assert not os.access(snapshot / "lazy.py", os.W_OK) or os.geteuid() == 0
+    assert (snapshot / "lazy.py").stat().st_mode & 0o222 == 0
+
+
+@pytest.mark.parametrize("how", ["other inodes", "no stamps", "stamps that are none", "touched"])
+def test_a_snapshot_that_is_the_commits_is_left_alone(vandals, how):
+    (snapshot,) = (vandals.root / "Misc/snapshots").iterdir()
+    (stamps,) = (vandals.root / "Misc/code.git/stamps").iterdir()
+    if how == "other inodes":
+        copy = snapshot.with_name("copy")
+        shutil.copytree(snapshot, copy)
+        shutil.rmtree(snapshot)
+        copy.rename(snapshot)
+    elif how == "touched":
+        os.utime(snapshot / "lazy.py")
+    else:
+        stamps.unlink() if how == "no stamps" else stamps.write_bytes(b"{")
+    before = changed(vandals)
+    vandals.queue(how, "Sees")
+    assert "was changed" not in vandals.work()
+    assert vandals.results(how)["sees"] == ["committed", "committed", "committed", True, False]
+    assert changed(vandals) == before
+
+
+def test_gc_keeps_in_the_trash_what_was_written_into_a_snapshot(vandals, cli):
+    vandals.queue("quiet", "Sees")
+    vandals.work()
+    (snapshot,) = (vandals.root / "Misc/snapshots").iterdir()
+    (snapshot / "curve.png").write_text("mine")
+    cli("--workspace", str(vandals.root), "gc", "--yes")
+    assert not snapshot.exists()
+    (kept,) = (vandals.root / "Misc/trash").glob("*/snapshot */curve.png")
+    assert kept.read_text() == "mine"

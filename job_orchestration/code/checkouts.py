@@ -1,0 +1,61 @@
+"""Put the files of a commit into their place as a snapshot, and put back what was changed in one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from job_orchestration.workspace import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    PutAway = Callable[[Mapping[str, str]], object]
+    """Moves files out of the way: the path of each, by its path in the snapshot."""
+
+_READ_ONLY: Final = ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+
+
+def make_read_only(folder: Path) -> None:
+    """Take the right to write from all files below a folder."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(parent, name)
+            if not os.path.islink(path):
+                os.chmod(path, os.stat(path).st_mode & _READ_ONLY)
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Give a finished folder its name; the folder of a process that was faster is as good."""
+    try:
+        durable.rename_folder(str(made), str(target))
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+
+
+def put_back(made: Path, target: Path, changed: Sequence[str], put_away: PutAway) -> None:
+    """Replace what differs in a snapshot, file by file: it may be in use, and keeps its locks.
+
+    Args:
+        made: a fresh checkout; the files that are put back are moved from there.
+        target: the snapshot.
+        changed: the paths that differ.
+        put_away: gets what is in their place.
+    """
+    there = {name: str(target / name) for name in changed if os.path.lexists(target / name)}
+    if there:
+        put_away(there)
+    for name in changed:
+        if os.path.lexists(made / name):
+            place = target / name
+            with suppress(FileExistsError):
+                os.makedirs(place.parent)
+            if not place.parent.is_dir():
+                put_away({os.path.dirname(name): str(place.parent)})
+                os.makedirs(place.parent)
+            os.rename(made / name, place)
