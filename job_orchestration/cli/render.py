@@ -224,6 +224,10 @@ def shown(found: Shown) -> Iterator[str]:
     if found.files:
         yield ""
         yield f"files: {'  '.join(escaped(name) for name in found.files)}"
+    if found.log:
+        yield ""
+        yield "end of the log:"
+        yield from (f"  {escaped(line)}" for line in found.log)
 
 
 def _task_rows(found: Shown) -> list[tuple[str, ...]]:

@@ -24,6 +24,10 @@ WHOLE: Final = Extract()
 _CHUNK: Final = 1 << 16
 _REACH: Final = 1 << 14
 """Bytes at the end of a followed log that may still change: more than the executor overwrites."""
+_LOOKED_AT: Final = 2000
+"""Lines at the end of a log in which its last error is looked for."""
+_FEW: Final = 5
+_FEW_ERRORS: Final = 25
 _LOOK_AGAIN: Final = 0.2
 """Seconds between reads of a followed log."""
 
@@ -74,6 +78,27 @@ def logs(
         return _extracted(_pieces(path, 0, follow=follow, pause=pause), wanted, follow=follow)
     at = 0 if wanted.lines is None else _begin_of_last(path, wanted.lines)
     return filter(None, _pieces(path, at, follow=follow, pause=pause))
+
+
+def last_lines(run_folder: str, failed: str | None = None) -> tuple[str, ...]:
+    """Return the end of a run's log: its last lines, or those of its last error.
+
+    Args:
+        run_folder: the folder of the run.
+        failed: the id of a task whose errors are wanted, if the end of the log has some.
+    """
+    path = os.path.join(run_folder, LOG)
+    if not os.path.isfile(path):  # a FIFO would be waited for
+        return ()
+    pieces = _pieces(path, _begin_of_last(path, _LOOKED_AT), follow=False, pause=time.sleep)
+    wanted = Extract(_FEW) if failed is None else Extract(_FEW_ERRORS, failed, errors=True)
+    extractor = Extractor(wanted)
+    for line in lines_in(pieces):
+        if line is not None:
+            for _ in extractor.add(line):
+                pass
+    found = tuple(extractor.release())
+    return found if found or failed is None else last_lines(run_folder)
 
 
 def _check_task(run_folder: str, task: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import commits
 from job_orchestration.code.snapshots import CodeStore
-from job_orchestration.commands import families, selection
+from job_orchestration.commands import families, logs, selection
 from job_orchestration.commands.status import StatusEntry, entry
 from job_orchestration.config import json_floats
 from job_orchestration.forecast.time_left import TimeLeft, pending_trials, places_of
@@ -17,12 +18,14 @@ from job_orchestration.results import tables
 from job_orchestration.runs import provenance_file, working_folder
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.workspace import clock
+from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.code.commits import CommitDetails
     from job_orchestration.commands.families import Family
+    from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.runs.state import Change, RunState, TaskState
     from job_orchestration.workspace.layout import Workspace
 
@@ -54,6 +57,9 @@ class Shown:
     """What the tasks returned and saved, flattened as in `results`."""
     headline: tuple[str, ...] = ()
     """The results for people: one copy of each, without hashes."""
+
+    log: tuple[str, ...] = ()
+    """The last lines of the log, or, of a failed run, its last error with the traceback."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` prints it."""
@@ -98,7 +104,17 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
         row.parameters,
         row.results,
         tuple(column for column in table.shown if column in row.results),
+        _end_of_log(record, folder),
     )
+
+
+def _end_of_log(record: RunRecord, folder: str | None) -> tuple[str, ...]:
+    if folder is None:
+        return ()
+    failed = record.summary.task if record.place is Place.FAILED and record.summary else None
+    with suppress(OSError):
+        return logs.last_lines(folder, failed)
+    return ()
 
 
 def _described(workspace: Workspace, state: RunState | None) -> CommitDetails | None:

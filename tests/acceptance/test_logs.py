@@ -147,6 +147,16 @@ def test_errors_are_those_of_the_last_tries_with_their_tracebacks(place: Sandbox
     assert "train" not in cli(place, "logs", "failed", "--errors", "--task", "load")
 
 
+def test_show_ends_with_the_last_error_or_the_last_lines(place: Sandbox) -> None:
+    shown = cli(place, "show", "failed").partition("end of the log:\n")[2]
+    assert shown.splitlines()[0].endswith("Traceback (most recent call last):") or "ValueError" in shown
+    assert "Task train failed" in shown
+    assert "a row is bad" not in shown, "of the task that failed"
+    shown = cli(place, "show", "mended").partition("end of the log:\n")[2]
+    lines = place.log("mended").splitlines()[-5:]
+    assert shown == "".join(f"  {line}\n" for line in lines)
+
+
 def test_a_completed_run_has_no_errors_of_the_tries_before(place: Sandbox) -> None:
     assert cli(place, "logs", "mended", "--errors", "--task", "train", error="no errors of task train") == ""
     assert "RuntimeError: no" in cli(place, "logs", "mended", "--errors", "--task", "train", "--try", "1")
