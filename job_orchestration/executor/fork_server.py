@@ -25,13 +25,14 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.code import task_importer
+from job_orchestration.code import imported_files, task_importer
 from job_orchestration.executor import (
     child_setup,
     exhaustion,
     messages,
     open_files,
     process_exit,
+    rehearsal,
     task_folder,
     task_runner,
     task_validation,
@@ -78,7 +79,8 @@ class ForkServer:
         self.spare: set[int] = set()
         self.threads = task_importer.thread_count()
         self.child: ChildProcess | None = None
-        self.knows_types = False
+        self.has_forked = False
+        self.has_rehearsed = False
 
     def serve(self) -> None:
         """Serve until the worker's socket ends."""
@@ -150,9 +152,13 @@ class ForkServer:
         sys.stdout.flush()
         sys.stderr.flush()
         fork_server = os.getpid()
+        if self.has_forked and not self.has_rehearsed and child.order["kind"] == "attempt":
+            self.has_rehearsed = True  # for a second run: it costs what some runs save
+            rehearsal.rehearse(child.order, self.folder)
+            imported_files.start(self.plan.snapshot)
         work = _work_of(child.order, child.descriptors, self.shared_page, self.folder)
-        if not self.knows_types:
-            self.knows_types = True
+        if not self.has_forked:
+            self.has_forked = True
             _context = contextvars.copy_context()  # a task has one, too
             open_files.know_types({TaskStarted, TaskFinished, JournalEntry})
         os.environ.update(child.order["environment"])  # the fork server itself reads none of it
@@ -178,7 +184,10 @@ class ForkServer:
     def _spawn(self, child: ChildProcess) -> int:
         import json
 
-        request = {"order": child.order, "plan": self.plan.as_message(), "fork_server": os.getpid()}
+        order = {
+            name: value for name, value in child.order.items() if name != messages.START
+        }  # `ps` shows it
+        request = {"order": order, "plan": self.plan.as_message(), "fork_server": os.getpid()}
         given = [*child.descriptors, self.shared_page.descriptor]
         targets = [*_SPAWNED[: len(child.descriptors)], _SPAWNED[2]]
         file_actions: list[tuple[Any, ...]] = [

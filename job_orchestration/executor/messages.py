@@ -11,11 +11,12 @@ import array
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import parse_duration
 from job_orchestration.processes import reaper
+from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace.layout import VARIABLE
 
 if TYPE_CHECKING:
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
 
     from job_orchestration.config.config import Settings
     from job_orchestration.runs.claims import Claim
+    from job_orchestration.runs.state import RunState
 
 Message = dict[str, Any]
 """The content of a packet; the function that sends it decides its keys."""
 
+START: Final = "start"
+"""The key of what `start_of` returns. It may be missing: then the state is read from the journal."""
 _PACKET: Final = 1 << 17
+_LARGE: Final = _PACKET // 2
+"""Bytes of a packet that is sent without what may be missing."""
+_FINISHED: Final = TaskStatus.FINISHED
 _DESCRIPTORS: Final = 4
 _CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _GONE: Final = (BrokenPipeError, ConnectionResetError)
@@ -42,6 +49,8 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> bool:
     """Send a packet; return whether the other end was still open."""
     data = json.dumps(message).encode()
+    if len(data) > _LARGE and START in message:
+        data = json.dumps({name: value for name, value in message.items() if name != START}).encode()
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     try:
         end.sendmsg([data], ancillary)
@@ -66,6 +75,28 @@ def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
     return json.loads(data), list(found)
 
 
+class TaskStart(NamedTuple):
+    """A task at the start of a child."""
+
+    id: str
+    is_finished: bool
+    """Whether it has its checkpoint."""
+    tries: int
+    failures: int
+
+
+def start_of(state: RunState) -> Message:
+    """Return what a child needs of the state of its run."""
+    return {
+        "values": dict(state.values),
+        "seed": state.seed,
+        "commit": state.code.commit if state.code else None,
+        "tasks": [
+            TaskStart(task.id, task.status is _FINISHED, task.tries, task.failures) for task in state.tasks
+        ],
+    }
+
+
 def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: Mapping[str, str]) -> Message:
     """Return the message that makes a fork server fork a child for an attempt.
 
@@ -84,6 +115,7 @@ def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: 
         "folder": claim.run_folder,
         "attempt": claim.attempt,
         "journal": sorted({*claim.earlier, claim.attempt}),
+        START: start_of(claim.state),
         "token": claim.path,
         "written": claim.journal.written,
         "isolation": settings.isolation,

@@ -160,9 +160,9 @@ def finalize() -> bool:
     Returns:
         Whether there was anything to finalize.
     """
-    objects = gc.get_objects()
-    if not (_objects_of_imports or _files_of_imports or _has_role(set(map(type, objects)))):
+    if holds_nothing():
         return False
+    objects = gc.get_objects()
     threading.excepthook = lambda _: None  # threads that still run find their globals gone
     made = set(map(id, objects))
     objects.clear()
@@ -186,6 +186,11 @@ def finalize() -> bool:
         if (thing := reference()) is not None:
             _flush(thing)
     return True
+
+
+def holds_nothing() -> bool:
+    """Return whether this process has nothing to finalize."""
+    return not (_objects_of_imports or _files_of_imports or _has_role(set(map(type, gc.get_objects()))))
 
 
 def _has_role(kinds: set[type]) -> bool:

@@ -26,6 +26,7 @@ from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor import (
     child_setup,
     exhaustion,
+    messages,
     open_files,
     process_exit,
     process_state,
@@ -36,26 +37,27 @@ from job_orchestration.executor import (
     unseeded_generators,
 )
 from job_orchestration.executor.child_setup import seed_all
+from job_orchestration.executor.messages import TaskStart
 from job_orchestration.executor.out_of_memory import is_lack_of_memory, sentence_in_task
 from job_orchestration.executor.shared_memory import SharedPage, Verdict
 from job_orchestration.processes import reaper
 from job_orchestration.runs import artifact_store, journal, kept_values, lifecycle, working_folder
 from job_orchestration.runs.claims import still_ours
 from job_orchestration.runs.events import Cancelled, Event, Outcome, TaskFailed, TaskFinished, TaskStarted
-from job_orchestration.runs.state import TaskState, TaskStatus
+from job_orchestration.runs.state import RunState, TaskState, TaskStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from job_orchestration.config.config import Json
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.task_folder import TaskFolder
-    from job_orchestration.runs.events import JournalEntry
     from job_orchestration.search.pruning import MetricReporter
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a task's writes that count as errors of the disk, not of the task."""
 
-_FINISHED: Final = TaskStatus.FINISHED  # a member of an enum is looked up by a function of Python
-_DONE, _FAILED = Verdict.DONE, Verdict.FAILED
+_DONE, _FAILED = Verdict.DONE, Verdict.FAILED  # a member of an enum is looked up by a function of Python
 
 log = logging.getLogger("job_orchestration")
 
@@ -79,7 +81,7 @@ class RunInProcess(Protocol):
 class TaskContext:
     """The interface of a running task to its run: `self.context`."""
 
-    def __init__(self, attempt: RunInProcess, task: TaskState, number: int) -> None:
+    def __init__(self, attempt: RunInProcess, task: TaskState | TaskStart, number: int) -> None:
         self.run = attempt.run_name
         self.attempt = attempt.number
         self.seed = attempt.seed
@@ -178,10 +180,9 @@ class TaskRunner:
         self.shared_page = shared_page
         path = journal.path_of(self.folder, self.number)
         self._writer = journal.Writer(journal_file, path, order["written"])
-        state = lifecycle.fold(journal.read(self.folder, order["journal"]))
-        self._state = state
-        self._unfolded: list[JournalEntry] = []
-        """What this process has written since; it is folded only for a task that asks for results."""
+        self._attempts: list[int] = order["journal"]
+        self._folded: tuple[int, RunState] | None = None
+        """The number of events of this attempt at the last look into the journal, and what it folded to."""
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._grace_time: float = order["grace_time"]
         self._max_attempts: int = order["max_attempts"]
@@ -192,20 +193,21 @@ class TaskRunner:
         self._cpus: int | None = order.get("cpus")
         variables = (*order["environment"], *self._allocation, thread_pools.COMMON)
         self._variables = tuple(map(os.fsencode, variables))
-        self.seed = state.seed
-        self._commit = state.code.commit if state.code else None
+        start = order.get("start") or messages.start_of(self._state())
+        self.seed: int = start["seed"]
+        self._commit: str | None = start["commit"]
+        self._tasks = [TaskStart(*task) for task in start["tasks"]]
         self._reporting: MetricReporter | None = None
-        self.specs = specs_of(state.values)
-        self.values: dict[str, Json] = {**state.values, "outputDir": self.folder}
+        self.specs = specs_of(start["values"])
+        self.values: dict[str, Json] = {**start["values"], "outputDir": self.folder}
 
     def run(self) -> int:
         """Continue the run; return the exit code: the errno if the disk ended it."""
-        self._process = os.getpid()
-        self._open_files = open_files.count()
         reaper.keep_from_forks(self.lock)
         if self._allocation:
             os.environ.update(self._allocation)  # not in the fork server: its next run has another one
         thread_pools.resize(self._cpus)
+        self.begin()
         if self._stall_timeout:
             thread = threading.Thread(
                 target=_heartbeat, args=(self.shared_page, self._stall_timeout), daemon=True
@@ -227,13 +229,14 @@ class TaskRunner:
             return end_by_disk(self.shared_page, error)
         return 1 if verdict is _FAILED else 0
 
+    def begin(self) -> None:
+        """Note the process that runs the tasks."""
+        self._process = os.getpid()
+        self._open_files = open_files.count()
+
     def finished(self, task_id: str) -> TaskState:
         """Return a task of this run that has its checkpoint."""
-        folding = lifecycle.RunStateBuilder(self._state)
-        while self._unfolded:
-            folding.add(self._unfolded.pop(0))
-        self._state = folding.state
-        tasks = self._state.tasks
+        tasks = self._state().tasks
         for task in tasks:
             if task.id == task_id and task.status is TaskStatus.FINISHED:
                 return task
@@ -242,7 +245,7 @@ class TaskRunner:
 
     def report(self, step: float, metric: float) -> None:
         """Report the metric of a task to the trial's search; other runs ignore it."""
-        trial = self._state.trial
+        trial = self._state().trial
         if trial is None:
             return
         if self._reporting is None:
@@ -253,30 +256,32 @@ class TaskRunner:
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event to the journal."""
-        self._unfolded.append(self._writer.write(event, sync=sync))
+        self._writer.write(event, sync=sync)
+
+    def _state(self) -> RunState:
+        """The state of the run. Most tasks never ask for it, and then the journal is not read here."""
+        written = self._writer.written
+        if self._folded is None or self._folded[0] != written:
+            self._folded = written, lifecycle.fold(journal.read(self.folder, self._attempts))
+        return self._folded[1]
 
     def go_on(self) -> Verdict:
         """Run the tasks without a checkpoint, in order, until one fails or a stop is requested."""
         state: process_state.RunState | None = None
-        for index, task in enumerate(self._state.tasks):
-            if task.status is _FINISHED:
+        for index, task in enumerate(self._tasks):
+            if task.is_finished:
                 continue
             if self.shared_page.stop is not None:
                 return Verdict.STOPPED
             if state is not None:
-                state.put_back()
-                thread_pools.resize(self._cpus)
+                self.put_back(state)
             elif index + 1 < len(self.specs):
-                state = process_state.RunState(
-                    self._variables,
-                    self._task_folder.view.standing(self._working_folder),
-                    functools.partial(self._task_folder.enter_again, self._working_folder),
-                )
+                state = self.note_state(self._variables)
             if not self._run_task(index, task):
                 return _FAILED
         return _DONE
 
-    def _run_task(self, index: int, task: TaskState) -> bool:
+    def _run_task(self, index: int, task: TaskStart) -> bool:
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1))
         started = time.monotonic()
@@ -306,8 +311,7 @@ class TaskRunner:
 
     def _call(self, index: int, context: TaskContext) -> Json:
         spec = self.specs[index]
-        seed_all(self.seed)
-        unseeded_generators.reseed(self.seed)
+        self.seed_generators()
         values = kept_values.copy_of(spec.merged_with(self.values))
         made: Any = task_importer.resolve(spec.method)(values)
         made.context = context
@@ -323,6 +327,24 @@ class TaskRunner:
             child_setup.log_line(kept_values.sentence_of(phrases), "WARNING")
         return kept
 
+    def note_state(self, variables: Iterable[bytes]) -> process_state.RunState:
+        """Note how the first task begins; the names are those of the run's own environment variables."""
+        return process_state.RunState(
+            variables,
+            self._task_folder.view.standing(self._working_folder),
+            functools.partial(self._task_folder.enter_again, self._working_folder),
+        )
+
+    def put_back(self, state: process_state.RunState) -> None:
+        """Have the next task begin as the first did."""
+        state.put_back()
+        thread_pools.resize(self._cpus)
+
+    def seed_generators(self) -> None:
+        """Start all random numbers by the seed of the run."""
+        seed_all(self.seed)
+        unseeded_generators.reseed(self.seed)
+
     def _settle(self, task_id: str, store: artifact_store.ArtifactStore) -> None:
         """Have everything done that a task has begun: it may have left threads at work, and files open."""
         process_exit.end_if_fork(self._process)
@@ -331,7 +353,7 @@ class TaskRunner:
         if (number := open_files.count()) is None or number != self._open_files:
             open_files.write(store.staging)
 
-    def _failed(self, task: TaskState, error: BaseException, duration: float) -> None:
+    def _failed(self, task: TaskStart, error: BaseException, duration: float) -> None:
         if isinstance(error, PrunedError):
             reason = describe(error).removeprefix(f"{type(error).__name__}: ")
             self.write(Cancelled(reason, pruned=True), sync=True)

@@ -60,6 +60,10 @@ TASKS = """
         pass
 """
 METHODS = ("One", "Two", "Three", "Four")
+WARM, MANY = 4, 20
+"""Runs after which a fork server is warm, and those whose pages are counted."""
+PAGES = 1100
+"""Pages that a run makes or copies in its worker, fork server and child."""
 KINDS = {
     "sync": ("fsync", "fdatasync"),
     "move": ("rename", "renameat", "renameat2", "link", "linkat"),
@@ -182,6 +186,30 @@ def test_a_run_gets_one_process_and_no_program(counted):
 def test_a_run_is_no_reason_to_list_the_queue(counted):
     assert a_run(counted, "queue") <= 1, "a listing is two calls"
     assert a_run(counted, "look") <= 8, "the folders of its own"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """How many pages of memory the processes of one more run make or copy."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("pages"), TASKS)
+    found = {}
+    for runs in (WARM, WARM + MANY):
+        for number in range(runs):
+            sandbox.drop(f"p{runs}.{number}", *METHODS[:SHORT])
+        sandbox.ready()
+        worker = sandbox.start("--until-idle")
+        _, status, usage = os.wait4(worker.pid, 0)
+        worker.returncode = os.waitstatus_to_exitcode(status)
+        assert worker.returncode == 0, sandbox.ended(worker)
+        found[runs] = usage.ru_minflt
+    yield (found[WARM + MANY] - found[WARM]) / MANY
+    sandbox.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="another Python has its objects elsewhere")
+def test_a_run_copies_few_pages_of_memory(pages):
+    assert pages <= PAGES, "what a child does before, between and after its tasks touches shared memory"
 
 
 # -- ready ------------------------------------------------------------------------------------------------

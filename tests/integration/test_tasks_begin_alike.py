@@ -279,8 +279,8 @@ def test_nothing_that_a_task_sets_for_its_process_reaches_the_next(sandbox):
 
 
 def test_without_putting_back_each_of_them_is_seen(tmp_path):
-    line = "                state.put_back()\n"
-    package = mutant(tmp_path, "executor/task_runner.py", line, line.replace("state.put_back()", "pass"))
+    line = "                self.put_back(state)\n"
+    package = mutant(tmp_path, "executor/task_runner.py", line, line.replace("self.put_back(state)", "pass"))
     sandbox = Sandbox(tmp_path, TASKS)
     for name in NAMES:
         drop(sandbox, name, task("first", [name]), task("second", []))
