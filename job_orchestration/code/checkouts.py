@@ -29,6 +29,18 @@ def make_read_only(folder: Path) -> None:
                 os.chmod(path, os.stat(path).st_mode & _READ_ONLY)
 
 
+def outward_links(folder: Path) -> list[str]:
+    """Return the links below a folder that lead out of it, whether or not there is anything, sorted."""
+    top = os.path.realpath(folder)
+    found = []
+    for parent, folders, files in os.walk(top):
+        for name in (*folders, *files):
+            path = os.path.join(parent, name)
+            if os.path.islink(path) and not f"{os.path.realpath(path)}{os.sep}".startswith(f"{top}{os.sep}"):
+                found.append(os.path.relpath(path, top))
+    return sorted(found)
+
+
 def put_in_place(made: Path, target: Path) -> None:
     """Give a finished folder its name; the folder of a process that was faster is as good."""
     try:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from job_orchestration.code import work_tree
+from job_orchestration.code import checkouts, work_tree
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.code.task_importer import CodePlan, modules_named
 from job_orchestration.code.tasks_file import missing_tasks_file
@@ -37,6 +37,7 @@ class CodePinning:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._store = CodeStore(Path(workspace.misc))
+        self._outward: dict[str, list[str]] = {}
         self.start_pass()
 
     def start_pass(self) -> None:
@@ -73,11 +74,24 @@ class CodePinning:
         if fault := missing_tasks_file(os.path.join(snapshot, tree.folder), what):
             candidate.add(fault.what, fault.todo, "pathToTasks")
             return
+        self._refuse_outward_links(candidate, candidate.code.commit, snapshot)
         candidate.plan = CodePlan(
             *(str(snapshot), tree.folder, str(tree.top), modules),
             bytecode=self._workspace.bytecode,
             imports=self._workspace.imports,
         )
+
+    def _refuse_outward_links(self, candidate: Candidate, commit: str, snapshot: Path) -> None:
+        """Note the links that lead out of the repository: what they point to is not pinned."""
+        if commit not in self._outward:
+            self._outward[commit] = checkouts.outward_links(snapshot)
+        if links := self._outward[commit]:
+            candidate.add(
+                f"the commit {commit[:12]} has links that lead out of the repository: "
+                + escaped(named(links)),
+                "Their targets may change: take them out (git rm --cached NAME), name them in the config",
+                "pathToTasks",
+            )
 
     def _look(self, folder: str, ignored: tuple[str, ...]) -> WorkTree:
         """Look at a work tree once a pass."""

@@ -563,3 +563,44 @@ def test_gc_keeps_in_the_trash_what_was_written_into_a_snapshot(vandals, cli):
     assert not snapshot.exists()
     (kept,) = (vandals.root / "Misc/trash").glob("*/snapshot */curve.png")
     assert kept.read_text() == "mine"
+
+
+# -- links in a commit --------------------------------------------------------------------------------------
+
+
+def test_a_committed_link_that_leads_out_of_the_repository_is_refused(tmp_path):
+    made = Sandbox(tmp_path, VANDALS)
+    outside = tmp_path / "outside.py"
+    outside.write_text("VALUE = 1")
+    inside = {
+        "near": "Tasks.py",
+        "folder": "..",
+        "loop": "loop",
+        "deep/up": "../Tasks.py",
+        "dangling": "nowhere",
+    }
+    outward = {
+        "absolute.py": str(outside),
+        "relative.py": "../outside.py",
+        "deep/up": "../../outside.py",
+        "over": "..",
+    }
+    outward |= {"there": str(made.repository / "Tasks.py"), "folder": "..", "away": "/nowhere/at/all"}
+    (made.repository / "deep").mkdir()
+    for name, target in inside.items():
+        (made.repository / name).symlink_to(target if name != "folder" else "deep")
+    made.commit()
+    made.drop("fine", "Sees")
+    assert [queued.file for queued in made.ready().queued] == ["fine.yaml"]
+    for number, (name, target) in enumerate(outward.items()):
+        link = made.repository / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        made.commit()
+        made.drop(f"out{number}", "Sees")
+        (problem,) = made.ready().refused[f"out{number}.yaml"]
+        assert name in str(problem)
+        assert "lead out of the repository" in str(problem)
+        git(made.repository, "rm", "--quiet", name)
+        (made.repository / "deep").mkdir(exist_ok=True)
+    made.close()
