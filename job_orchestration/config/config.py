@@ -33,6 +33,8 @@ class Settings:
     """Time that a task has to end after SIGTERM."""
     timeout: float | None = None
     stall_timeout: float | None = None
+    validation_timeout: float = 120.0
+    """Time that the imports of the tasks may take before the run is queued, and its validation as well."""
     memory_limit: int | None = None
     log_limit: int = 100_000_000
     overwrite_output: bool = False

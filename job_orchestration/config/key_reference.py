@@ -129,6 +129,14 @@ LIMITS: Final[Mapping[str, Key]] = {
         "stallTimeout: 10m",
         WORK,
     ),
+    "validationTimeout": Key(
+        f"{_TIME} above 0",
+        "2m",
+        "Longest time that the imports of the tasks may take before a run is queued, and its validate "
+        "methods together as well; then the config is refused.",
+        "validationTimeout: 10m",
+        READY,
+    ),
     "memoryLimit": Key(
         _SIZE,
         "null",

@@ -211,6 +211,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "graceTime": Rule("grace_time", parse_duration, _TIME, _TIMES, _DURATION_SCHEMA),
     "timeout": Rule("timeout", _limit, "a time above 0", _TIMES, _LIMIT_SCHEMA),
     "stallTimeout": Rule("stall_timeout", _limit, "a time above 0", _TIMES, _LIMIT_SCHEMA),
+    "validationTimeout": Rule("validation_timeout", _limit, "a time above 0", _TIMES, _LIMIT_SCHEMA),
     "memoryLimit": Rule("memory_limit", parse_size, "a size", _SIZES, _SIZE_SCHEMA),
     "logLimit": Rule("log_limit", parse_size, "a size", _SIZES, _SIZE_SCHEMA),
     "overwriteOutputFine": Rule("overwrite_output", _flag, "true or false", "true or false", _FLAG),

@@ -48,8 +48,13 @@ class ForkServerClient:
     """
 
     def __init__(
-        self, workspace: Workspace, plan: CodePlan, unwanted: Callable[[], bool] = lambda: False
+        self,
+        workspace: Workspace,
+        plan: CodePlan,
+        unwanted: Callable[[], bool] = lambda: False,
+        limit: float | None = None,
     ) -> None:
+        limit = IMPORT_LIMIT if limit is None else limit
         standard_streams.open_missing()  # a program that embeds the product may have closed them
         self.plan = plan
         self.shared_page = shared_memory.SharedPage(shared_memory.create())
@@ -62,7 +67,7 @@ class ForkServerClient:
         self._start(workspace, theirs)
         try:
             messages.send(self.socket, {"plan": plan.as_message()}, [self.shared_page.descriptor])
-            ready = self._first_word(unwanted)
+            ready = self._first_word(unwanted, limit)
         except BaseException:
             self.kill()
             raise
@@ -73,7 +78,9 @@ class ForkServerClient:
         if ready is not None and ready["event"] == "ready":
             self.close()  # it kills the processes that its imports started, and exits
         code = self.kill()
-        failed = ForkServerError(_why(ready, code), "Mend the import, commit, and ready the config anew")
+        failed = ForkServerError(
+            _why(ready, code, limit), "Mend the import, commit, and ready the config anew"
+        )
         failed.was_killed = ready is None and code == -signal.SIGKILL
         raise failed
 
@@ -93,9 +100,9 @@ class ForkServerClient:
             self._free()
             raise
 
-    def _first_word(self, unwanted: Callable[[], bool]) -> Message | None:
+    def _first_word(self, unwanted: Callable[[], bool], limit: float) -> Message | None:
         """Wait until the imports have ended or are no longer wanted."""
-        deadline = time.monotonic() + IMPORT_LIMIT
+        deadline = time.monotonic() + limit
         while True:
             said = self.wait(min(_LOOK_AGAIN, max(deadline - time.monotonic(), 0)))
             if said is None or said["event"] != "nothing" or unwanted() or time.monotonic() >= deadline:
@@ -175,14 +182,14 @@ class ForkServerClient:
             self.shared_page.close()
 
 
-def _why(ready: Message | None, code: int) -> str:
+def _why(ready: Message | None, code: int, limit: float) -> str:
     if ready is None:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"The process that imports the tasks {how}"
     if ready["event"] == "nothing":
         from job_orchestration.diagnostics import durations
 
-        return f"The imports of the tasks took longer than {durations.text_of(IMPORT_LIMIT)}"
+        return f"The imports of the tasks took longer than {durations.text_of(limit)}"
     traceback = str(ready["error"]).encode("utf-8", "backslashreplace").decode()
     return f"The tasks cannot be imported: {_exception_in(traceback)}\n{traceback}".rstrip()
 
@@ -239,8 +246,12 @@ class ForkServerPool:
         self._said_threads = False
         self._warm: dict[CodePlan, ForkServerClient] = {}
 
-    def get(self, plan: CodePlan) -> ForkServerClient:
+    def get(self, plan: CodePlan, limit: float | None = None) -> ForkServerClient:
         """Return the fork server that has imported the tasks of a plan; start it if there is none.
+
+        Args:
+            plan: the code.
+            limit: seconds that the imports may take; `IMPORT_LIMIT` if not given.
 
         Raises:
             ForkServerError: if it cannot be imported.
@@ -257,7 +268,7 @@ class ForkServerPool:
             snapshot_check.mend(self._workspace, plan.snapshot, self._say)
         if fork_server is None:
             try:
-                fork_server = ForkServerClient(self._workspace, plan, self._unwanted)
+                fork_server = ForkServerClient(self._workspace, plan, self._unwanted, limit)
             except ForkServerError:
                 self._reap()
                 raise

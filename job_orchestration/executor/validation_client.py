@@ -16,7 +16,7 @@ from job_orchestration.runs.events import Outcome
 from job_orchestration.workspace import temporary_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from job_orchestration.config.config import Json
     from job_orchestration.executor.fork_server_client import ForkServerClient
@@ -51,8 +51,19 @@ class TaskFault:
     """Whether the config is queued in spite of it."""
 
 
-def ask(fork_server: ForkServerClient, questions: Sequence[Question]) -> dict[int, list[TaskFault]]:
+def ask(
+    fork_server: ForkServerClient,
+    questions: Sequence[Question],
+    limit: float | None = None,
+    waiting: Callable[[], object] = lambda: None,
+) -> dict[int, list[TaskFault]]:
     """Have a child of a fork server answer the questions; if one kills the child, its answer says how.
+
+    Args:
+        fork_server: it has imported the tasks.
+        questions: one for each config.
+        limit: seconds that one config's `validate` methods may take; `SILENCE_LIMIT` if not given.
+        waiting: called about every second.
 
     Returns:
         The faults by the number of the question; an empty list for a valid config.
@@ -60,7 +71,7 @@ def ask(fork_server: ForkServerClient, questions: Sequence[Question]) -> dict[in
     answers: dict[int, list[TaskFault]] = {}
     left = list(questions)
     while left:
-        found, end = _ask_once(fork_server, left)
+        found, end = _ask_once(fork_server, left, SILENCE_LIMIT if limit is None else limit, waiting)
         answers.update(found)
         left = [q for q in left if q.number not in answers]
         if not left:
@@ -75,7 +86,7 @@ def ask(fork_server: ForkServerClient, questions: Sequence[Question]) -> dict[in
 
 
 def _ask_once(
-    fork_server: ForkServerClient, questions: Sequence[Question]
+    fork_server: ForkServerClient, questions: Sequence[Question], limit: float, waiting: Callable[[], object]
 ) -> tuple[dict[int, list[TaskFault]], str]:
     with tempfile.TemporaryDirectory(prefix=temporary_files.SYSTEM_PREFIX) as folder:
         request, reply, log = (os.path.join(folder, name) for name in ("request", "reply", "log"))
@@ -93,18 +104,19 @@ def _ask_once(
             "isolation": "fork",
             "environment": {},
         }
-        end = _wait(fork_server, reply) if fork_server.begin(order) else _KILLED
+        end = _wait(fork_server, reply, limit, waiting) if fork_server.begin(order) else _KILLED
         with open(reply, encoding="utf-8") as file:
             found = [json.loads(line) for line in file if line.endswith("\n")]
         return {a["number"]: [TaskFault(*one) for one in a["faults"]] for a in found}, end
 
 
-def _wait(fork_server: ForkServerClient, reply: str) -> str:
+def _wait(fork_server: ForkServerClient, reply: str, limit: float, waiting: Callable[[], object]) -> str:
     """Wait for the end of the child; return how the config that it validated ended it."""
     size, since = 0, time.monotonic()
     late = False
     while True:
         message = fork_server.wait(1.0)
+        waiting()
         if message is None:
             return _KILLED
         if message["event"] == "exhausted":
@@ -116,13 +128,13 @@ def _wait(fork_server: ForkServerClient, reply: str) -> str:
             return _STOPPED
         if os.path.getsize(reply) > size:
             size, since = os.path.getsize(reply), time.monotonic()
-        if not late and time.monotonic() - since > SILENCE_LIMIT:
+        if not late and time.monotonic() - since > limit:
             late = True
             fork_server.stop(Outcome.TIMEOUT, 1.0)
     if late:
         from job_orchestration.diagnostics import durations
 
-        return f"its validate() took longer than {durations.text_of(SILENCE_LIMIT)} and was stopped"
+        return f"its validate() took longer than {durations.text_of(limit)} and was stopped"
     code = int(message["code"])
     last = _last_line(os.path.join(os.path.dirname(reply), "log"))
     if code < 0:

@@ -25,7 +25,7 @@ from job_orchestration.submission import (
 )
 from job_orchestration.submission.candidate import Candidate, failure
 from job_orchestration.submission.code_pinning import CodePinning
-from job_orchestration.workspace import layout
+from job_orchestration.workspace import layout, locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,8 @@ class Checker:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._fork_servers = ForkServerPool(workspace)
+        self._waiting = task_check.Waiting(locks.say)
+        self._fork_servers = ForkServerPool(workspace, self._waiting.look)
         self._code = CodePinning(workspace)
 
     def close(self) -> None:
@@ -74,7 +75,7 @@ class Checker:
         return (
             self._code.pin,
             functools.partial(output_folders.choose, self.workspace),
-            functools.partial(task_check.check, self.workspace, self._fork_servers),
+            functools.partial(task_check.check, self.workspace, self._fork_servers, self._waiting),
             functools.partial(recipient_check.check, defaults=defaults),
             functools.partial(dependencies.resolve, self.workspace),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from job_orchestration.diagnostics import problems
@@ -36,6 +37,26 @@ def choose(workspace: Workspace, candidates: Sequence[Candidate]) -> None:
     claimed = _Claimed()
     for candidate in candidates:
         guarded([candidate], functools.partial(_choose_run, workspace, candidate, claimed, now))
+
+
+def still_hold(workspace: Workspace, family: Sequence[Candidate]) -> bool:
+    """Return whether the folders that were chosen for one dropped file may still be used.
+
+    A check takes its time, in which another process may have queued runs.
+    """
+    if family[0].trial is not None:
+        again = [replace(candidate, problems=[], there=False) for candidate in family]
+        sweep_candidates.choose_runs(workspace, again, clock.local_now())
+        if [c.there for c in again] != [c.there for c in family]:
+            return False
+    claimed = _Claimed()
+    for candidate in family:
+        config = candidate.checked.config
+        if config is not None and not candidate.there:
+            if _fault_of_run(workspace, candidate.run, config, claimed) is not None:
+                return False
+            claimed.add(candidate)
+    return True
 
 
 def _choose_run(workspace: Workspace, candidate: Candidate, claimed: _Claimed, now: datetime) -> None:

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,15 +18,16 @@ from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.runs import cache_maintenance, opening, queued_sources, trash
 from job_orchestration.search import searches
 from job_orchestration.search.driver import SearchDriver
-from job_orchestration.submission import dependencies, dropped_files, sweep_candidates
+from job_orchestration.submission import dependencies, dropped_files, output_folders, sweep_candidates
 from job_orchestration.submission.candidate import failure, guarded
 from job_orchestration.submission.reports import Queued, Report
 from job_orchestration.workspace import clock, failures, naming, problems_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from job_orchestration.config.config import Config, Json
+    from job_orchestration.runs.queued_sources import Source
     from job_orchestration.submission.candidate import Candidate
     from job_orchestration.submission.checker import Checker
     from job_orchestration.submission.dropped_files import Drop
@@ -56,27 +58,61 @@ def ready_drops(
     check.start_pass()
     with opening.only_one(workspace):
         report.notes += opening.recover(workspace)
-        dropped, report.refused, report.unsettled = dropped_files.read_all(
-            workspace, settled, closed_is_whole=closed_is_whole, only=only
-        )
-        dropped = _without_queued(workspace, dropped, report)
-        dropped = list(dependencies.in_order(dropped))
-        late = dependencies.deferred(workspace, dropped, report.unsettled)
-        report.unsettled += late
-        dropped = [drop for drop in dropped if drop.filename not in late]
-        taken = opening.taken_stems(workspace) if dropped else set()
-        for start in range(0, len(dropped), _BATCH):
-            _ready_batch(workspace, check, dropped[start : start + _BATCH], taken, report)
+        known = queued_sources.left(workspace)
+    dropped, report.refused, report.unsettled = dropped_files.read_all(
+        workspace, settled, closed_is_whole=closed_is_whole, only=only
+    )
+    dropped = _without_queued(dropped, known, report)
+    dropped = list(dependencies.in_order(dropped))
+    late = dependencies.deferred(workspace, dropped, report.unsettled)
+    report.unsettled += late
+    dropped = [drop for drop in dropped if drop.filename not in late]
+    for start in range(0, len(dropped), _BATCH):
+        candidates = check.examine(dropped[start : start + _BATCH])  # without the lock: it may take minutes
+        with opening.only_one(workspace):
+            report.notes += opening.recover(workspace)
+            fit = _still_fit(workspace, candidates, report)
+            _ready_batch(workspace, fit, opening.taken_stems(workspace), report)
     _write_problems(workspace, report)
     return report
 
 
+def _still_fit(workspace: Workspace, candidates: Sequence[Candidate], report: Report) -> list[Candidate]:
+    """Return the candidates for which still holds what was checked without the lock.
+
+    A file that another process has queued meanwhile is gone. The others are left for the next pass.
+    """
+    families: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        families.setdefault(candidate.drop.filename, []).append(candidate)
+    left = []
+    for filename, family in families.items():
+        path = os.path.join(workspace.sources, filename)
+        is_fine = all(candidate.config is not None for candidate in family)
+        holds = family[0].drop.is_still(path)
+        if holds and is_fine:
+            with suppress(OSError):  # opening it meets the same error, and refuses it
+                holds = output_folders.still_hold(workspace, family)
+        if not holds:
+            left.append(filename)
+    late = dependencies.deferred(workspace, [f[0].drop for f in families.values()], left) if left else []
+    out = {*left, *late}
+    report.unsettled += [
+        f for f in families if f in out and os.path.lexists(os.path.join(workspace.sources, f))
+    ]
+    fit = [candidate for candidate in candidates if candidate.drop.filename not in out]
+    dependencies.resolve(workspace, fit)
+    for candidate in fit:
+        candidate.problems[:] = dict.fromkeys(candidate.problems)
+    return fit
+
+
 def _ready_batch(
-    workspace: Workspace, check: Checker, dropped: Sequence[Drop], taken: set[str], report: Report
+    workspace: Workspace, candidates: Sequence[Candidate], taken: set[str], report: Report
 ) -> None:
     fine: list[Candidate] = []
     families: dict[str, list[Candidate]] = {}
-    for candidate in check.examine(dropped):
+    for candidate in candidates:
         if candidate.config is not None and not candidate.there and candidate.order is None:
             guarded([candidate], functools.partial(_clear_output, workspace, candidate))
         if candidate.trial is not None:
@@ -92,9 +128,8 @@ def _ready_batch(
             report.refused[filename] = sweep_candidates.problems_of(family)
 
 
-def _without_queued(workspace: Workspace, dropped: Sequence[Drop], report: Report) -> list[Drop]:
+def _without_queued(dropped: Sequence[Drop], known: Mapping[Source, str], report: Report) -> list[Drop]:
     """Refuse the files that were queued before and cannot be removed; return the others."""
-    known = queued_sources.left(workspace)
     fresh = []
     for drop in dropped:
         run = queued_sources.is_among(drop.source, known) if known else None

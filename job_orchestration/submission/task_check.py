@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+import os
+import time
+from typing import TYPE_CHECKING, Final
 
+from job_orchestration.config.settings import parse_duration
+from job_orchestration.diagnostics import durations
 from job_orchestration.diagnostics.errors import ForkServerError
-from job_orchestration.diagnostics.problems import Severity
+from job_orchestration.diagnostics.problems import Severity, escaped, named
 from job_orchestration.executor import validation_client
 from job_orchestration.submission.candidate import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from job_orchestration.code.task_importer import CodePlan
     from job_orchestration.executor.fork_server_client import ForkServerPool
     from job_orchestration.submission.candidate import Candidate
     from job_orchestration.workspace.layout import Workspace
 
+SAID_AFTER: Final = 3.0
+"""Seconds after which it is said what is being waited for."""
+LIMIT: Final = "validationTimeout"
+"""The key that sets how long imports and the validation of one config may take."""
 
-def check(workspace: Workspace, fork_servers: ForkServerPool, candidates: Sequence[Candidate]) -> None:
+
+def check(
+    workspace: Workspace, fork_servers: ForkServerPool, waiting: Waiting, candidates: Sequence[Candidate]
+) -> None:
     """Note the problems that the tasks report; one fork server answers for all configs of a commit."""
     groups: dict[CodePlan, list[int]] = {}
     for number, candidate in enumerate(candidates):
@@ -31,15 +42,54 @@ def check(workspace: Workspace, fork_servers: ForkServerPool, candidates: Sequen
             groups.setdefault(candidate.plan, []).append(number)
     for plan, numbers in groups.items():
         asked = {n: candidates[n] for n in numbers}
-        guarded(asked.values(), functools.partial(_ask, workspace, fork_servers, plan, asked))
+        guarded(asked.values(), functools.partial(_ask, workspace, fork_servers, waiting, plan, asked))
+
+
+class Waiting:
+    """Says what is being waited for, once, if it takes long; `look` is called now and then.
+
+    Args:
+        say: called with the sentence.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._sentence = ""
+        self._since = 0.0
+
+    def begin(self, sentence: str) -> None:
+        """Start to wait."""
+        self._sentence, self._since = sentence, time.monotonic()
+
+    def look(self) -> bool:
+        """Say the sentence if it is time; never asks to stop."""
+        if self._sentence and time.monotonic() - self._since >= SAID_AFTER:
+            self._say(self._sentence)
+            self._sentence = ""
+        return False
+
+
+def _limit_of(candidates: Iterable[Candidate]) -> float:
+    """Return the seconds that the imports, and the validation of one config, may take."""
+    values = (candidate.checked.values.get(LIMIT) for candidate in candidates)
+    return max((parse_duration(v) or 0.0 for v in values), default=0.0) or validation_client.SILENCE_LIMIT
 
 
 def _ask(
-    workspace: Workspace, fork_servers: ForkServerPool, plan: CodePlan, asked: Mapping[int, Candidate]
+    workspace: Workspace,
+    fork_servers: ForkServerPool,
+    waiting: Waiting,
+    plan: CodePlan,
+    asked: Mapping[int, Candidate],
 ) -> None:
     questions = [_question(workspace, n, candidate) for n, candidate in asked.items()]
+    limit = _limit_of(asked.values())
+    files = named(dict.fromkeys(escaped(candidate.drop.filename) for candidate in asked.values()))
+    where = escaped(os.path.join(plan.work_tree or "", plan.folder or "") or ", ".join(plan.modules))
+    most = durations.text_of(limit)
+    waiting.begin(f"Waiting for the tasks of {where} to be imported and validated, {most} at most: {files}")
     try:
-        answers = validation_client.ask(fork_servers.get(plan), questions)
+        answers = validation_client.ask(fork_servers.get(plan, limit), questions, limit, waiting.look)
     except ForkServerError as error:
         for candidate in asked.values():
             candidate.add(error.what.splitlines()[0], error.todo, _key_of(plan, candidate, error))
