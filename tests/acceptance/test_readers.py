@@ -162,7 +162,7 @@ def test_status_says_in_json_what_is_promised_and_nothing_else(
 ) -> None:
     make_one_of_each(cli, drop, workspace, tmp_path)
     found = json.loads(cli("status", "--json").stdout)
-    assert list(found) == ["counts", "ends", "searches", "forecast", "families", "runs"]
+    assert list(found) == ["counts", "ends", "searches", "undelivered", "forecast", "families", "runs"]
     assert found["ends"] == {"completed": 1, "failed": 1, "pruned": 0, "cancelled": 0}
     assert found["counts"] == {
         "sources": 1,
