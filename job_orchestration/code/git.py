@@ -31,8 +31,10 @@ from job_orchestration.diagnostics.errors import CodeError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-LIMIT: Final = 120.0
-"""Seconds that a command may take; one that copies or hashes a whole tree gets more."""
+LIMIT: Final = 30.0
+"""Seconds that a command may take; one that copies or hashes a whole tree gets more.
+
+Git waits without end for a FIFO in the place of a file that it reads."""
 
 _HARDENED: Final = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
 ENVIRONMENT: Final = {

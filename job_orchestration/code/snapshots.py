@@ -37,7 +37,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.code import capturing, checkouts, git, large_files, snapshot_stamps
+from job_orchestration.code import capturing, checkouts, git, large_files, snapshot_stamps, special_files
 from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import named
 from job_orchestration.workspace import durable, locks
@@ -465,6 +465,7 @@ class CodeStore:
 
 
 def _refuse_bulk(tree: WorkTree) -> None:
+    special_files.refuse_in(tree)
     known = {module.folder for module in tree.submodules}
     nested = [
         path

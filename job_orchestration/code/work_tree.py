@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from job_orchestration.code import git
+from job_orchestration.code import git, special_files
 from job_orchestration.code.large_files import LargeFile, has_content, large_files
 from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import named
@@ -114,6 +114,7 @@ def inspect_work_tree(path_to_tasks: Path, ignore: Path, ignored_files: Sequence
             or the commit does not hold what the work tree shows (a filter, an absent submodule).
     """
     path = _resolved(path_to_tasks)
+    special_files.refuse_around(path)
     top = _top_of(path)
     patterns = (*IGNORED, *ignored_files)
     return _inspect(top, os.path.relpath(path, top), path, ignore.resolve(), patterns)
