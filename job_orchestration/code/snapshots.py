@@ -465,7 +465,7 @@ class CodeStore:
 
 
 def _refuse_bulk(tree: WorkTree) -> None:
-    special_files.refuse_in(tree)
+    special_files.refuse_among(tree.top, tree.dirty)
     known = {module.folder for module in tree.submodules}
     nested = [
         path

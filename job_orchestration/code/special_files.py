@@ -10,9 +10,8 @@ from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import named
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from job_orchestration.code.work_tree import WorkTree
 
 _READ_BY_GIT: Final = ("HEAD", "config", "index", "packed-refs", "info/exclude", "info/attributes", "shallow")
 """Files of a repository that git reads for nearly every command."""
@@ -36,13 +35,17 @@ def refuse_around(path: Path) -> None:
             return
 
 
-def refuse_in(tree: WorkTree) -> None:
-    """Look at the uncommitted files of a work tree that is to be captured.
+def refuse_among(top: Path, names: Iterable[str]) -> None:
+    """Look at the uncommitted files of a work tree that are to be captured.
+
+    Args:
+        top: the work tree.
+        names: paths relative to it.
 
     Raises:
         CodeError: with the paths of those that no commit can hold.
     """
-    special = [path for path in tree.dirty if _is_special(tree.top / path, follow=False)]
+    special = [name for name in names if _is_special(top / name, follow=False)]
     if special:
         raise CodeError(
             f"The work tree holds what no commit can hold (FIFOs, devices, sockets): {named(special)}",
