@@ -215,6 +215,8 @@ class CodeStore:
         if (other := self.of(commit)) is not self:
             return other.mend_snapshot(commit, put_away)
         target = self._snapshots / commit
+        if not target.is_dir():
+            return []  # the code lies elsewhere
         stamps = snapshot_stamps.read(self._stamp_file(commit))
         if stamps is not None and not snapshot_stamps.differences(str(target), stamps):
             return []
