@@ -19,7 +19,7 @@ from job_orchestration.configBase import Dict2Class
 from job_orchestration.diagnostics import problems
 from job_orchestration.diagnostics.errors import WorkspaceError
 from job_orchestration.runs import journal, lifecycle
-from job_orchestration.workspace import clock, naming
+from job_orchestration.workspace import clock, naming, safe_reads
 
 _REQUIRED = ("outputDir", "tasks", "githubRepository", "pathToTasks")
 _OLD_NAME_OF = {new: old for old, new in validation.OLD_NAMES.items()}
@@ -80,8 +80,7 @@ class Config:
 
 
 def _read(path: str) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        data = file.read()
+    data = safe_reads.whole(path) if _is_of_run(path) else _bytes_of(path)
     root, problems = yaml_reader.read(data, os.path.basename(path))
     if root is not None and not any(problem.is_error for problem in problems):
         found: Any = yaml_reader.plain(root)
@@ -96,9 +95,18 @@ def _read(path: str) -> dict[str, Any]:
     return found
 
 
+def _is_of_run(path: str) -> bool:
+    return os.path.basename(path) == Constants.config_yaml
+
+
+def _bytes_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def _with_changes(path: str, raw: dict[str, Any]) -> dict[str, Any]:
     """A run's config with the values that ``retry --set`` gave it since it was queued."""
-    if os.path.basename(path) != Constants.config_yaml or "tasks" not in raw:
+    if not _is_of_run(path) or "tasks" not in raw:
         return raw
     changes = lifecycle.fold(journal.read(os.path.dirname(path))).changes
     for change in changes:

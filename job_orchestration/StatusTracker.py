@@ -16,6 +16,7 @@ import yaml
 
 from job_orchestration.runs import journal, lifecycle, status_file
 from job_orchestration.runs.state import Status
+from job_orchestration.workspace import safe_reads
 
 if TYPE_CHECKING:
     from job_orchestration.Config import Config
@@ -53,15 +54,11 @@ class StatusTracker:
 
 def _values(run_folder: str) -> dict[str, Any]:
     """The keys of ``status.yaml``, from the journal or the file; none when they cannot be read."""
-    written = journal.read(run_folder)
     path = os.path.join(run_folder, "status.yaml")
     try:
-        if written.get(0):
-            data = status_file.status_yaml(lifecycle.fold(written))
-        else:
-            with open(path, "rb") as file:
-                data = file.read()
-        found = yaml.safe_load(data)
+        written = journal.read(run_folder)
+        own = status_file.status_yaml(lifecycle.fold(written)) if written.get(0) else None
+        found = yaml.safe_load(safe_reads.whole(path) if own is None else own)
     except FileNotFoundError:
         return {}
     except (OSError, yaml.YAMLError, ValueError) as error:

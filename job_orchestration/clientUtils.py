@@ -16,7 +16,7 @@ from job_orchestration.diagnostics.errors import UsageError, WorkspaceError
 from job_orchestration.diagnostics.problems import escaped, quoted
 from job_orchestration.runs import journal, lifecycle
 from job_orchestration.StatusTracker import StatusTracker
-from job_orchestration.workspace import naming
+from job_orchestration.workspace import naming, safe_reads
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -114,8 +114,7 @@ def getResults(
         if not _is_wanted(path, _run_folder(os.path.dirname(path), output), configFilter, statusFilter):
             continue
         try:
-            with open(path, "rb") as file:
-                results.append(yaml.load(file, Loader=_Loader))
+            results.append(yaml.load(safe_reads.whole(path), Loader=_Loader))
         except (OSError, yaml.YAMLError, ValueError) as error:
             _leave_out(path, str(error))
     return results

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.commands.selection import EVERYTHING
 from job_orchestration.commands.status import status
 from job_orchestration.runs.catalog import Catalog
+from job_orchestration.workspace import safe_reads
 from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def look_on(workspace: Workspace, show: Callable[[Frame], None], choice: Selecti
 def _last_line(workspace: Workspace, entry: StatusEntry) -> str:
     if entry.run is None:
         return ""
-    with suppress(OSError), open(os.path.join(workspace.run_folder(entry.run), "log.log"), "rb") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
-        lines = file.read(_TAIL).decode("utf-8", "replace").replace("\r", "\n").split("\n")
+    with suppress(OSError):
+        data = safe_reads.tail(os.path.join(workspace.run_folder(entry.run), "log.log"), _TAIL)
+        lines = data.decode("utf-8", "replace").replace("\r", "\n").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
     return ""

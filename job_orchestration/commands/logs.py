@@ -13,6 +13,7 @@ from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import catalog, journal, lifecycle
 from job_orchestration.runs.state import Status
+from job_orchestration.workspace import safe_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,9 +196,8 @@ def _back_to_line(shown: bytes) -> str:
 
 def _read(path: str, at: int, length: int = _CHUNK) -> bytes:
     try:
-        with open(path, "rb") as file:
-            file.seek(at)
-            return file.read(length)
+        with safe_reads.plain_file(path) as (descriptor, _):
+            return os.pread(descriptor, length, at)
     except FileNotFoundError:
         return b""
 
@@ -212,4 +212,7 @@ def _size(path: str) -> int:
 def _has_ended(run_folder: str) -> bool:
     if not journal.attempts(run_folder):
         return True  # the first Job Orchestration made it, or it is gone
-    return lifecycle.fold(journal.read(run_folder)).status in {Status.COMPLETE, Status.FAILED}
+    try:
+        return lifecycle.fold(journal.read(run_folder)).status in {Status.COMPLETE, Status.FAILED}
+    except OSError:
+        return True  # it cannot be read, so its end would never be seen

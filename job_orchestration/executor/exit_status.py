@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from job_orchestration.runs.events import Outcome
-from job_orchestration.workspace import clock
+from job_orchestration.workspace import clock, durable
 
 if TYPE_CHECKING:
     from job_orchestration.runs.claims import Claim
@@ -46,5 +46,9 @@ def classify_exit(code: int, stopped: Outcome | None, *, oom: str | None) -> tup
 
 def append_to_log(claim: Claim, text: str) -> None:
     """Append a line to the log of a run that has no child to print it."""
-    with suppress(OSError), open(os.path.join(claim.run_folder, "log.log"), "a", encoding="utf-8") as file:
-        file.write(f"[job_orchestration] {text.rstrip()}\n")
+    with suppress(OSError):
+        descriptor = durable.open_log(os.path.join(claim.run_folder, "log.log"))
+        try:
+            os.write(descriptor, f"[job_orchestration] {text.rstrip()}\n".encode("utf-8", "replace"))
+        finally:
+            os.close(descriptor)

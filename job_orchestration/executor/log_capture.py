@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from job_orchestration.executor.overwritten_lines import OverwrittenLines
+from job_orchestration.workspace import durable
 
 _CHUNK: Final = 1 << 16
 _AT_ONCE: Final = 32
@@ -42,12 +43,11 @@ class LogCapture:
         """Whether the pipe has no writer any more."""
         self.look_at = time.monotonic() + _GATHER
         """When to read the pipe next, by the monotonic clock."""
+        self._path = path
         self._log = -1
         self._size = 0
         with suppress(OSError):
-            self._log = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
-            )
+            self._log = durable.open_log(path)
             self._size = os.fstat(self._log).st_size
         self._limit = limit
         self._lines = OverwrittenLines()
@@ -88,10 +88,24 @@ class LogCapture:
         self._put(f"[job_orchestration] {sentence}\n".encode())
 
     def close(self) -> None:
-        """Close the descriptors."""
+        """Close the descriptors; a log whose name was removed gets it again."""
+        with suppress(OSError):
+            if self._log >= 0 and not os.fstat(self._log).st_nlink:
+                self._write_again()
         for descriptor in (self.descriptor, self.write_end, self._log):
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def _write_again(self) -> None:
+        """Copy the log to its path, unless another file has its name by now."""
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        copy = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            at = 0
+            while data := os.pread(self._log, _CHUNK, at):
+                at += os.write(copy, data)
+        finally:
+            os.close(copy)
 
     def _put(self, data: bytes) -> None:
         """Write what the child printed, as a terminal would show it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.runs.events import Code, Outcome
 from job_orchestration.runs.state import RunState, Status, TaskState, TaskStatus
+from job_orchestration.workspace import safe_reads
 from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def read(workspace: Workspace, data: bytes, config: str, place: Place) -> tuple[
     run = _run_of(workspace, values.get("outputDir"))
     reported: Mapping[str, Json] = {}
     if run is not None:
-        with suppress(OSError), open(os.path.join(workspace.run_folder(run), "status.yaml"), "rb") as file:
-            reported = _mapping(file.read(MAX_BYTES))
+        with suppress(OSError):
+            status_yaml = os.path.join(workspace.run_folder(run), "status.yaml")
+            reported = _mapping(safe_reads.whole(status_yaml, MAX_BYTES))
     commit = str(reported.get("current_test_sha"))
     state = RunState(
         status=Status.COMPLETE if place is Place.COMPLETED else Status.FAILED,

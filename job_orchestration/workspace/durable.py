@@ -11,7 +11,9 @@ call fail: before it, after it, half-way, or with an error of the disk; it also 
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_write: Final = os.write  # a task may replace that of the module, and its child writes after that
 _fdatasync: Final = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 
@@ -34,6 +37,9 @@ class Operation(NamedTuple):
     path: str
     data: bytes = b""
 
+
+_LARGEST_VIEW: Final = 1 << 16
+"""Bytes; no view that is overwritten in place is larger."""
 
 counts: Final[Counter[str]] = Counter()
 """Number of calls of each operation in this process."""
@@ -53,18 +59,22 @@ def _do(operation: Operation, call: Callable[[], T]) -> T:
 
 
 def create(path: str, mode: int = 0o666) -> int:
-    """Create a new file for appending and return its descriptor; `FileExistsError` if the name is taken."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    """Create a new file for appending and return its descriptor; `FileExistsError` if the name is taken.
+
+    The descriptor can also be read, which is the way to the content after somebody removed the name.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     return _do(Operation("create", path), lambda: os.open(path, flags, mode))
 
 
 def append(descriptor: int, data: bytes, path: str = "") -> None:
-    """Append in one `write`. A short write (the disk is full) is an error."""
+    """Append in one `write`. A short write (the disk is full, or a limit is reached) is an error."""
 
     def call() -> None:
-        written = os.write(descriptor, data)
+        written = _write(descriptor, data)
         if written != len(data):
-            raise OSError(28, os.strerror(28), path)  # ENOSPC is the only cause of a short write to a file
+            _write(descriptor, data[written:])  # raises what kept the first one short
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)  # there is room again
 
     _do(Operation("append", path, data), call)
 
@@ -208,14 +218,50 @@ def overwrite_view(path: str, data: bytes) -> None:
     later ones. If the old content is longer, the rest is filled with empty lines.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         write_view(path, data)  # does not exist yet, or was not made by us
         return
     try:
-        os.write(descriptor, data.ljust(os.fstat(descriptor).st_size, b"\n"))
+        status = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_VIEW
+        if is_ours:
+            os.write(descriptor, data.ljust(status.st_size, b"\n"))
     finally:
         os.close(descriptor)
+    if not is_ours:
+        write_view(path, data)
+
+
+def open_log(path: str) -> int:
+    """Open a plain file for appending and reading, and create it if there is none; no sync is meant.
+
+    What else lies there, such as a link, a folder or a pipe, gets another name.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    move_aside(path)
+    return os.open(path, flags | os.O_EXCL, 0o666)
+
+
+def move_aside(path: str) -> None:
+    """Give what lies at a path, if anything does, another name: ``NAME.damaged-1`` and so on."""
+    if not os.path.lexists(path):
+        return
+    folder, name = os.path.split(path)
+    taken = set(os.listdir(folder))
+    number = 1
+    while f"{name}.damaged-{number}" in taken:
+        number += 1
+    rename(path, f"{path}.damaged-{number}")
 
 
 def make_folder(path: str) -> bool:
