@@ -277,7 +277,7 @@ def recover(workspace: Workspace) -> list[str]:
             done.append(
                 f"Misc/opening/{name} of a ready that was cut short is left as it is: {error.strerror}"
             )
-    for name in names:
+    for name in (n for n in names if not n.endswith(".json")):
         with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
             durable.unlink(os.path.join(workspace.opening, name))  # tokens that were never linked
     if names:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "workspace_format_1"
 WORDS = {
-    **dict.fromkeys(("logs", "show", "diff", "cancel", "hold", "release"), ("a",)),
+    **dict.fromkeys(("logs", "show", "diff", "debug", "cancel", "hold", "release"), ("a",)),
     **dict.fromkeys(("work", "up"), ("--until-idle",)),
 }
 """What the commands need besides their names."""

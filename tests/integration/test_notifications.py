@@ -249,8 +249,9 @@ def test_the_error_of_a_delivery_is_shown_and_logged_without_secrets(sandbox, mo
 
 BEFORE_ITS_NOTIFICATION = (
     "notifications/publisher.py",
-    "        if interested:\n",
-    "        if interested: os.kill(os.getpid(), 9)\n        if interested:\n",
+    "        if interested:\n            self._put(self._notification_of(",
+    "        if interested:\n            os.kill(os.getpid(), 9)\n"
+    "            self._put(self._notification_of(",
 )
 AFTER_ITS_NOTIFICATION = (
     "worker/claimed_run.py",
