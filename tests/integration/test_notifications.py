@@ -247,11 +247,11 @@ def test_the_error_of_a_delivery_is_shown_and_logged_without_secrets(sandbox, mo
 
 # -- crashes and failures ---------------------------------------------------------------------------------
 
+PUT = "            self._put(self._notification_of("
 BEFORE_ITS_NOTIFICATION = (
     "notifications/publisher.py",
-    "        if interested:\n            self._put(self._notification_of(",
-    "        if interested:\n            os.kill(os.getpid(), 9)\n"
-    "            self._put(self._notification_of(",
+    f"        if interested:\n{PUT}",
+    f"        if interested:\n            os.kill(os.getpid(), 9)\n{PUT}",
 )
 AFTER_ITS_NOTIFICATION = (
     "worker/claimed_run.py",
