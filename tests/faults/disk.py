@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from job_orchestration.workspace.durable import Operation
 
+LINK = b"\0symbolic link to "
+"""Begins the content of a symbolic link. What it points to is there as soon as its name is."""
 Node = tuple[int, int]
 """A file or folder: its inode's number, and how often that number was met anew."""
 
@@ -58,6 +60,8 @@ def look_at(root: str) -> Look:
             names[entry.name] = status.st_ino
             if entry.is_dir(follow_symlinks=False):
                 left.append(entry.path)
+            elif entry.is_symlink():
+                found.files[status.st_ino] = LINK + os.fsencode(os.readlink(entry.path)), status.st_mtime_ns
             else:
                 found.files[status.st_ino] = Path(entry.path).read_bytes(), status.st_mtime_ns
     return found
@@ -134,6 +138,8 @@ class Disk:
     _top: Node = (0, 0)
     _epochs: dict[int, int] = field(default_factory=dict)
     _present: set[int] = field(default_factory=set)
+    _were_folders: set[Node] = field(default_factory=set)
+    """All folders so far: one that was removed may be there again, and empty, after a power cut."""
 
     # -- following the record -----------------------------------------------------------------------------
 
@@ -161,9 +167,12 @@ class Disk:
         }
         self._note_names(seen)
         self._seen = seen
+        self._were_folders |= seen.keys()
         contents = {self._node(n): content for n, (content, _) in look.files.items()}
         for node, content in contents.items():
-            if self._contents.get(node) != content:
+            if content.startswith(LINK):
+                self.files[node] = content
+            elif self._contents.get(node) != content:
                 self.written.setdefault(node, []).append(content)
         self._contents.update(contents)
         self.times.update({self._node(n): time for n, (_, time) in look.files.items()})
@@ -268,12 +277,14 @@ class Disk:
     ) -> None:
         if node in made:
             os.link(made[node], path)
-        elif node in self._seen or node in folders:
+        elif node in self._were_folders:
             path.mkdir()
             for name, child in folders.get(node, {}).items():
                 self._write(path / name, child, folders, contents, made)
+        elif (content := contents.get(node, self.files.get(node, b""))).startswith(LINK):
+            path.symlink_to(os.fsdecode(content.removeprefix(LINK)))
         else:
-            path.write_bytes(contents.get(node, self.files.get(node, b"")))
+            path.write_bytes(content)
             os.utime(path, ns=(self.times[node], self.times[node]))
             made[node] = path
 

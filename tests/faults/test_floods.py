@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from job_orchestration.config.yaml_writer import to_yaml
-from job_orchestration.runs import opening
+from job_orchestration.runs import opening, queued_sources
 from job_orchestration.runs.events import Readied
 from job_orchestration.submission.dropped_files import Drop
 from job_orchestration.workspace import durable, layout
@@ -175,7 +175,7 @@ def make_tokens(workspace: Path, count: int, monkeypatch) -> None:
     monkeypatch.setattr(
         durable, "intercept", lambda operation, call: None if "fsync" in operation.name else call()
     )
-    monkeypatch.setattr(opening, "_remove_source", lambda *_: None)
+    monkeypatch.setattr(queued_sources, "remove", lambda *_: None)
     here = layout.locate(str(workspace))
     drop = Drop("none.yaml", b"", (0, 0, 0, 0))
     for first in range(0, count, 500):
