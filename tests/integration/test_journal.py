@@ -229,7 +229,7 @@ def test_a_journals_files_are_in_order_and_others_are_none_of_it(run):
 
 def test_an_append_that_the_disk_cuts_short_is_an_error(run, monkeypatch):
     writer = writer_of(run)
-    monkeypatch.setattr(os, "write", lambda descriptor, data: len(data) // 2)
+    monkeypatch.setattr(durable, "_write", lambda descriptor, data: len(data) // 2)
     with pytest.raises(OSError, match="No space"):
         writer.write(Completed())
     assert writer.written == 0
