@@ -85,7 +85,8 @@ def _ask(
     questions = [_question(workspace, n, candidate) for n, candidate in asked.items()]
     limit = _limit_of(asked.values())
     files = named(dict.fromkeys(escaped(candidate.drop.filename) for candidate in asked.values()))
-    where = escaped(os.path.join(plan.work_tree or "", plan.folder or "") or ", ".join(plan.modules))
+    folder = os.path.normpath(os.path.join(plan.work_tree, plan.folder or "")) if plan.work_tree else ""
+    where = escaped(folder or ", ".join(plan.modules))
     most = durations.text_of(limit)
     waiting.begin(f"Waiting for the tasks of {where} to be imported and validated, {most} at most: {files}")
     try:
