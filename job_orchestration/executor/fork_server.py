@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from job_orchestration.code import imported_files, task_importer
 from job_orchestration.executor import (
@@ -46,7 +46,7 @@ from job_orchestration.executor.shared_memory import SharedPage
 from job_orchestration.processes import reaper, stop_signals
 from job_orchestration.runs import working_folder
 from job_orchestration.runs.events import JournalEntry, Outcome, TaskFinished, TaskStarted
-from job_orchestration.workspace import locks
+from job_orchestration.workspace import failures, locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,41 +277,76 @@ def main() -> None:
     for number in stop_signals.WARNINGS:  # programs that the imports start have the defaults
         signal.signal(number, lambda *_: None)
     own = os.getpid()
-    with process_exit.keep_removals():
-        imports, error = _load(plan, own)
-    ready = {"event": "ready", "threads": task_importer.thread_count(), "error": error}
-    if messages.send(worker, ready) and not error:
-        folder = task_folder.of_plan(plan) if imports is None else task_folder.of_imports(imports)
+    imported = _import(plan, own)
+    ready = {
+        "event": "ready",
+        "threads": task_importer.thread_count(),
+        "error": imported.error,
+        "disk": imported.disk,
+    }
+    if messages.send(worker, ready) and imported.folder is not None:
         try:
-            ForkServer(worker, shared_page, plan, folder).serve()
+            ForkServer(worker, shared_page, plan, imported.folder).serve()
         except OSError as refused:
             if exhaustion.number_of(refused) is None:
                 raise  # otherwise it ends without a word, and its worker waits
     reaper.kill_descendants()
     process_exit.remove_shared()
-    if imports is not None:
+    if imported.made is not None:
         with contextlib.suppress(Exception):
-            imports.remove()
+            imported.made.remove()
     os._exit(0)
 
 
-def _load(plan: task_importer.CodePlan, own: int) -> tuple[ImportFolder | None, str | None]:
-    """Import the tasks; return the folder in which that was done, if it is one of its own, and the error."""
-    imports = None
+class _Imported(NamedTuple):
+    """What became of the imports."""
+
+    made: ImportFolder | None = None
+    """The folder of the fork server's own in which they were made."""
+    folder: TaskFolder | None = None
+    """What a run begins with; `None` if the imports failed."""
+    error: str | None = None
+    """The traceback."""
+    disk: int | None = None
+    """The number of the error that kept a folder from being made; no code of the tasks is its cause."""
+
+
+def _import(plan: task_importer.CodePlan, own: int) -> _Imported:
+    made: ImportFolder | None = None
     try:
-        if plan.snapshot is not None:
-            locks.share_folder(plan.snapshot)  # by which `gc` knows that it is in use
-        if plan.imports:
-            imports = ImportFolder(plan.imports, working_folder.view_of(plan.snapshot, plan.folder))
-        else:
+        made = _import_folder(plan)
+        with process_exit.keep_removals():
+            error = _load(plan, own)
+        if error is not None:
+            return _Imported(made, error=error)
+        return _Imported(made, task_folder.of_plan(plan) if made is None else task_folder.of_imports(made))
+    except OSError as error:
+        if failures.concerns_all(error):
+            return _Imported(made, disk=error.errno)
+        return _Imported(made, error=tracebacks.text_of(error)[-20_000:])
+
+
+def _import_folder(plan: task_importer.CodePlan) -> ImportFolder | None:
+    """Make and enter the folder in which the tasks are imported, if it is one of its own."""
+    if plan.snapshot is not None:
+        locks.share_folder(plan.snapshot)  # by which `gc` knows that it is in use
+    if plan.imports:
+        return ImportFolder(plan.imports, working_folder.view_of(plan.snapshot, plan.folder))
+    return None
+
+
+def _load(plan: task_importer.CodePlan, own: int) -> str | None:
+    """Import the tasks; return the traceback if that failed."""
+    try:
+        if not plan.imports:
             os.chdir(plan.tasks_folder)
         with thread_pools.one_thread(), unseeded_generators.recorded():
             task_importer.load(plan)
     except BaseException as error:  # noqa: BLE001  # a module may even call sys.exit while it is imported
         process_exit.end_if_fork(own, error)
-        return imports, tracebacks.text_of(error)[-20_000:]
+        return tracebacks.text_of(error)[-20_000:]
     process_exit.end_if_fork(own)
-    return imports, None
+    return None
 
 
 def spawned() -> None:

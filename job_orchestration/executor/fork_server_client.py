@@ -45,6 +45,7 @@ class ForkServerClient:
 
     Raises:
         ForkServerError: if the tasks cannot be imported; the message holds the traceback.
+        OSError: if the disk kept it from starting; no code of the tasks is the cause.
     """
 
     def __init__(
@@ -71,6 +72,9 @@ class ForkServerClient:
         except BaseException:
             self.kill()
             raise
+        if ready is not None and ready["event"] == "ready" and ready["disk"]:
+            self.close()
+            raise OSError(ready["disk"], os.strerror(ready["disk"]), workspace.imports)
         if ready is not None and ready["event"] == "ready" and not ready["error"]:
             self.threads: int = ready["threads"]
             """Number of its threads after the imports; a fork would have only one of them."""
