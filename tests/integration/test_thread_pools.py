@@ -164,8 +164,8 @@ def test_without_the_restriction_the_imports_leave_threads_that_forbid_a_fork(sa
 def test_blas_in_a_task_is_shared_among_the_threads_as_in_a_script(sandbox):
     """The share of the CPU time that the calling thread takes: about one half with two threads, all with one.
 
-    A thread that waits for another one spins, so on a busy machine the share varies. It is measured up to five
-    times, until it is below what one thread can have.
+    A thread that waits for another one spins, so on a busy machine the share varies. It is measured up to
+    five times, until it is below what one thread can have.
     """
 
     def script(**environment: str) -> float:
