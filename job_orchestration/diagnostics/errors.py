@@ -50,9 +50,11 @@ class ForkServerError(OrchestrationError):
 
     Attributes:
         was_killed: whether it was killed (SIGKILL), by a person or for lack of memory.
+        number: the errno of our own work before the imports, if that failed.
     """
 
     was_killed = False
+    number: int | None = None
 
 
 class NotifierError(OrchestrationError):

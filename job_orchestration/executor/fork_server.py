@@ -58,8 +58,8 @@ _NAMED: Final = 5
 """Processes left by a child that its log names."""
 _TRACKERS_END: Final = 2.0
 """Seconds for the trackers of shared memory and semaphores to remove what was left of these."""
-_SPAWNED: Final = (200, 201, 202)
-"""Descriptors of the lock, the journal and the shared page in a spawned child."""
+_SPAWNED: Final = (200, 201, 202, 203)
+"""Descriptors of the lock, the journal, the shared page and the request in a spawned child."""
 
 
 class ForkServer:
@@ -184,21 +184,24 @@ class ForkServer:
     def _spawn(self, child: ChildProcess) -> int:
         import json
 
-        order = {
-            name: value for name, value in child.order.items() if name != messages.START
-        }  # `ps` shows it
-        request = {"order": order, "plan": self.plan.as_message(), "fork_server": os.getpid()}
-        given = [*child.descriptors, self.shared_page.descriptor]
-        targets = [*_SPAWNED[: len(child.descriptors)], _SPAWNED[2]]
+        request = {"order": child.order, "plan": self.plan.as_message(), "fork_server": os.getpid()}
+        file = messages.unnamed_file(json.dumps(request).encode())  # an argument has a limit
+        given = [*child.descriptors, self.shared_page.descriptor, file]
+        targets = [*_SPAWNED[: len(child.descriptors)], *_SPAWNED[2:]]
         file_actions: list[tuple[Any, ...]] = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, child.output.write_end, 1),
             (os.POSIX_SPAWN_DUP2, child.output.write_end, 2),
             *((os.POSIX_SPAWN_DUP2, source, target) for source, target in zip(given, targets, strict=True)),
         ]
-        command = [sys.executable, "-P", "-c", bootstrap("spawned"), json.dumps(request)]
+        command = [sys.executable, "-P", "-c", bootstrap("spawned")]
         environment = {**os.environ, **child.order["environment"]}
-        return os.posix_spawn(sys.executable, command, environment, file_actions=file_actions, setpgroup=0)
+        try:
+            return os.posix_spawn(
+                sys.executable, command, environment, file_actions=file_actions, setpgroup=0
+            )
+        finally:
+            os.close(file)
 
     def _ended(self, child: ChildProcess) -> None:
         _, status, usage = os.wait4(child.pid, 0)
@@ -278,8 +281,8 @@ def main() -> None:
         signal.signal(number, lambda *_: None)
     own = os.getpid()
     with process_exit.keep_removals():
-        imports, error = _load(plan, own)
-    ready = {"event": "ready", "threads": task_importer.thread_count(), "error": error}
+        imports, error, errno = _load(plan, own)
+    ready = {"event": "ready", "threads": task_importer.thread_count(), "error": error, "number": errno}
     if messages.send(worker, ready) and not error:
         folder = task_folder.of_plan(plan) if imports is None else task_folder.of_imports(imports)
         try:
@@ -295,9 +298,14 @@ def main() -> None:
     os._exit(0)
 
 
-def _load(plan: task_importer.CodePlan, own: int) -> tuple[ImportFolder | None, str | None]:
-    """Import the tasks; return the folder in which that was done, if it is one of its own, and the error."""
-    imports = None
+def _load(plan: task_importer.CodePlan, own: int) -> tuple[ImportFolder | None, str | None, int | None]:
+    """Import the tasks.
+
+    Returns:
+        The folder in which that was done, if it is one of its own; the error; its number, if it was met by us
+        and not by the code of the tasks.
+    """
+    imports, is_ours = None, True
     try:
         if plan.snapshot is not None:
             locks.share_folder(plan.snapshot)  # by which `gc` knows that it is in use
@@ -305,20 +313,24 @@ def _load(plan: task_importer.CodePlan, own: int) -> tuple[ImportFolder | None, 
             imports = ImportFolder(plan.imports, working_folder.view_of(plan.snapshot, plan.folder))
         else:
             os.chdir(plan.tasks_folder)
+        is_ours = False
         with thread_pools.one_thread(), unseeded_generators.recorded():
             task_importer.load(plan)
     except BaseException as error:  # noqa: BLE001  # a module may even call sys.exit while it is imported
         process_exit.end_if_fork(own, error)
-        return imports, tracebacks.text_of(error)[-20_000:]
+        number = error.errno if is_ours and isinstance(error, OSError) else None
+        return imports, tracebacks.text_of(error)[-20_000:], number
     process_exit.end_if_fork(own)
-    return imports, None
+    return imports, None, None
 
 
 def spawned() -> None:
-    """The spawned child process: ``argv[1]`` holds what a fork would find in memory."""
+    """The spawned child process: a file that is handed to it holds what a fork would find in memory."""
     import json
 
-    request = json.loads(sys.argv[1])
+    with open(_SPAWNED[3], "rb") as file:
+        file.seek(0)
+        request = json.loads(file.read())
     child_setup.look_like_script()
     descriptors = list(_SPAWNED[:2]) if request["order"]["kind"] == "attempt" else []
     for descriptor in (*descriptors, _SPAWNED[2]):

@@ -82,6 +82,7 @@ class ForkServerClient:
             _why(ready, code, limit), "Mend the import, commit, and ready the config anew"
         )
         failed.was_killed = ready is None and code == -signal.SIGKILL
+        failed.number = ready.get("number") if ready is not None else None
         raise failed
 
     def _start(self, workspace: Workspace, theirs: socket.socket) -> None:
