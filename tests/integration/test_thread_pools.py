@@ -164,7 +164,7 @@ def test_without_the_restriction_the_imports_leave_threads_that_forbid_a_fork(sa
 def test_blas_in_a_task_is_shared_among_the_threads_as_in_a_script(sandbox):
     """The share of the CPU time that the calling thread takes: about one half with two threads, all with one.
 
-    A thread that waits for another one spins, so on a busy machine the share varies. It is measured up to
+    A thread that waits for another one spins, so on a busy machine this varies. It is measured up to
     five times, until it is below what one thread can have.
     """
 
@@ -184,15 +184,15 @@ def test_blas_in_a_task_is_shared_among_the_threads_as_in_a_script(sandbox):
         sandbox.work()
         return sandbox.results(run)["product"]
 
-    def share_by(measure: Callable[[int], float]) -> float:
-        share = 1.0
+    def part_by(measure: Callable[[int], float]) -> float:
+        part = 1.0
         for number in range(5):
-            if (share := measure(number)) < SEVERAL:
+            if (part := measure(number)) < SEVERAL:
                 break
-        return share
+        return part
 
-    shares = share_by(lambda n: task(f"shared{n}")), share_by(lambda _: script())
-    print(f"the calling thread's share of a product: task {shares[0]:.2f}, script {shares[1]:.2f}")
-    assert max(shares) < SEVERAL
+    parts = part_by(lambda n: task(f"shared{n}")), part_by(lambda _: script())
+    print(f"the calling thread's share of a product: task {parts[0]:.2f}, script {parts[1]:.2f}")
+    assert max(parts) < SEVERAL
     assert task("alone", resources={"cpus": 1}) > ONE
     assert script(OPENBLAS_NUM_THREADS="1") > ONE
