@@ -175,6 +175,9 @@ class _Ending:
         except claims.UnfitTokenError as error:
             ended.refused.append(error.problem(os.path.basename(self._path)))
             return True
+        except OSError as error:
+            ended.refused.append(changes.problem_of(self._workspace, os.path.basename(self._path), error))
+            return True
         if claim is not None:
             self._finish_without_holder(claim)
             return self._has_ended(ended)
@@ -217,7 +220,11 @@ class _Ending:
             return False
         if self._asked is not None:
             cancel_requests.settle(self._workspace, self._asked)
-        state = lifecycle.fold(journal.read(self._workspace.run_folder(self.run)))
+        try:
+            state = lifecycle.fold(journal.read(self._workspace.run_folder(self.run)))
+        except OSError as error:
+            ended.refused.append(changes.problem_of(self._workspace, os.path.basename(self._path), error))
+            return True
         if state.outcome is Outcome.CANCELLED:
             ended.runs.append(self.run)
             return True

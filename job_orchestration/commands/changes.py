@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from job_orchestration.commands import selection
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Problem, escaped
+from job_orchestration.runs import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from job_orchestration.commands.selection import Selection
     from job_orchestration.diagnostics.problems import Fault
     from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.workspace.layout import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,18 @@ def change_each(
         else:
             refused.append(problem)
     return Changes(tuple(runs), tuple(refused))
+
+
+def problem_of(workspace: Workspace, filename: str, error: OSError) -> Problem:
+    """Return the problem of a run whose files cannot be read or changed.
+
+    Raises:
+        OSError: the disk is full or read-only, which concerns every run.
+    """
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        raise error
+    fault = unreadable.fault_of(workspace, error)
+    return Problem(filename, fault.what, fault.todo)
 
 
 def taken_meanwhile(filename: str) -> Problem:

@@ -152,6 +152,8 @@ def _named(workspace: Workspace, records: Sequence[RunRecord], choice: Selection
 def _fault_of(record: RunRecord) -> Fault | None:
     if record.is_first_release:
         return Fault("is a run of the first Job Orchestration", "Move its files yourself")
+    if record.place in FINAL_PLACES and record.state is None and record.unreadable is not None:
+        return Fault(f"is unreadable: {record.unreadable.what}", record.unreadable.todo)
     if record.place not in FINAL_PLACES or record.state is None:
         return Fault(f"has not ended: it is {record.place.said}", "Only a run that has ended can go")
     return None

@@ -89,6 +89,8 @@ def _move(workspace: Workspace, record: RunRecord, *, held: bool) -> Problem | N
         return _rename(workspace, record.path, held=held)
     except claims.UnfitTokenError as error:
         return error.problem(os.path.basename(record.path))
+    except OSError as error:
+        return changes.problem_of(workspace, os.path.basename(record.path), error)
 
 
 def _rename(workspace: Workspace, source: str, *, held: bool) -> Problem | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from job_orchestration.commands import selection
+from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.results import tables
 from job_orchestration.runs import catalog
 
@@ -60,8 +61,9 @@ def results(
     Raises:
         UsageError: if a run, a key or a column does not exist.
     """
-    records = [r for r in catalog.entries(workspace) if r.run is not None and r.state is not None]
-    notes: list[str] = []
+    every = [r for r in catalog.entries(workspace) if r.run is not None]
+    records = [r for r in every if r.state is not None]
+    notes = [f"{escaped(r.run or '')} is left out: {r.error}." for r in every if r.unreadable is not None]
     found = [row for _, row in selection.chosen_rows(workspace, records, choice, notes)]
     found.sort(key=lambda row: (str(row.facts["readied_at"] or ""), str(row.facts["run"])))
     if arrangement.best is not None and not any(row.results for row in found):

@@ -180,6 +180,8 @@ def _retry_one(workspace: Workspace, record: RunRecord, event: Requeued) -> Prob
         claim = claims.claim_briefly(workspace, record.path, "retry")
     except claims.UnfitTokenError as error:
         return error.problem(filename)
+    except OSError as error:
+        return changes.problem_of(workspace, filename, error)
     if claim is None:
         return changes.taken_meanwhile(filename)
     try:

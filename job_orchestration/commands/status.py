@@ -13,7 +13,7 @@ from job_orchestration.commands import families, selection
 from job_orchestration.diagnostics.problems import escaped, named
 from job_orchestration.forecast import time_left
 from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
-from job_orchestration.runs import run_times
+from job_orchestration.runs import run_times, unreadable
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace import clock
@@ -92,7 +92,7 @@ class StatusEntry(NamedTuple):
     """Expected end of the run, including the wait for one of the living workers: UTC, ISO 8601."""
     eta_p90_at: str | None
     note: str | None
-    """``silent``, ``delayed`` or ``lost`` (its worker is unknown)."""
+    """``silent``, ``delayed``, ``lost`` (its worker is unknown) or ``unreadable``."""
     commits: Mapping[str, str] | None = None
     """The commit of each task, by task id, if the run continued in other code; otherwise `None`."""
     waiting_s: float | None = None
@@ -348,6 +348,8 @@ def _waiting(record: RunRecord, summary: RunSummary | None, now: datetime) -> fl
 
 
 def _note(record: RunRecord, summary: RunSummary | None, ahead: TimeLeft) -> str | None:
+    if record.unreadable is not None:
+        return unreadable.NOTE
     if record.place is Place.TO_RUN:
         return "delayed" if time_left.not_before(record) else None
     if record.place is not Place.RUNNING or summary is None:

@@ -59,7 +59,7 @@ def work(
 
     worker = Worker(workspace, WorkerOptions(until_idle, seconds, resources or {}, pool), say)
     failed = worker.work()
-    return Worked(failed > 0, interrupted=worker.was_stopped)
+    return Worked(failed + worker.unreadable > 0, interrupted=worker.was_stopped)
 
 
 def _several(say: Callable[[str], None], workers: int, words: list[str]) -> Worked:

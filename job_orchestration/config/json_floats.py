@@ -11,6 +11,9 @@ import json
 from math import isfinite
 from typing import Any, Final
 
+_dumps: Final = json.dumps
+_loads: Final = json.loads
+"""A task may replace those of the module, and what it returns is encoded after that."""
 _MARK: Final = "$float"
 _QUOTED: Final = f'"{_MARK}"'
 _QUOTED_BYTES: Final = _QUOTED.encode()
@@ -20,13 +23,13 @@ _NUMBERS: Final = frozenset({"nan", "inf", "-inf"})
 def text_of(value: Any, **options: Any) -> str:
     """Return a value as JSON for a file of the workspace; the options are those of `json.dumps`."""
     try:
-        text = json.dumps(value, allow_nan=False, **options)
+        text = _dumps(value, allow_nan=False, **options)
     except ValueError:  # the value has such a number, or a circle, which fails again
         text = _QUOTED
     if _QUOTED not in text:
         return text
-    plain = json.loads(json.dumps(value, **options))
-    return json.dumps(_marked(plain), allow_nan=False, **{k: v for k, v in options.items() if k != "default"})
+    plain = _loads(_dumps(value, **options))
+    return _dumps(_marked(plain), allow_nan=False, **{k: v for k, v in options.items() if k != "default"})
 
 
 def value_of(text: str | bytes) -> Any:

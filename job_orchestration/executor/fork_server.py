@@ -58,8 +58,8 @@ _NAMED: Final = 5
 """Processes left by a child that its log names."""
 _TRACKERS_END: Final = 2.0
 """Seconds for the trackers of shared memory and semaphores to remove what was left of these."""
-_SPAWNED: Final = (200, 201, 202)
-"""Descriptors of the lock, the journal and the shared page in a spawned child."""
+_SPAWNED: Final = (200, 201, 202, 203)
+"""Descriptors of the lock, the journal, the shared page and the request in a spawned child."""
 
 
 class ForkServer:
@@ -184,21 +184,24 @@ class ForkServer:
     def _spawn(self, child: ChildProcess) -> int:
         import json
 
-        order = {
-            name: value for name, value in child.order.items() if name != messages.START
-        }  # `ps` shows it
-        request = {"order": order, "plan": self.plan.as_message(), "fork_server": os.getpid()}
-        given = [*child.descriptors, self.shared_page.descriptor]
-        targets = [*_SPAWNED[: len(child.descriptors)], _SPAWNED[2]]
+        request = {"order": child.order, "plan": self.plan.as_message(), "fork_server": os.getpid()}
+        file = messages.unnamed_file(json.dumps(request).encode())  # an argument has a limit
+        given = [*child.descriptors, self.shared_page.descriptor, file]
+        targets = [*_SPAWNED[: len(child.descriptors)], *_SPAWNED[2:]]
         file_actions: list[tuple[Any, ...]] = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, child.output.write_end, 1),
             (os.POSIX_SPAWN_DUP2, child.output.write_end, 2),
             *((os.POSIX_SPAWN_DUP2, source, target) for source, target in zip(given, targets, strict=True)),
         ]
-        command = [sys.executable, "-P", "-c", bootstrap("spawned"), json.dumps(request)]
+        command = [sys.executable, "-P", "-c", bootstrap("spawned")]
         environment = {**os.environ, **child.order["environment"]}
-        return os.posix_spawn(sys.executable, command, environment, file_actions=file_actions, setpgroup=0)
+        try:
+            return os.posix_spawn(
+                sys.executable, command, environment, file_actions=file_actions, setpgroup=0
+            )
+        finally:
+            os.close(file)
 
     def _ended(self, child: ChildProcess) -> None:
         _, status, usage = os.wait4(child.pid, 0)
@@ -350,10 +353,12 @@ def _load(plan: task_importer.CodePlan, own: int) -> str | None:
 
 
 def spawned() -> None:
-    """The spawned child process: ``argv[1]`` holds what a fork would find in memory."""
+    """The spawned child process: a file that is handed to it holds what a fork would find in memory."""
     import json
 
-    request = json.loads(sys.argv[1])
+    with open(_SPAWNED[3], "rb") as file:
+        file.seek(0)
+        request = json.loads(file.read())
     child_setup.look_like_script()
     descriptors = list(_SPAWNED[:2]) if request["order"]["kind"] == "attempt" else []
     for descriptor in (*descriptors, _SPAWNED[2]):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import parse_duration
+from job_orchestration.executor import shared_memory
 from job_orchestration.processes import reaper
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace.layout import VARIABLE
@@ -22,7 +23,7 @@ from job_orchestration.workspace.layout import VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from job_orchestration.config.config import Settings
+    from job_orchestration.config.config import Json, Settings
     from job_orchestration.runs.claims import Claim
     from job_orchestration.runs.state import RunState
 
@@ -30,12 +31,12 @@ Message = dict[str, Any]
 """The content of a packet; the function that sends it decides its keys."""
 
 START: Final = "start"
-"""The key of what `start_of` returns. It may be missing: then the state is read from the journal."""
-_PACKET: Final = 1 << 17
-_LARGE: Final = _PACKET // 2
-"""Bytes of a packet that is sent without what may be missing."""
+"""The key of what `start_of` returns."""
+_PACKET: Final = 1 << 16
+"""Bytes of the longest message that is sent in a packet; a longer one is sent as a file in memory."""
+_LONG: Final = {"long": True}
+_DESCRIPTORS: Final = 8
 _FINISHED: Final = TaskStatus.FINISHED
-_DESCRIPTORS: Final = 4
 _CLOEXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _GONE: Final = (BrokenPipeError, ConnectionResetError)
 
@@ -49,8 +50,8 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> bool:
     """Send a packet; return whether the other end was still open."""
     data = json.dumps(message).encode()
-    if len(data) > _LARGE and START in message:
-        data = json.dumps({name: value for name, value in message.items() if name != START}).encode()
+    if len(data) > _PACKET:
+        return _send_file(end, data, descriptors)
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     try:
         end.sendmsg([data], ancillary)
@@ -72,7 +73,41 @@ def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
             found.frombytes(content[: len(content) - len(content) % found.itemsize])
     if not data:
         return None
-    return json.loads(data), list(found)
+    message = json.loads(data)
+    return (_content(found.pop()) if message == _LONG else message), list(found)
+
+
+def _send_file(end: socket.socket, data: bytes, descriptors: Sequence[int]) -> bool:
+    """Send a message that is too long for a packet, as an unnamed file whose descriptor is the last."""
+    file = unnamed_file(data)
+    try:
+        return send(end, _LONG, [*descriptors, file])
+    finally:
+        os.close(file)
+
+
+def unnamed_file(data: bytes) -> int:
+    """Return the descriptor of a file without a name that holds some bytes."""
+    file = shared_memory.unnamed()
+    at = 0
+    while at < len(data):
+        at += os.pwrite(file, data[at:], at)
+    return file
+
+
+def _content(file: int) -> Message:
+    try:
+        found: Message = json.loads(os.pread(file, os.fstat(file).st_size, 0))
+        return found
+    finally:
+        os.close(file)
+
+
+class FinishedTask(NamedTuple):
+    """What later tasks can ask of a task that has its checkpoint."""
+
+    result: Json
+    folder: str | None
 
 
 class TaskStart(NamedTuple):
@@ -86,7 +121,8 @@ class TaskStart(NamedTuple):
 
 
 def start_of(state: RunState) -> Message:
-    """Return what a child needs of the state of its run."""
+    """Return what a child needs of the state of its run. The code of a task may remove the journal."""
+    trial = state.trial
     return {
         "values": dict(state.values),
         "seed": state.seed,
@@ -94,6 +130,12 @@ def start_of(state: RunState) -> Message:
         "tasks": [
             TaskStart(task.id, task.status is _FINISHED, task.tries, task.failures) for task in state.tasks
         ],
+        "finished": {
+            task.id: FinishedTask(task.result, task.folder)
+            for task in state.tasks
+            if task.status is _FINISHED
+        },
+        "trial": None if trial is None else [trial.sweep, trial.parameters, trial.digest, trial.number],
     }
 
 
@@ -114,7 +156,6 @@ def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: 
         "run": claim.run,
         "folder": claim.run_folder,
         "attempt": claim.attempt,
-        "journal": sorted({*claim.earlier, claim.attempt}),
         START: start_of(claim.state),
         "token": claim.path,
         "written": claim.journal.written,

@@ -94,6 +94,8 @@ def rehearse_once(order: Message, folder: TaskFolder) -> Verdict:
             "seed": 0,
             "commit": None,
             "tasks": [(name, False, 0, 0) for name in _TASKS],
+            "finished": {},
+            "trial": None,
         }
         changed: Message = {"run": "rehearsal", "folder": os.devnull, "token": token, "written": 0}
         runner = _Rehearsal({**order, **changed, START: start}, lock, journal_file, shared_page, folder)

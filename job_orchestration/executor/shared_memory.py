@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from job_orchestration.runs.events import Outcome
 
@@ -19,6 +19,8 @@ _SIZE: Final = 4096
 _INT: Final = struct.Struct("=q")
 _FLOAT: Final = struct.Struct("=d")
 _STOP, _VERDICT, _TASK, _STARTED, _DONE, _TOTAL, _HEARTBEAT, _ENDING = range(0, 64, 8)
+_SPOILT, _BY_TASK, _LENGTH = range(64, 88, 8)
+_TEXT, _MOST_TEXT = 128, 2048
 _REASONS: Final = tuple(Outcome)
 
 
@@ -35,7 +37,7 @@ class Verdict(IntEnum):
     LOST = 4
     """Another worker has taken the run over."""
     DISK = 5
-    """The journal or the task's files could not be written."""
+    """A write failed with an error that may be the disk's; the worker finds out whether it is."""
     EXHAUSTED = 6
     """Nothing of the run was executed: there was no room for a thread, or no descriptor."""
 
@@ -43,11 +45,28 @@ class Verdict(IntEnum):
 _LOST: Final = int(Verdict.LOST)
 
 
+class Report(NamedTuple):
+    """What a child wrote into the page about itself, as hints for its worker."""
+
+    verdict: Verdict
+    spoilt_by: int | None
+    """The index of the task after which the journal was found to be spoilt."""
+    error: str
+    """The error of a write that comes with the verdict `DISK`; empty if it is not known."""
+    by_task: bool
+    """Whether the code of a task met it, and not ours."""
+
+
 def create() -> int:
     """The descriptor of a new page; closed on exec like every descriptor of ours."""
-    descriptor = os.memfd_create("job_orchestration") if hasattr(os, "memfd_create") else _unnamed_file()
+    descriptor = unnamed()
     os.ftruncate(descriptor, _SIZE)
     return descriptor
+
+
+def unnamed() -> int:
+    """The descriptor of a new, empty file without a name; in memory where the system can."""
+    return os.memfd_create("job_orchestration") if hasattr(os, "memfd_create") else _unnamed_file()
 
 
 def _unnamed_file() -> int:
@@ -66,7 +85,7 @@ class SharedPage:
 
     def reset(self) -> None:
         """Clear the page for another child."""
-        self._map[:64] = bytes(64)
+        self._map[:_TEXT] = bytes(_TEXT)
         _INT.pack_into(self._map, _TASK, -1)
 
     @property
@@ -101,6 +120,34 @@ class SharedPage:
     @ending.setter
     def ending(self, value: bool) -> None:
         _INT.pack_into(self._map, _ENDING, value)
+
+    def set_spoilt(self, index: int) -> None:
+        """Set the task after which the journal was found to be spoilt."""
+        _INT.pack_into(self._map, _SPOILT, index + 1)
+
+    def set_error(self, text: str, *, by_task: bool) -> None:
+        """Set the error of a write with which the verdict `DISK` is given.
+
+        Args:
+            text: the error.
+            by_task: whether the code of a task met it, and not ours.
+        """
+        data = text.encode("utf-8", "replace")[:_MOST_TEXT]
+        self._map[_TEXT : _TEXT + len(data)] = data
+        _INT.pack_into(self._map, _LENGTH, len(data))
+        _INT.pack_into(self._map, _BY_TASK, by_task)
+
+    def report(self) -> Report:
+        """What the child wrote about itself."""
+        length = min(max(int(_INT.unpack_from(self._map, _LENGTH)[0]), 0), _MOST_TEXT)
+        text = bytes(self._map[_TEXT : _TEXT + length]).decode("utf-8", "replace")
+        spoilt = int(_INT.unpack_from(self._map, _SPOILT)[0])
+        return Report(
+            self.verdict,
+            spoilt - 1 if spoilt else None,
+            text,
+            bool(_INT.unpack_from(self._map, _BY_TASK)[0]),
+        )
 
     def begin_task(self, index: int, monotonic: float) -> None:
         """Set the task that starts now, without progress."""

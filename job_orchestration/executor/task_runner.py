@@ -37,14 +37,22 @@ from job_orchestration.executor import (
     unseeded_generators,
 )
 from job_orchestration.executor.child_setup import seed_all
-from job_orchestration.executor.messages import TaskStart
+from job_orchestration.executor.messages import FinishedTask, TaskStart
 from job_orchestration.executor.out_of_memory import is_lack_of_memory, sentence_in_task
+from job_orchestration.executor.own_journal import ForeignFileError, OwnJournal
 from job_orchestration.executor.shared_memory import SharedPage, Verdict
 from job_orchestration.processes import reaper
-from job_orchestration.runs import artifact_store, journal, kept_values, lifecycle, working_folder
+from job_orchestration.runs import artifact_store, journal, kept_values, working_folder
 from job_orchestration.runs.claims import still_ours
-from job_orchestration.runs.events import Cancelled, Event, Outcome, TaskFailed, TaskFinished, TaskStarted
-from job_orchestration.runs.state import RunState, TaskState, TaskStatus
+from job_orchestration.runs.events import (
+    Cancelled,
+    Event,
+    Outcome,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,13 +60,15 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.task_folder import TaskFolder
+    from job_orchestration.runs.state import TaskState
     from job_orchestration.search.pruning import MetricReporter
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Errors of a task's writes that count as errors of the disk, not of the task."""
+"""Errors of a task's writes that may be the disk's and not the task's; the worker finds out."""
 
 _DONE, _FAILED = Verdict.DONE, Verdict.FAILED  # a member of an enum is looked up by a function of Python
 
+_monotonic: Final = time.monotonic  # a task may replace that of the module
 log = logging.getLogger("job_orchestration")
 
 
@@ -71,7 +81,7 @@ class RunInProcess(Protocol):
     folder: str
     shared_page: SharedPage
 
-    def finished(self, task_id: str) -> TaskState:
+    def finished(self, task_id: str) -> TaskState | FinishedTask:
         """Return a task that has finished, or raise `KeyError`."""
 
     def report(self, step: float, metric: float) -> None:
@@ -180,23 +190,25 @@ class TaskRunner:
         self.shared_page = shared_page
         path = journal.path_of(self.folder, self.number)
         self._writer = journal.Writer(journal_file, path, order["written"])
-        self._attempts: list[int] = order["journal"]
-        self._folded: tuple[int, RunState] | None = None
-        """The number of events of this attempt at the last look into the journal, and what it folded to."""
+        self._record = OwnJournal(journal_file)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._grace_time: float = order["grace_time"]
         self._max_attempts: int = order["max_attempts"]
         self._memory_limit: int | None = order.get("memory_limit")
         self._process = 0
+        self._failing_task: str | None = None
+        """The task whose own write met an error that may be the disk's."""
         self._open_files: int | None = None
         self._allocation: dict[str, str] = order["allocation"]
         self._cpus: int | None = order.get("cpus")
         variables = (*order["environment"], *self._allocation, thread_pools.COMMON)
         self._variables = tuple(map(os.fsencode, variables))
-        start = order.get("start") or messages.start_of(self._state())
+        start = order[messages.START]
         self.seed: int = start["seed"]
         self._commit: str | None = start["commit"]
         self._tasks = [TaskStart(*task) for task in start["tasks"]]
+        self._finished = {name: FinishedTask(*task) for name, task in start["finished"].items()}
+        self._trial: list[Any] | None = start["trial"]
         self._reporting: MetricReporter | None = None
         self.specs = specs_of(start["values"])
         self.values: dict[str, Json] = {**start["values"], "outputDir": self.folder}
@@ -225,8 +237,11 @@ class TaskRunner:
                 return 1  # without a verdict: a crash of the task
             self.shared_page.verdict = Verdict.LOST
             log.error("%s", error)  # noqa: TRY400  # not an error of the program, so no traceback
+        except ForeignFileError as error:
+            log.error("%s", error)  # noqa: TRY400  # as above
+            return 1
         except OSError as error:
-            return end_by_disk(self.shared_page, error)
+            return end_by_disk(self.shared_page, error, by_task=self._failing_task is not None)
         return 1 if verdict is _FAILED else 0
 
     def begin(self) -> None:
@@ -234,36 +249,36 @@ class TaskRunner:
         self._process = os.getpid()
         self._open_files = open_files.count()
 
-    def finished(self, task_id: str) -> TaskState:
+    def finished(self, task_id: str) -> FinishedTask:
         """Return a task of this run that has its checkpoint."""
-        tasks = self._state().tasks
-        for task in tasks:
-            if task.id == task_id and task.status is TaskStatus.FINISHED:
-                return task
-        done = ", ".join(t.id for t in tasks if t.status is TaskStatus.FINISHED) or "none yet"
+        if task_id in self._finished:
+            return self._finished[task_id]
+        done = ", ".join(self._finished) or "none yet"
         raise KeyError(f"no finished task {task_id} in this run (finished: {done})")
 
     def report(self, step: float, metric: float) -> None:
         """Report the metric of a task to the trial's search; other runs ignore it."""
-        trial = self._state().trial
-        if trial is None:
+        if self._trial is None:
             return
         if self._reporting is None:
             from job_orchestration.search.pruning import MetricReporter
 
-            self._reporting = MetricReporter(trial)
+            self._reporting = MetricReporter(Trial(*self._trial))
         self._reporting.report(step, metric)
 
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event to the journal."""
         self._writer.write(event, sync=sync)
+        self._record.appended(self._writer.last)
 
-    def _state(self) -> RunState:
-        """The state of the run. Most tasks never ask for it, and then the journal is not read here."""
-        written = self._writer.written
-        if self._folded is None or self._folded[0] != written:
-            self._folded = written, lifecycle.fold(journal.read(self.folder, self._attempts))
-        return self._folded[1]
+    def _mend_record(self, index: int) -> None:
+        """Write the lines of this attempt anew if the code of a task has changed them.
+
+        Raises:
+            ForeignFileError: the task has closed our file, and its number belongs to another one.
+        """
+        if self._record.mend():
+            self.shared_page.set_spoilt(index)
 
     def go_on(self) -> Verdict:
         """Run the tasks without a checkpoint, in order, until one fails or a stop is requested."""
@@ -284,28 +299,35 @@ class TaskRunner:
     def _run_task(self, index: int, task: TaskStart) -> bool:
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1))
-        started = time.monotonic()
+        started = _monotonic()
         self.shared_page.begin_task(index, started)
         child_setup.log_line(f"Running task with id: {task.id}{self._again(task.failures + 1)}")
         context = TaskContext(self, task, task.tries + 1)
         try:
             value = contextvars.copy_context().run(self._call, index, context)
             self._settle(task.id, context.store)
-        except BaseException as error:  # noqa: BLE001  # sys.exit and Ctrl-C of a task end the task, not more
+        except BaseException as error:  # sys.exit and Ctrl-C of a task end the task, not more
             process_exit.end_if_fork(self._process, error)
-            context.store.discard()  # first: on a full disk it frees the space that the next writes need
-            self._failed(task, error, time.monotonic() - started)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                child_setup.write_to_log(tracebacks.text_of(error))
+                self._failing_task = task.id  # what it has staged stays, as evidence that the disk is full
+                raise
+            context.store.discard()
+            self._mend_record(index)
+            self._failed(task, error, _monotonic() - started)
             return False
+        self._mend_record(index)
         try:
             folder, outputs = context.store.commit()
         except OSError:
             context.store.discard()
             raise
         self._fence()
-        duration = round(time.monotonic() - started, 6)
+        duration = round(_monotonic() - started, 6)
         imported = imported_files.new_ones()
         finished = TaskFinished(task.id, duration, value, folder, outputs, self._commit, imported)
         self.write(finished, sync=True)
+        self._finished[task.id] = FinishedTask(value, folder)
         child_setup.log_line(f"Finished task with id: {task.id} ({duration:.3f} s)")
         return True
 
@@ -359,8 +381,6 @@ class TaskRunner:
             self.write(Cancelled(reason, pruned=True), sync=True)
             child_setup.log_line(f"Task {task.id}: {reason}")
             return
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise error  # an error of the disk is not the task's: the attempt ends uncounted
         child_setup.write_to_log(tracebacks.text_of(error))
         outcome, what = Outcome.ERROR, describe(error)
         if is_lack_of_memory(error):
@@ -401,10 +421,11 @@ def describe(error: BaseException) -> str:
     return (f"{name}: {text}" if text else name)[:2000]
 
 
-def end_by_disk(shared_page: SharedPage, error: OSError) -> int:
-    """Record that the disk ended the attempt; return the exit code, the number of the error."""
+def end_by_disk(shared_page: SharedPage, error: OSError, *, by_task: bool = False) -> int:
+    """Record that an error which may be the disk's ended the attempt; return its number as exit code."""
+    shared_page.set_error(describe(error), by_task=by_task)
     shared_page.verdict = Verdict.DISK
-    log.error("This attempt ends, and will go on when it can write again: %s", error)
+    log.error("This attempt ends by an error of a write: %s", error)
     return error.errno or errno.EIO
 
 

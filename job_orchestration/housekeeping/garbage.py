@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code.snapshots import SCRATCH
+from job_orchestration.runs import record_backup
 from job_orchestration.runs.catalog import living_workers
 from job_orchestration.workspace import durable, locks, temporary_files
 from job_orchestration.workspace.naming import TokenName
@@ -85,13 +86,18 @@ def abandoned(workspace: Workspace) -> list[str]:
 
 
 def stale_heartbeats(workspace: Workspace) -> list[str]:
-    """Return the heartbeats of workers that died long ago, except those named by a token in Running."""
+    """Return what workers that died long ago left of themselves, unless a token in Running names them.
+
+    These are their heartbeats, and their copies of the record of the run that they held.
+    """
     named = {name.worker for n in names_in(workspace.running) if (name := TokenName.parse(n)) is not None}
+    copies = record_backup.folder_of(workspace)
     return [
         path
-        for name in names_in(workspace.workers)
-        if name.endswith(".json") and name.removesuffix(".json") not in named
-        if _is_abandoned(path := os.path.join(workspace.workers, name))
+        for folder, ending in ((workspace.workers, ".json"), (copies, ""))
+        for name in names_in(folder)
+        if name.endswith(ending) and name.removesuffix(ending) not in named
+        if _is_abandoned(path := os.path.join(folder, name))
     ]
 
 

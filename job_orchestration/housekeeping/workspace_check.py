@@ -13,10 +13,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config import workspace_defaults
-from job_orchestration.diagnostics.problems import Diagnostic, Level, escaped, named
+from job_orchestration.diagnostics.problems import Diagnostic, Fault, Level, escaped, named
 from job_orchestration.housekeeping import garbage
 from job_orchestration.notifications import outbox
-from job_orchestration.runs import catalog, claims, opening, outlived_locks, token, token_header, trash
+from job_orchestration.runs import (
+    catalog,
+    claims,
+    opening,
+    outlived_locks,
+    token,
+    token_header,
+    trash,
+    unreadable,
+)
 from job_orchestration.workspace import clock, heartbeats, layout, lock_probe, locks, naming
 from job_orchestration.workspace.layout import TOKEN_PLACES, Place
 from job_orchestration.workspace.naming import PROBLEMS_SUFFIX, TokenName
@@ -115,7 +124,7 @@ def _tokens(workspace: Workspace, records: Sequence[RunRecord]) -> Iterator[Diag
     runs = [r for r in records if r.place is not Place.SOURCES]
     unfit = 0
     for record in runs:
-        error = None if record.is_first_release else _fault_of(workspace, record.path)
+        error = None if record.is_first_release else _fault_of(workspace, record)
         if error is not None:
             unfit += 1
             place = os.path.relpath(record.path, workspace.root)
@@ -153,17 +162,20 @@ def _again(workspace: Workspace, runs: Sequence[str]) -> list[int]:
     return [len(inodes) for inodes in found.values()]
 
 
-def _fault_of(workspace: Workspace, path: str) -> claims.UnfitTokenError | None:
+def _fault_of(workspace: Workspace, record: RunRecord) -> Fault | None:
     """Return why a worker would refuse a token; `None` if it would not, or the token has moved."""
-    with suppress(OSError):
+    path = record.path
+    try:
         descriptor = os.open(path, READ_ONLY)
         try:
             claims.inspect(workspace, descriptor)
-        except claims.UnfitTokenError as error:
-            return error if os.path.lexists(path) else None
         finally:
             os.close(descriptor)
-    return None
+    except claims.UnfitTokenError as error:
+        return Fault(error.what, error.todo) if os.path.lexists(path) else None
+    except OSError as error:
+        return unreadable.fault_of(workspace, error) if os.path.lexists(path) else None
+    return record.unreadable
 
 
 def _orphans(workspace: Workspace, known: set[str]) -> Iterator[Diagnostic]:

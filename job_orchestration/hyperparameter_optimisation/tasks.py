@@ -22,7 +22,7 @@ from job_orchestration.search import samplers, searches, trials
 from job_orchestration.search.driver import has_package_for
 from job_orchestration.search.search_settings import Search
 from job_orchestration.search.searches import SearchOrder
-from job_orchestration.workspace import clock, layout, naming
+from job_orchestration.workspace import clock, layout, naming, safe_reads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,8 +153,7 @@ def _order(workspace: Workspace, run: str, state: RunState) -> SearchOrder:
         {"id": TRIAL, "method": TRIAL, "paramVals": {}},
         {"id": EVALUATE, "method": EVALUATE},
     ]
-    with open(os.path.join(workspace.run_folder(run), opening.PROVENANCE), encoding="utf-8") as file:
-        provenance = json.load(file)
+    provenance = json.loads(safe_reads.whole(os.path.join(workspace.run_folder(run), opening.PROVENANCE)))
     return SearchOrder(
         name,
         base,

@@ -243,7 +243,10 @@ class Dispatcher:
         return next((r for r in configured if (r.source, r.key) == (message.source, message.key)), None)
 
     def _config_of(self, run: str) -> Mapping[str, Json]:
-        return lifecycle.fold(journal.read(self._workspace.run_folder(run))).values
+        try:
+            return lifecycle.fold(journal.read(self._workspace.run_folder(run))).values
+        except OSError:
+            return {}  # views say that it cannot be read; the messages of other runs go on
 
     # -- deliveries ---------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from job_orchestration.processes.supervisor import program
 from job_orchestration.runs import journal, lifecycle, run_times
 from job_orchestration.runs.events import INTENDED, Outcome
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, layout
+from job_orchestration.workspace import clock, layout, safe_reads
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
@@ -214,7 +214,10 @@ class Publisher:
             self._put(self._notification_of(run, state, kind, reason), interested)
 
     def _publish_stalled(self, run: str, reason: str) -> None:
-        state = lifecycle.fold(journal.read(self._workspace.run_folder(run)))
+        try:
+            state = lifecycle.fold(journal.read(self._workspace.run_folder(run)))
+        except OSError:
+            return  # views say that it cannot be read
         task = None if state.current is None else state.tasks[state.current]
         start = run, state.attempt, task.started_at if task else None
         if start not in self._stalled:
@@ -396,9 +399,8 @@ def _try_of(state: RunState, kind: NotificationEvent, task: TaskState | None) ->
 
 def _last_lines(folder: str) -> tuple[str, ...]:
     """Return the last lines of a run's log, safe to print."""
-    with suppress(OSError), open(os.path.join(folder, "log.log"), "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - _LOG_BYTES, 0))
-        lines = file.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
+    with suppress(OSError):
+        data = safe_reads.tail(os.path.join(folder, "log.log"), _LOG_BYTES)
+        lines = data.decode("utf-8", "replace").splitlines()
         return tuple(escaped(line) for line in lines[-_LOG_LINES:])
     return ()

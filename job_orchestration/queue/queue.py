@@ -46,6 +46,12 @@ AGAIN_AFTER: Final = 0.2
 """Seconds after which a token that another process had locked is tried again."""
 LOOK_EVERY: Final = 0.05
 """Seconds between two scans without a watch at the least."""
+LEAVE_FOR: Final = 0.5
+"""Seconds after which a run that could not be read is tried again; twice as many after each further time …"""
+LONGEST_LEAVE: Final = 300.0
+"""… up to this many."""
+TRIES: Final = 4
+"""Number of times after which a worker that ends when it is idle no longer waits for such a run."""
 RUNNING_EVERY: Final = 1.0
 """Seconds between two scans of Running: no event reports that a lock there was released."""
 
@@ -77,6 +83,8 @@ class Queue:
         self._due: dict[str, float] = {}
         """When each of those is due, by the monotonic clock."""
         self._unfit: dict[str, int] = {}
+        self._left: dict[str, tuple[int, float]] = {}
+        """Stem of a token whose run could not be read to how often that was so, and when to try it again."""
         self._scan_at = 0.0
         self._look_at = 0.0
         self._running_at = 0.0
@@ -164,21 +172,53 @@ class Queue:
         """Ignore a token that `ready` did not put there, until its file changes."""
         self._unfit[unfit.path] = unfit.mtime_ns
 
+    def leave(self, unreadable: Token) -> bool:
+        """Ignore a token whose run cannot be read for a growing time; return whether this is the first."""
+        times, _ = self._left.get(unreadable.name.stem, (0, 0.0))
+        wait = min(LEAVE_FOR * 2 ** min(times, 30), LONGEST_LEAVE)
+        self._left[unreadable.name.stem] = times + 1, time.monotonic() + wait
+        if unreadable.folder == self._workspace.to_run and os.path.lexists(unreadable.path):
+            self._add(unreadable)
+        return not times
+
+    def claimed(self, found: Token) -> None:
+        """Note that a run could be read and claimed."""
+        self._left.pop(found.name.stem, None)
+
+    @property
+    def unreadable(self) -> int:
+        """The number of tokens here whose runs could not be read when they were tried last."""
+        return sum(found.name.stem in self._left for found in self._present()) if self._left else 0
+
+    def _present(self) -> list[Token]:
+        return [*self._running(), *token.scan(self._workspace.to_run)]
+
     def is_empty(self) -> bool:
-        """Whether no run waits and none is running; tokens that are held or unfit do not count."""
+        """Whether no run waits and none is running.
+
+        Tokens that are held or unfit do not count, nor does a run that could not be read several times.
+        """
+        early = {stem for stem, (times, _) in self._left.items() if times < TRIES}
+        if early and any(found.name.stem in early for found in self._present()):
+            return False
         self._scan()
-        return not (self._scheduler or self._delayed or any(map(self._counts, self._fit(self._running()))))
+        waiting = [t for t in self._delayed.values() if t.name.stem not in self._left]
+        return not (self._scheduler or waiting or any(map(self._counts, self._fit(self._running()))))
 
     def _running(self) -> list[Token]:
         return token.scan(self._workspace.running)
 
     def _counts(self, running: Token) -> bool:
         """Whether to wait for a run in Running: not for a free one that only another worker could resume."""
+        if running.name.stem in self._left:
+            return False
         request = self.resource_request(running)
         return not request or self._could(request) or not claims.is_free(running.path)
 
     def _may_be_taken(self, running: Token) -> bool:
         """Whether to try a run in Running: its lock is free, and this worker could allocate its resources."""
+        if not self._is_due(running):
+            return False
         request = self.resource_request(running)
         if not request:
             return True
@@ -201,6 +241,7 @@ class Queue:
         self._streak = 0
         dues = [self._scan_at - now, self._running_at - now]
         dues += [due - now for due in self._due.values()]
+        dues += [due - now for _, due in self._left.values() if due > now]
         beside = self._scheduler.look_again_in()
         if beside is not None:
             dues.append(beside)
@@ -208,6 +249,10 @@ class Queue:
 
     def _fit(self, tokens: Iterable[Token]) -> list[Token]:
         return [t for t in tokens if self._unfit.get(t.path) != t.mtime_ns]
+
+    def _is_due(self, found: Token) -> bool:
+        """Whether to try a token now: its run could be read, or has been left alone for long enough."""
+        return found.name.stem not in self._left or time.monotonic() >= self._left[found.name.stem][1]
 
     def _scan(self) -> None:
         started = time.monotonic()
@@ -245,6 +290,10 @@ class Queue:
     def _add(self, found: Token) -> None:
         if found.name.held:
             return
+        if not self._is_due(found):
+            self._delayed[found.filename] = found
+            self._due[found.filename] = self._left[found.name.stem][1]
+            return
         if found.name.not_before is not None:
             self._delayed[found.filename] = found
             if found.filename not in self._due:
@@ -272,5 +321,8 @@ class Queue:
         run = token_header.run_of(found.path)
         if run is None or not claims.is_inside_output(run):
             return left
-        meant = journal.requested_delay(self._workspace.run_folder(run))
+        try:
+            meant = journal.requested_delay(self._workspace.run_folder(run))
+        except OSError:
+            return left  # its claim says what is wrong with it
         return left if meant is None else min(left, meant)

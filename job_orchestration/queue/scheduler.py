@@ -187,7 +187,10 @@ class Scheduler:
             return True
         if run in unfinished:
             return False
-        completed = journal.has_completed(self._workspace.run_folder(run)) or self._is_ended_search(run)
+        try:
+            completed = journal.has_completed(self._workspace.run_folder(run)) or self._is_ended_search(run)
+        except OSError:
+            completed = False  # it cannot be read now
         (self._completed if completed else unfinished).add(run)
         return completed
 

@@ -118,7 +118,7 @@ def _row(workspace: Workspace, place: Place, path: str) -> str | None:
     with suppress(OSError):
         status = os.lstat(path)
         record = read_settled(workspace, place, path)
-        if record is not None:
+        if record is not None and record.unreadable is None:
             run = None if record.is_first_release else record.run
             return summary_cache.row_of(status, os.path.basename(path), run, record.summary if run else None)
     return None

@@ -13,6 +13,7 @@ heartbeat the holder is unknown, and the run is listed as running.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -30,15 +31,18 @@ from job_orchestration.runs import (
     summaries,
     summary_cache,
     token_header,
+    unreadable,
 )
 from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace import clock, heartbeats, locks, naming, safe_reads
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 from job_orchestration.workspace.naming import PROBLEMS_SUFFIX, TokenName
+from job_orchestration.workspace.safe_reads import DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from job_orchestration.diagnostics.problems import Fault
     from job_orchestration.runs.state import RunState
     from job_orchestration.runs.summaries import RunSummary
     from job_orchestration.workspace.heartbeats import Heartbeat
@@ -78,12 +82,24 @@ class RunRecord:
     """The summary, if it was cached or is computed already; read `summary` instead."""
     output: str | None = None
     """The run's folder, if the record was made from a cached summary."""
+    unreadable: Fault | None = None
+    """What is wrong with its files if they cannot be read; `None` as long as no read has failed."""
+    workspace: Workspace | None = None
 
     @property
     def state(self) -> RunState | None:
-        """The fold of its journal, which is read now if only its summary is known; `None` for a config."""
-        if self.folded is None and self.output is not None:
-            object.__setattr__(self, "folded", lifecycle.fold(journal.read(self.output)))
+        """The fold of its journal, which is read now if only its summary is known.
+
+        `None` for a config, and for a run that cannot be read.
+        """
+        if self.folded is None and self.output is not None and self.unreadable is None:
+            assert self.workspace is not None
+            try:
+                object.__setattr__(self, "folded", _fold(self.output))
+            except OSError as error:
+                fault = unreadable.fault_of(self.workspace, error)
+                object.__setattr__(self, "unreadable", fault)
+                object.__setattr__(self, "error", f"{fault.what}. {fault.todo}")
         return self.folded
 
     @property
@@ -227,8 +243,8 @@ class Catalog:
                     return None
                 known = identity, record
                 self._known[path] = known
-        except OSError:
-            return None
+        except OSError as error:
+            return _unopened(self._workspace, place, path, error)
         return known[1]
 
     def _recall(
@@ -236,7 +252,8 @@ class Catalog:
     ) -> None:
         """Make the records of a folder's tokens that are in the cache. Kept short for very many tokens."""
         assert self._cached is not None
-        folder, output = self._workspace.folders[place], self._workspace.output
+        workspace = self._workspace
+        folder, output = workspace.folders[place], workspace.output
         take, stat = self._cached.pop, os.lstat
         refused = {name.removesuffix(PROBLEMS_SUFFIX) for name in problems}
         for name in sorted(names - refused):
@@ -251,10 +268,24 @@ class Catalog:
             run, summary = row[2], summary_cache.summary_of(row)
             config = summary.config or name.partition("~")[0].removesuffix(".yaml")
             where = Place.HELD if place is Place.TO_RUN and name.endswith(_HELD) else place
-            record = RunRecord(config, where, path, run, cached=summary, output=f"{output}/{run}")
+            record = RunRecord(
+                *(config, where, path, run), cached=summary, output=f"{output}/{run}", workspace=workspace
+            )
             self._known[path] = row[0], record
             seen.add(name)
             found[run] = record
+
+
+def _fold(run_folder: str) -> RunState:
+    """Fold a run's journal.
+
+    Raises:
+        OSError: it cannot be read, or has no beginning.
+    """
+    state = lifecycle.fold(journal.read(run_folder))
+    if state.readied_at is None:
+        raise DamagedFileError(journal.path_of(run_folder, 0), "the run's record is gone")
+    return state
 
 
 def read_settled(workspace: Workspace, place: Place, path: str) -> RunRecord | None:
@@ -281,10 +312,29 @@ def _read_token(
             return _first_release_record(workspace, record, descriptor) if place in FINAL_PLACES else record
     finally:
         os.close(descriptor)
-    state = lifecycle.fold(journal.read(workspace.run_folder(run)))
     place = Place.HELD if name.held and place is Place.TO_RUN else place
-    record = RunRecord(state.config or name.stem, place, path, run, state, error=_first_line(problems))
+    try:
+        state = _fold(workspace.run_folder(run))
+        record = RunRecord(state.config or name.stem, place, path, run, state, error=_first_line(problems))
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise  # it has moved since
+        fault = unreadable.fault_of(workspace, error)
+        record = _unreadable(RunRecord(name.stem, place, path, run), fault)
     return _placed(workspace, record, name, inode, workers) if workers else record
+
+
+def _unopened(workspace: Workspace, place: Place, path: str, error: OSError) -> RunRecord | None:
+    """Return the record of a token that cannot be opened; `None` if it is a link, or has moved."""
+    name = TokenName.parse(os.path.basename(path))
+    if name is None or error.errno in {errno.ENOENT, errno.ELOOP} or not os.path.lexists(path):
+        return None
+    error.filename = error.filename or path
+    return _unreadable(RunRecord(name.stem, place, path), unreadable.fault_of(workspace, error))
+
+
+def _unreadable(record: RunRecord, fault: Fault) -> RunRecord:
+    return replace(record, unreadable=fault, error=f"{fault.what}. {fault.todo}")
 
 
 def _first_release_record(workspace: Workspace, record: RunRecord, descriptor: int) -> RunRecord:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.errors import ClaimLostError, OrchestrationError
 from job_orchestration.diagnostics.problems import Problem
-from job_orchestration.runs import journal, lifecycle, token
+from job_orchestration.runs import journal, lifecycle, record_repair, token
 from job_orchestration.runs.events import Claimed, Readied
 from job_orchestration.runs.state import Status
 from job_orchestration.runs.token import Token, scan
 from job_orchestration.runs.token_header import run_named_in, run_of
 from job_orchestration.workspace import durable, safe_reads
 from job_orchestration.workspace.naming import TokenName, numbered, worker_name
+from job_orchestration.workspace.safe_reads import DamagedFileError
 
 if TYPE_CHECKING:
     from job_orchestration.runs.events import Event, JournalEntry
@@ -34,6 +35,8 @@ _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors that say nothing about a file."""
 _LIMIT: Final = 8 << 20
 """Bytes; `ready` writes no larger token."""
+_FEW: Final = 3
+"""Number of files of a journal up to which none is left out."""
 
 
 class UnfitTokenError(OrchestrationError):
@@ -42,6 +45,10 @@ class UnfitTokenError(OrchestrationError):
     def problem(self, filename: str) -> Problem:
         """Return the problem to write beside the file."""
         return Problem(filename, self.what, self.todo)
+
+
+class LostRecordError(UnfitTokenError):
+    """The journal of a token's run is gone."""
 
 
 def is_inside_output(run: str) -> bool:
@@ -79,6 +86,8 @@ class Claim:
         self.attempt = journal.attempt_of(writer.path)
         self.journal = writer
         self.earlier = earlier
+        self.kept: dict[str, bytes] = {}
+        """The content of the earlier files of the journal, by path in the run's folder."""
         self.state = lifecycle.fold({**earlier, self.attempt: [claimed]})
 
     @property
@@ -112,6 +121,17 @@ class Claim:
             ClaimLostError: the journal file was moved or removed.
         """
         return self._fold(self.journal.resume(self.run_folder, self.attempt))
+
+    def restore(self) -> list[str]:
+        """Put back the files of the record that the processes of the attempt, which have ended, have spoilt.
+
+        Returns:
+            Their paths in the run's folder.
+
+        Raises:
+            OSError: one cannot be put back.
+        """
+        return record_repair.restore(self.run_folder, self.journal, self.kept, self.descriptor)
 
     def _fold(self, own: list[JournalEntry]) -> RunState:
         self.state = lifecycle.fold({**self.earlier, self.attempt: own})
@@ -178,7 +198,8 @@ def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Cla
     writer: journal.Writer | None = None
     try:
         _finish_move(workspace, token, descriptor)
-        run, written = inspect(workspace, descriptor)
+        kept: dict[str, bytes] = {}
+        run, written = _inspect_or_repair(workspace, token, descriptor, kept)
         folder = workspace.run_folder(run)
         _settle_copy(workspace, token, run, written, descriptor)
         others = _refuse_copy(workspace, run, descriptor)
@@ -191,10 +212,18 @@ def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Cla
         durable.sync_folder(journal.folder_of(folder))
         for earlier in sorted(written.keys() - {0}):
             journal.sync(folder, earlier)  # this attempt builds on these events
-        entry = writer.write(Claimed(attempt, worker, hostname, os.getpid(), lifecycle.counts_of(written)))
-        return Claim(
+        idle = lifecycle.idle_attempts(written) if len(written) > _FEW else []
+        counts = {n: count for n, count in lifecycle.counts_of(written).items() if n not in idle}
+        entry = writer.write(Claimed(attempt, worker, hostname, os.getpid(), counts), sync=bool(idle))
+        for number in idle:  # after the event that no longer builds on them is on the disk
+            durable.unlink(journal.path_of(folder, number))
+            del written[number]
+            kept.pop(journal.name_of(number), None)
+        found = Claim(
             descriptor, target, run=run, run_folder=folder, earlier=written, claimed=entry, writer=writer
         )
+        found.kept = kept
+        return found
     except BaseException as error:
         if writer is not None:
             os.close(writer.descriptor)  # before the lock, as in `release`
@@ -333,11 +362,46 @@ def _insist_on_plain_file(descriptor: int) -> None:
         raise UnfitTokenError("It is no plain file", "Move it away")
 
 
-def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal]:
-    """Return a token's run and journal; the token must equal the frozen config byte for byte."""
+def _inspect_or_repair(
+    workspace: Workspace, token: Token, descriptor: int, kept: dict[str, bytes]
+) -> tuple[str, journal.Journal]:
+    """Return a token's run and journal; a journal that is damaged or lost is repaired first."""
+    try:
+        return inspect(workspace, descriptor, kept)
+    except (DamagedFileError, LostRecordError) as error:
+        if isinstance(error, LostRecordError) and token.folder == workspace.to_run:
+            raise  # a person removed it, and can ready the file again
+        data = _content(descriptor)
+        run = run_named_in(data)
+        assert run is not None, "it was inspected"
+        kept.clear()
+        record_repair.repair(workspace, token, data, run, error)
+    return inspect(workspace, descriptor, kept)
+
+
+def _content(descriptor: int) -> bytes:
+    return os.pread(descriptor, min(os.fstat(descriptor).st_size + 1, _LIMIT), 0)
+
+
+def inspect(
+    workspace: Workspace, descriptor: int, kept: dict[str, bytes] | None = None
+) -> tuple[str, journal.Journal]:
+    """Return a token's run and journal; the journal must have been written for the bytes of the token.
+
+    Nothing else in the run's folder is needed to go on: tasks may write a ``config.yaml`` of their own there.
+
+    Args:
+        workspace: the workspace.
+        descriptor: of the token.
+        kept: gets the content of each file of the journal, by path in the run's folder.
+
+    Raises:
+        UnfitTokenError: the token is not what `ready` queued; `LostRecordError` if the journal is gone.
+        OSError: the journal cannot be read; `DamagedFileError` if it is not what was written.
+    """
     import hashlib
 
-    data = os.pread(descriptor, min(os.fstat(descriptor).st_size + 1, _LIMIT), 0)
+    data = _content(descriptor)
     run = run_named_in(data)
     if run is None or not is_inside_output(run):
         raise UnfitTokenError(
@@ -345,23 +409,20 @@ def inspect(workspace: Workspace, descriptor: int) -> tuple[str, journal.Journal
             "Move it to ConfigSources and run: job-orchestration ready",
         )
     folder = workspace.run_folder(run)
-    try:
-        frozen = safe_reads.whole(os.path.join(folder, "config.yaml"))
-    except FileNotFoundError:
-        raise UnfitTokenError(
-            f"Its output folder {run} is gone", "Move this file to ConfigSources and ready it again"
-        ) from None
-    if frozen != data:
+    written = journal.read(folder, kept=kept)
+    first = written[0][0].event if written.get(0) else None
+    if not isinstance(first, Readied):
+        is_there = os.path.isdir(folder)
+        raise LostRecordError(
+            f"The journal of {run} does not belong to this file"
+            if is_there
+            else f"Its output folder {run} is gone",
+            "Move this file to ConfigSources and ready it again",
+        )
+    if first.digest != hashlib.sha256(data).hexdigest():
         raise UnfitTokenError(
             "This file was edited after it was readied, so its content was never checked",
             f"Put back Output/{run}/config.yaml, or move this file to ConfigSources with another outputDir",
-        )
-    written = journal.read(folder)
-    readied = [entry.event for entry in written.get(0, ())[:1]]
-    if not any(isinstance(e, Readied) and e.digest == hashlib.sha256(data).hexdigest() for e in readied):
-        raise UnfitTokenError(
-            f"The journal of {run} does not belong to this file",
-            "Move this file to ConfigSources and ready it again",
         )
     return run, written
 

@@ -33,6 +33,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "handed_back": events.HandedBack,
     "completed": events.Completed,
     "gave_up": events.GaveUp,
+    "spoilt": events.Spoilt,
 }
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 _KEYS: Final = {"hostname": "host", "parameters": "set"}
@@ -113,6 +114,15 @@ def decode(line: bytes) -> JournalEntry | None:
         return None
 
 
+def is_of_later_release(line: bytes) -> bool:
+    """Return whether a line that is no event has the form of one: a later release may have written it."""
+    try:
+        values = json.loads(line)
+        return isinstance(values["event"], str) and isinstance(values["seq"], int)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def _typed(values: dict[str, Any]) -> dict[str, Any]:
     """Check and convert the fields of an event.
 
@@ -156,5 +166,5 @@ _CONVERTERS: Final[dict[str, Callable[[Any], object]]] = {
     "trial": lambda value: _trial(**value),
     "outputs": lambda value: tuple(OutputFile(**output) for output in value),
     "builds_on": lambda value: {int(attempt): int(count) for attempt, count in value.items()},
-    **dict.fromkeys(("dirty", "imported"), _texts),
+    **dict.fromkeys(("dirty", "imported", "files"), _texts),
 }

@@ -1,4 +1,4 @@
-"""Define the ten kinds of journal events.
+"""Define the eleven kinds of journal events.
 
 The journal is the only truth about what a run has done. Everything shown about a run is a fold of its events
 (`runs.lifecycle.fold`). Pure.
@@ -201,6 +201,16 @@ class GaveUp:
     outcome: Outcome = Outcome.ERROR
 
 
+@dataclass(frozen=True, slots=True)
+class Spoilt:
+    """Files of the run's record were removed or changed, and have been put back. Changes no state."""
+
+    task: str | None = None
+    """The task that did so; `None` if it is not known."""
+    files: tuple[str, ...] = ()
+    """Their paths in the run's folder."""
+
+
 Event: TypeAlias = (
     Readied
     | Claimed
@@ -212,6 +222,7 @@ Event: TypeAlias = (
     | HandedBack
     | Completed
     | GaveUp
+    | Spoilt
 )
 
 

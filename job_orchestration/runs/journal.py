@@ -2,6 +2,8 @@
 
 A line is an event if it ends with a newline and parses (`runs.event_codec`). Half a line, left by a killed
 writer or a full disk, is not an event; the next writer marks it as torn before it appends.
+A whole line that is none, where later events or a later attempt build on it, is damage: the file is refused,
+because a checkpoint may be missing, and a finished task must never run again.
 `task_finished` and the final events are synced before any process acts on them. The other events only need to
 survive their process, and the kernel's page cache does.
 """
@@ -12,14 +14,14 @@ import os
 import re
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from job_orchestration.diagnostics.errors import ClaimLostError
 from job_orchestration.runs import event_codec, events, lifecycle
 from job_orchestration.runs.events import JournalEntry
 from job_orchestration.runs.state import Status
 from job_orchestration.workspace import clock, durable
-from job_orchestration.workspace.safe_reads import names_in, whole
+from job_orchestration.workspace.safe_reads import READ_ONLY, DamagedFileError, names_in, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +33,7 @@ Journal: TypeAlias = dict[int, list[JournalEntry]]
 
 _TORN: Final = b" (torn)\n"
 """Ends half a line, which may lack only its newline, so that it never parses as an event."""
+_TORN_END: Final = _TORN.rstrip(b"\n")
 _FILE: Final = re.compile(r"(\d{6,})\.jsonl")
 
 
@@ -55,25 +58,107 @@ def attempts(run_folder: str) -> list[int]:
 
 
 def read_file(run_folder: str, attempt: int) -> tuple[list[JournalEntry], bool]:
-    """Read the valid events of one file; also return whether its last line is torn."""
+    """Read the valid events of one file; also return whether its last line is torn.
+
+    Raises:
+        OSError: the file cannot be read, or is no plain file.
+    """
+    found, torn, _ = parse(content(run_folder, attempt))
+    return found, torn
+
+
+class _Damage(NamedTuple):
+    """Lines of a file that are no events, or lines that are missing."""
+
+    within: bool
+    """Whether events follow whose numbers say that something is missing before them."""
+    line: int
+    """The number of the first such line, from 1."""
+
+
+def content(run_folder: str, attempt: int) -> bytes:
+    """Return the bytes of an attempt's file; empty if there is none."""
     try:
-        data = whole(path_of(run_folder, attempt))
+        return whole(path_of(run_folder, attempt))
     except FileNotFoundError:
-        return [], False
+        return b""
+
+
+def parse(data: bytes) -> tuple[list[JournalEntry], bool, _Damage | None]:
+    """Parse the content of a journal file: its events, whether its last line is torn, and what is damaged.
+
+    A writer numbers its events without gaps, and continues after a line that is none with the number that
+    this line would have had. So a gap shows that an event was there, and was read, before it was damaged.
+    """
     lines = data.split(b"\n")
     torn = lines.pop() != b""
-    return [entry for line in lines if line and (entry := event_codec.decode(line)) is not None], torn
+    found: list[JournalEntry] = []
+    expected, odd = 1, 0
+    gap: _Damage | None = None
+    for number, line in enumerate(lines, 1):
+        entry = event_codec.decode(line) if line else None
+        if entry is not None:
+            if entry.seq > expected:
+                gap = gap or _Damage(True, odd or number)
+            found.append(entry)
+            expected, odd = entry.seq + 1, 0
+        elif line and event_codec.is_of_later_release(line):
+            expected += 1
+        elif line and not (line.endswith(_TORN_END) or b"\0" in line):
+            odd = odd or number
+    return found, torn, gap or (_Damage(False, odd) if odd else None)
 
 
-def read(run_folder: str, numbers: Iterable[int] | None = None) -> Journal:
+def read(
+    run_folder: str, numbers: Iterable[int] | None = None, *, kept: dict[str, bytes] | None = None
+) -> Journal:
     """Read the whole journal of a run, void events included; `runs.lifecycle.fold` skips those.
 
     Args:
         run_folder: the run's output folder.
         numbers: the existing attempts; listed from the folder if not given.
+        kept: gets the content of each file, by path in the run's folder.
+
+    Raises:
+        DamagedFileError: a file is no plain file, has damaged lines, or lacks events that a later attempt
+            builds on.
+        OSError: a file cannot be read.
     """
-    known = attempts(run_folder) if numbers is None else numbers
-    return {n: read_file(run_folder, n)[0] for n in known}
+    found, damage = _read(run_folder, attempts(run_folder) if numbers is None else numbers, kept)
+    if damage is not None:  # a worker may have gone on between two reads
+        found, damage = _read(run_folder, attempts(run_folder), kept)
+    if damage is not None:
+        raise DamagedFileError(*damage)
+    return found
+
+
+def name_of(attempt: int) -> str:
+    """Return the path of the journal file of an attempt in the run's folder."""
+    return f"journal/{attempt:06d}.jsonl"
+
+
+def _read(
+    run_folder: str, numbers: Iterable[int], kept: dict[str, bytes] | None
+) -> tuple[Journal, tuple[str, str] | None]:
+    """Read the files of these attempts; also return the path of a damaged one, and what is wrong with it."""
+    found: Journal = {}
+    damages: dict[int, _Damage] = {}
+    for n in numbers:
+        data = content(run_folder, n)
+        if kept is not None and data:
+            kept[name_of(n)] = data
+        found[n], _, damage = parse(data)
+        if damage is not None:
+            damages[n] = damage
+    builds_on = lifecycle.builds_on(found)
+    for n, damage in damages.items():
+        if damage.within or n not in builds_on:
+            return found, (path_of(run_folder, n), f"line {damage.line} is damaged")
+    for n, count in builds_on.items():
+        if len(found.get(n, ())) < count:
+            missing = count - len(found.get(n, ()))
+            return found, (path_of(run_folder, n), f"it lacks {missing} of the events that were read from it")
+    return found, None
 
 
 def has_completed(run_folder: str) -> bool:
@@ -90,7 +175,7 @@ def has_completed(run_folder: str) -> bool:
 def sync(run_folder: str, attempt: int) -> None:
     """Sync an attempt's file: its writer may have died between a write and its sync."""
     path = path_of(run_folder, attempt)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_ONLY)
     try:
         durable.sync(descriptor, path)
     finally:
@@ -121,6 +206,8 @@ class Writer:
         self.descriptor = descriptor
         self.path = path
         self.written = written
+        self.last = b""
+        """The line that was written last."""
 
     def write(self, event: Event, *, sync: bool = False) -> JournalEntry:
         """Append an event; with `sync`, return after it is on the disk.
@@ -134,6 +221,7 @@ class Writer:
         if sync:
             self._sync(len(line))
         self.written += 1
+        self.last = line
         return entry
 
     def _sync(self, length: int) -> None:
@@ -151,7 +239,7 @@ class Writer:
         Raises:
             ClaimLostError: the file was moved or removed, so its readers would miss what is written here.
         """
-        if not self._exists():
+        if not self.exists():
             raise ClaimLostError(
                 f"The journal of {run_folder} was moved or removed while the run went on",
                 "Restore the folder from a copy, or ready the config again",
@@ -162,7 +250,18 @@ class Writer:
         self.written = len(entries)
         return entries
 
-    def _exists(self) -> bool:
+    def exists(self) -> bool:
+        """Whether the path still leads to the file that is written here."""
         with suppress(OSError):
-            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+            return os.path.samestat(os.lstat(self.path), os.fstat(self.descriptor))
         return False
+
+    def make_again(self) -> None:
+        """Write the file anew after somebody removed or replaced it; its content is in the descriptor."""
+        data = os.pread(self.descriptor, os.fstat(self.descriptor).st_size, 0)
+        durable.move_aside(self.path)
+        made = durable.create(self.path)
+        durable.append(made, data, self.path)
+        durable.sync(made, self.path)
+        os.close(self.descriptor)
+        self.descriptor = made

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from job_orchestration.config.config import specs_of
@@ -25,6 +26,7 @@ from job_orchestration.runs.events import (
     Outcome,
     Readied,
     Requeued,
+    Spoilt,
     TaskFailed,
     TaskFinished,
     TaskStarted,
@@ -102,17 +104,46 @@ def counts_of(journal: Mapping[int, Sequence[JournalEntry]]) -> dict[int, int]:
     return {number: len(entries) for number, entries in _valid(journal).items()}
 
 
+def builds_on(journal: Mapping[int, Sequence[JournalEntry]]) -> Mapping[int, int]:
+    """Map each attempt that the last one builds on to the number of its events; empty before the first."""
+    last = _last_begun(journal)
+    claimed = journal[last][0].event if last else None
+    return claimed.builds_on if isinstance(claimed, Claimed) else {}
+
+
+def _last_begun(journal: Mapping[int, Sequence[JournalEntry]]) -> int:
+    begun = [n for n, entries in journal.items() if n and entries and isinstance(entries[0].event, Claimed)]
+    return max(begun, default=0)
+
+
 def _valid(journal: Mapping[int, Sequence[JournalEntry]]) -> dict[int, Sequence[JournalEntry]]:
-    begun = [
-        n for n, entries in journal.items() if n > 0 and entries and isinstance(entries[0].event, Claimed)
-    ]
-    if not begun:
+    last = _last_begun(journal)
+    if not last:
         return {0: journal.get(0, ())}
-    last = max(begun)
-    claimed = journal[last][0].event
-    assert isinstance(claimed, Claimed)
-    valid = {n: journal[n][:count] for n, count in claimed.builds_on.items() if n in journal and n < last}
+    counts = builds_on(journal)
+    valid = {n: journal[n][:count] for n, count in counts.items() if n in journal and n < last}
     return {**valid, last: journal[last]}
+
+
+def idle_attempts(journal: Mapping[int, Sequence[JournalEntry]]) -> list[int]:
+    """Return the attempts that can be left out without a change of the state, but for the number of tries.
+
+    In such an attempt nothing was achieved, and the run was deferred. Of several in a row the first
+    and the last stay: they say since when, and until when, the run waits.
+    """
+    counts = counts_of(journal)
+    numbers = sorted(counts)
+    idle = {n for n in numbers if n and _is_idle(journal[n]) and len(journal[n]) == counts[n]}
+    return [n for before, n in pairwise(numbers) if {before, n} <= idle and n != numbers[-1]]
+
+
+def _is_idle(entries: Sequence[JournalEntry]) -> bool:
+    last = entries[-1].event if entries else None
+    return (
+        isinstance(last, HandedBack)
+        and last.not_before is not None
+        and all(isinstance(e.event, Claimed | TaskStarted | HandedBack | Spoilt) for e in entries)
+    )
 
 
 def step(state: RunState, entry: JournalEntry) -> RunState:
@@ -201,6 +232,8 @@ class RunStateBuilder:
                 self._end_attempt(target, at, ended_at=at, outcome=event.outcome, reason=event.reason)
             case GaveUp():
                 self._end_attempt(target, at, ended_at=at, outcome=event.outcome, reason=event.reason)
+            case Spoilt():
+                pass  # only people read it
             case _:
                 assert_never(event)
 

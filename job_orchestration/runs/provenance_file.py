@@ -31,8 +31,12 @@ def note_changes(run_folder: str, state: RunState) -> None:
     path = os.path.join(run_folder, PROVENANCE)
     temporary_files.collect_in_run(run_folder)
     found: Any = {}
-    with suppress(OSError, ValueError):
+    try:
         found = json_floats.value_of(safe_reads.whole(path))
+    except safe_reads.DamagedFileError:
+        durable.move_aside(path)
+    except (OSError, ValueError):
+        pass
     if not isinstance(found, dict):
         found = {}
     wanted = {**found, "changes": [as_json(c) for c in state.changes], "task_commits": state.commits}

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -55,6 +56,14 @@ def folder_of(workspace: Workspace) -> str:
 def key_of(status: os.stat_result) -> str:
     """Return a token's key, which is valid until the token moves."""
     return f"{status.st_ino}.{status.st_ctime_ns}"
+
+
+def forget(path: str) -> None:
+    """Change a token's key, so that views read its run's journal from now on. Best effort."""
+    with suppress(OSError):
+        status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode):
+            os.chmod(path, stat.S_IMODE(status.st_mode))  # the mode that it has: its change time is the key
 
 
 def row_of(status: os.stat_result, filename: str, run: str | None, summary: RunSummary | None) -> str | None:

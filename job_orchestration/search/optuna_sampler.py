@@ -85,6 +85,8 @@ class OptunaSampler:
                 self._study._storage.set_trial_state_values(torn._trial_id, TrialState.FAIL)  # noqa: SLF001  # as below
         theirs = self._theirs()
         for result in results:
+            if not self._distributions.keys() <= result.parameters.keys():
+                continue  # it cannot be read
             found = theirs.get(result.number)
             if found is None:
                 self._add(result)

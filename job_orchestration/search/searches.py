@@ -193,7 +193,11 @@ def results(workspace: Workspace, order: SearchOrder) -> list[TrialResult]:
     for name in safe_reads.names_in(workspace.run_folder(order.base)):
         match = _NUMBERED.fullmatch(name)
         if match and int(match[1]) not in found:
-            result = _result(workspace, order, f"{order.base}/{name}")
+            run = f"{order.base}/{name}"
+            try:
+                result = _result(workspace, order, run)
+            except OSError:  # the others go on without it; its number stays taken
+                result = TrialResult(int(match[1]), run, {}, ended=True)
             if result is not None:
                 found[result.number] = result
     return [found[number] for number in sorted(found)]

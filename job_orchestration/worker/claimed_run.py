@@ -20,7 +20,7 @@ from job_orchestration.diagnostics.errors import ClaimLostError, ForkServerError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor import child_process, code_plans
 from job_orchestration.executor.exhaustion import ExhaustedError
-from job_orchestration.executor.exit_status import append_to_log, classify_exit, seconds_since
+from job_orchestration.executor.exit_status import append_to_log
 from job_orchestration.executor.messages import attempt_order
 from job_orchestration.executor.shared_memory import Verdict
 from job_orchestration.executor.silence import STANDSTILL, UNANSWERED
@@ -33,6 +33,7 @@ from job_orchestration.runs import (
     provenance_file,
     status_file,
     trash,
+    unreadable,
     working_folder,
 )
 from job_orchestration.runs.events import (
@@ -44,8 +45,10 @@ from job_orchestration.runs.events import (
     Outcome,
     TaskFailed,
 )
+from job_orchestration.runs.opening import PROVENANCE
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, temporary_files
+from job_orchestration.worker import child_end
+from job_orchestration.workspace import clock, safe_reads, temporary_files
 from job_orchestration.workspace.layout import VARIABLE, Place
 from job_orchestration.workspace.naming import TokenName
 
@@ -54,21 +57,22 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Settings
     from job_orchestration.executor.fork_server_client import ForkServerClient, ForkServerPool
     from job_orchestration.executor.messages import Message
-    from job_orchestration.executor.shared_memory import SharedPage
+    from job_orchestration.executor.shared_memory import Report, SharedPage
     from job_orchestration.notifications.publisher import Publisher
     from job_orchestration.processes.wakeup import WakeupPipe
     from job_orchestration.queue.resource_pool import Allocation
     from job_orchestration.runs.claims import Claim
+    from job_orchestration.runs.record_backup import BackupWriter
     from job_orchestration.search.driver import SearchDriver
     from job_orchestration.worker.failed_starts import FailedStarts
     from job_orchestration.worker.heartbeat import HeartbeatSender
     from job_orchestration.worker.stop_requests import StopRequests
     from job_orchestration.workspace.layout import Workspace
 
+_REST: Final = timedelta(seconds=2)
+"""Minimum delay of a run whose files could not be used."""
 _LISTEN_EVERY: Final = 0.5
 """Seconds between two checks for a cancel request while a task is executed."""
-_DEFERRED: Final = timedelta(seconds=2)
-"""Minimum delay of a run whose workspace could not be written."""
 
 Say = Callable[[str], None]
 
@@ -86,6 +90,9 @@ class WorkerServices:
     starts: FailedStarts
     stop_requests: StopRequests
     wake: WakeupPipe
+    backup: BackupWriter
+    can_write: Callable[[], bool]
+    """Makes a durable write of the worker's own in the workspace."""
     say: Say
 
 
@@ -131,11 +138,27 @@ class ClaimedRun:
             trash.put_output_away(self._workspace, claim.run, claim.state)
             provenance_file.note_changes(claim.run_folder, claim.state)
         self._services.heartbeat_sender.busy(claim)
+        self._back_up()
+        self._take_steps()
+
+    def _back_up(self) -> None:
+        """Keep what a task could take away from the run's folder: in memory, and in a file beside."""
+        claim = self._claim
+        with suppress(OSError):
+            path = os.path.join(claim.run_folder, PROVENANCE)
+            claim.kept[PROVENANCE] = safe_reads.whole(path)
+        self._services.backup.write(claim.run, claim.kept)
+
+    def _take_steps(self, *, may_go: bool = True) -> None:
+        claim = self._claim
         while True:
             match self._services.publisher.publish(claim, self._next_step()):
                 case lifecycle.Go(index):
                     if self._stop_requests.urgency(self._settings.grace_time):
                         self._release("the worker stops", None)
+                        return
+                    if not may_go:
+                        self._release("its files could not be used", clock.now() + _REST)
                         return
                     if not self._execute(index):
                         return  # it stays in Running; its next claim counts an interruption
@@ -153,7 +176,7 @@ class ClaimedRun:
                 case unexpected:
                     assert_never(unexpected)
 
-    def defer(self, reason: str, delay: timedelta = _DEFERRED) -> None:
+    def defer(self, reason: str, delay: timedelta) -> None:
         """Release a run that the machine or its disk kept from going on, if the release can be written.
 
         Otherwise it stays in Running and its next claim counts an interruption, which must not use up the
@@ -168,6 +191,27 @@ class ClaimedRun:
                 step = lifecycle.next_step(claim.state, self._settings, now)
                 until = step.until if isinstance(step, lifecycle.Wait) else now
                 self._release(reason, max(until, now + delay), quiet=not delay)
+
+    def defer_by_disk(self) -> None:
+        """Release a run that the disk kept from going on, for a longer time after each such attempt."""
+        self.defer(child_end.REASON, child_end.delay_after(self._claim.earlier))
+
+    def set_back(self, error: OSError) -> None:
+        """Count an error that is not the disk's as a failed try: the workspace can be written.
+
+        The first of several such errors in a row may have been the disk's and over since: it is not counted.
+        """
+        if child_end.is_machines(error.errno) or child_end.may_be_over(error.errno, self._claim.earlier):
+            self.defer_by_disk()
+            return
+        claim = self._claim
+        with suppress(OSError, ClaimLostError):
+            state = claim.take_back()
+            if state.status not in {Status.COMPLETE, Status.FAILED} and state.current is not None:
+                what = f"its files could not be used: {unreadable.path_and_words(self._workspace, error)}"
+                claim.write(TaskFailed(state.tasks[state.current].id, Outcome.ERROR, what))
+                append_to_log(claim, f"The run cannot go on: {what}")
+                self._take_steps(may_go=False)
 
     # -- steps --------------------------------------------------------------------------------------------
 
@@ -235,6 +279,9 @@ class ClaimedRun:
 
         Returns:
             Whether the child's end is known; otherwise the run stays in Running.
+
+        Raises:
+            OSError: the disk, or a limit of the machine, kept the run from going on.
         """
         claim = self._claim
         task = claim.state.tasks[index]
@@ -246,6 +293,7 @@ class ClaimedRun:
                 self._services.starts.excuse_kill("the process that imports the tasks was killed")
             if self._stop_requests.urgency(self._settings.grace_time) or self.is_cancelled():
                 return True  # the imports were cut short: not the run's fault
+            child_end.judge_start(error, self._services.can_write)
             append_to_log(claim, error.what)
             claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
             return True
@@ -260,7 +308,10 @@ class ClaimedRun:
         if end is not None and end["event"] == "exhausted":
             raise ExhaustedError(end["error"], os.strerror(end["error"]))
         if end is None:
+            report = fork_server.shared_page.report()
             self._services.fork_servers.bury(fork_server)
+            with suppress(OSError, ClaimLostError):
+                child_end.restore(claim, report)
             if claim.take_back().status is not Status.RUNNING_TASK and claim.journal.written == 1:
                 self._services.starts.excuse_kill("its fork server was killed before its first task began")
             self._say("its fork server was killed; the run goes on from its checkpoint")
@@ -268,7 +319,7 @@ class ClaimedRun:
                 claim, f"Task {task.id} was interrupted, which is no failed try: its fork server was killed"
             )
             return False
-        return self._ended(end)
+        return self._ended(end, fork_server.shared_page.report())
 
     def _begin(self, fork_server: ForkServerClient) -> bool:
         """Have the fork server start a child that holds the run's locks; return whether it was reached."""
@@ -343,7 +394,7 @@ class ClaimedRun:
         Returns:
             Whether the end is recorded; otherwise the run stays in Running and counts an interruption.
         """
-        claim, verdict = self._claim, fork_server.shared_page.verdict
+        claim, report = self._claim, fork_server.shared_page.report()
         self._services.fork_servers.bury(fork_server)
         reaper.kill_marked(claim.run, self._workspace.root, VARIABLE, os.path.dirname(claim.journal.path))
         sentence = "its fork server stood still (stopped, or frozen) and was killed"
@@ -351,34 +402,11 @@ class ClaimedRun:
         append_to_log(claim, f"This run is interrupted: {sentence}")
         if due is None:
             return False
-        return self._ended({"code": -signal.SIGKILL, "verdict": verdict, "stopped": due, "oom": None})
+        end = {"code": -signal.SIGKILL, "verdict": report.verdict, "stopped": due, "oom": None}
+        return self._ended(end, report)
 
-    def _ended(self, end: Message) -> bool:
-        """Take the journal over from the child, and record how it ended if it could not do so itself."""
-        claim = self._claim
-        verdict, stopped = Verdict(end["verdict"]), end["stopped"] and Outcome(end["stopped"])
-        state = claim.take_back()
-        if verdict is Verdict.LOST or stopped is Outcome.LOST:
-            raise ClaimLostError.taken_over(claim.run)
-        if verdict is Verdict.DISK:
-            raise OSError(end["code"], os.strerror(max(end["code"], 0)))
-        if verdict is Verdict.EXHAUSTED:
-            raise ExhaustedError(end["code"], os.strerror(max(end["code"], 0)))
-        if self._services.starts.succeeded():
+    def _ended(self, end: Message, report: Report) -> bool:
+        """Record how the child ended; return whether that is recorded."""
+        if report.verdict is not Verdict.EXHAUSTED and self._services.starts.succeeded():
             self._services.say("There is room again.")
-        index = state.current
-        if verdict is Verdict.FAILED and index is not None and stopped is None:
-            # Interrupted, but not by its worker (perhaps by itself): counted, or it would be tried for ever.
-            return state.tasks[index].outcome is not Outcome.INTERRUPTED
-        if verdict in {Verdict.DONE, Verdict.FAILED, Verdict.STOPPED} or index is None:
-            return True
-        if stopped in {Outcome.INTERRUPTED, Outcome.CANCELLED}:
-            return True  # its try is void; the next step releases the run, or cancels it
-        outcome, error = classify_exit(end["code"], stopped, oom=end["oom"])
-        if state.status is not Status.RUNNING_TASK:
-            error = f"{error} before the task began"
-        task = state.tasks[index]
-        spent = seconds_since(task.started_at) if state.status is Status.RUNNING_TASK else None
-        claim.write(TaskFailed(task.id, outcome, error, spent))
-        append_to_log(claim, f"Task {task.id} failed: {error}")
-        return True
+        return child_end.record(self._claim, end, report, self._services.can_write)

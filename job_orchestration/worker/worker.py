@@ -31,11 +31,13 @@ from job_orchestration.processes import identity, reaper
 from job_orchestration.processes.wakeup import WakeupPipe
 from job_orchestration.queue.queue import Queue
 from job_orchestration.queue.resource_pool import NO_ALLOCATION, ResourcePool
-from job_orchestration.runs import claims
+from job_orchestration.runs import claims, summary_cache, unreadable
 from job_orchestration.runs.outlived_locks import OutlivedLocks
+from job_orchestration.runs.record_backup import BackupWriter
 from job_orchestration.runs.state import Status
 from job_orchestration.search import driver
 from job_orchestration.worker import heartbeat
+from job_orchestration.worker.child_end import DiskError
 from job_orchestration.worker.claimed_run import ClaimedRun, WorkerServices
 from job_orchestration.worker.failed_starts import FailedStarts
 from job_orchestration.worker.heartbeat import HeartbeatSender
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from job_orchestration.queue.resource_pool import Allocation
+    from job_orchestration.runs.claims import Claim
     from job_orchestration.runs.token import Token
     from job_orchestration.worker.options import WorkerOptions
     from job_orchestration.workspace.layout import Workspace
@@ -78,6 +81,8 @@ class Worker:
         self.failed = 0
         """Number of runs that this worker moved to Failed."""
         self._collected_at = -temporary_files.COLLECT_EVERY
+        self.unreadable = 0
+        """Number of runs that it left where they are, because they cannot be read."""
         self._resource_pool = ResourcePool(workspace, options.pool or self.name, options.resources, say)
         self._stop_requests = StopRequests(options.seconds)
         self._run: ClaimedRun | None = None
@@ -92,6 +97,8 @@ class Worker:
             starts=FailedStarts(),
             stop_requests=self._stop_requests,
             wake=WakeupPipe(),
+            backup=BackupWriter(workspace, self.name),
+            can_write=self._can_write,
             say=say,
         )
 
@@ -123,11 +130,14 @@ class Worker:
                 with suppress(OSError):
                     self._services.publisher.publish_if_queue_empty(queue.is_empty, leaving=True)
         finally:
+            with suppress(OSError):
+                self.unreadable = queue.unreadable
             queue.close()
             self._services.fork_servers.close()
             if self.options.pool is None:
                 self._resource_pool.close()
             self._services.heartbeat_sender.end()
+            self._services.backup.close()
             self._services.publisher.close(patient=not self.was_stopped)
         return self.failed
 
@@ -199,23 +209,17 @@ class Worker:
                 self._try(found, allocation, queue)
         except ExhaustedError as error:
             self._wait_for_resources(error)
-        except OSError as error:
+        except DiskError as error:
             self._pause(error)
         if allocation is not NO_ALLOCATION:
             queue.freed()
 
     def _try(self, found: Token, allocation: Allocation, queue: Queue) -> None:
         """Claim a run and advance it; an error of ours releases it and ends no worker."""
-        try:
-            claim = claims.claim(self.workspace, found, self.name, self.hostname)
-        except claims.UnfitTokenError as error:
-            queue.set_aside(found)
-            self.say(f"{escaped(found.filename)}: {error}")
-            problems_file.write_problems(Path(found.folder), found.filename, [error.problem(found.filename)])
-            return
+        claim = self._claim(found, queue)
         if claim is None:
-            queue.put_back(found)
             return
+        queue.claimed(found)
         self._run = run = ClaimedRun(claim, allocation, self._services)
         try:
             run.advance()
@@ -224,9 +228,14 @@ class Worker:
         except ExhaustedError:
             run.defer("there was no room for its process", timedelta(0))
             raise
-        except OSError:
-            run.defer("the disk kept it from going on")
+        except DiskError:
+            run.defer_by_disk()
             raise
+        except OSError as error:
+            if not self._can_write():
+                run.defer_by_disk()
+                raise DiskError(error.errno, error.strerror) from error
+            run.set_back(error)
         except Exception as error:  # noqa: BLE001  # an error of one run must not affect others
             append_to_log(claim, traceback.format_exc())
             self.say(f"{escaped(claim.run)}: could not be advanced ({error!r}); its log says more")
@@ -244,17 +253,50 @@ class Worker:
             self.say(f"There is no room for another process ({error.strerror}). Waiting until there is.")
         self._rest_for(starts.add())
 
+    def _claim(self, found: Token, queue: Queue) -> Claim | None:
+        """Claim the run of a token; `None` if that cannot be done now, and the queue knows why."""
+        try:
+            claim = claims.claim(self.workspace, found, self.name, self.hostname)
+        except claims.UnfitTokenError as error:
+            queue.set_aside(found)
+            self.say(f"{escaped(found.filename)}: {error}")
+            problems_file.write_problems(Path(found.folder), found.filename, [error.problem(found.filename)])
+            return None
+        except OSError as error:
+            if not self._can_write():
+                raise DiskError(error.errno, error.strerror) from error
+            self._leave(found, queue, error)
+            return None
+        if claim is None:
+            queue.put_back(found)
+        return claim
+
+    def _leave(self, found: Token, queue: Queue, error: OSError) -> None:
+        """Leave a run alone whose error is not the disk's: others go on, and it is tried again later."""
+        if queue.leave(found):
+            summary_cache.forget(found.path)
+            fault = unreadable.fault_of(self.workspace, error)
+            self.say(f"{escaped(found.name.stem)}: {fault.what}. {fault.todo}. Other runs go on.")
+
     def _pause(self, error: OSError) -> None:
         """Wait until a durable write succeeds again."""
         self.say(f"The workspace cannot be written ({error.strerror or error}). Waiting until it can.")
-        trial = os.path.join(self.workspace.workers, f"{self.name}.trial")
         while not self._stop_requests.urgency(0):
             self._rest(_PAUSE)
-            with suppress(OSError):
-                durable.write_new(trial, b"\0" * 4096)
-                os.unlink(trial)
+            if self._can_write():
                 self.say("The workspace can be written again.")
                 return
+
+    def _can_write(self) -> bool:
+        """Whether a durable write succeeds: the evidence that an error is not the disk's."""
+        trial = os.path.join(self.workspace.workers, f"{self.name}.trial")
+        with suppress(FileNotFoundError):
+            os.unlink(trial)
+        with suppress(OSError):
+            durable.write_new(trial, b"\0" * 4096)
+            os.unlink(trial)
+            return True
+        return False
 
 
 def _words_of(error: OSError) -> str:

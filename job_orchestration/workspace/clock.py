@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
 
 
-def now() -> datetime:
-    """Return the current time, in UTC."""
-    return datetime.now(UTC)
+def now(_now: Callable[[tzinfo], datetime] = datetime.now) -> datetime:
+    """Return the current time, in UTC.
+
+    The default keeps the clock of the interpreter for us if a task replaces `datetime` by one that stands.
+    """
+    return _now(UTC)
 
 
 def local_now() -> datetime:

@@ -143,4 +143,5 @@ def hasten() -> None:
     ready._REST = 0.0
     worker._PAUSE = 0.04
     queue.RUNNING_EVERY = 0.04
+    queue.LEAVE_FOR = 0.04
     queue.Queue._wait_of = lambda _self, _token: 0.0

@@ -220,12 +220,13 @@ def test_a_disk_that_is_full_now_and_then_loses_nothing_and_fails_no_run(
 
 
 def attempts(workspace: Path, run: str) -> int:
-    return len(list((workspace / "Output" / run / "journal").glob("*.jsonl"))) - 1
+    """The number of the last attempt: those in which nothing was achieved leave no file for good."""
+    return max(int(p.stem) for p in (workspace / "Output" / run / "journal").glob("*.jsonl"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("tries", [3, pytest.param(30, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("tries", [3, pytest.param(7, marks=pytest.mark.soak)])
 def test_a_run_that_needs_more_than_there_is_waits_and_stands_in_nobodys_way(small, repository, tries):
     here = small("size=12m")
     folder = repository(TASKS)

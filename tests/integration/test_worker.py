@@ -329,17 +329,16 @@ def test_half_a_line_in_a_journal_is_ended_before_the_next_event(sandbox):
     assert failure["error"] == "the task ended its process with exit code 7"
 
 
-def test_a_run_whose_folder_was_removed_ends_with_a_sentence_and_not_in_a_circle(sandbox):
+def test_a_run_whose_folder_was_removed_goes_on_and_the_task_is_named(sandbox):
     sandbox.drop("a", "Removes")
     sandbox.drop("b", "Quick")
     sandbox.ready()
     said = sandbox.work()
-    assert sandbox.names("Completed") == ["b"]
-    assert sandbox.names("Running") == ["a"]
+    assert sandbox.names("Completed") == ["a", "b"]
     assert said.count("a: task") == 1
-    assert "was moved or removed" in said
-    (problems,) = (sandbox.root / "Running").glob("a~*.problems.txt")
-    assert "is gone" in problems.read_text()
+    (spoilt,) = sandbox.events("a", "spoilt")
+    assert spoilt["task"] == "removes"
+    assert "Task removes removed or changed files of the run's record" in sandbox.log("a")
 
 
 # -- the order of things ------------------------------------------------------------------------------------
