@@ -223,7 +223,8 @@ class _Ending:
         try:
             state = lifecycle.fold(journal.read(self._workspace.run_folder(self.run)))
         except OSError as error:
-            ended.refused.append(changes.problem_of(self._workspace, os.path.basename(self._path), error))
+            filename = os.path.basename(self._path)
+            ended.refused.append(changes.unreadable_problem(self._workspace, filename, error))
             return True
         if state.outcome is Outcome.CANCELLED:
             ended.runs.append(self.run)

@@ -10,6 +10,7 @@ from job_orchestration.commands import selection
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Problem, escaped
 from job_orchestration.runs import unreadable
+from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -100,13 +101,19 @@ def change_each(
 
 
 def problem_of(workspace: Workspace, filename: str, error: OSError) -> Problem:
-    """Return the problem of a run whose files cannot be read or changed.
+    """Return the problem of a run that could not be claimed or moved, because its files cannot be used.
 
     Raises:
-        OSError: the disk is full or read-only, which concerns every run.
+        OSError: the error is none of this run: the disk could not be written.
     """
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+    is_of_run = isinstance(error, DamagedFileError | UnreadableFileError)
+    if not is_of_run and error.errno not in {errno.EACCES, errno.EPERM}:
         raise error
+    return unreadable_problem(workspace, filename, error)
+
+
+def unreadable_problem(workspace: Workspace, filename: str, error: OSError) -> Problem:
+    """Return the problem of a run by the error that reading its files met."""
     fault = unreadable.fault_of(workspace, error)
     return Problem(filename, fault.what, fault.todo)
 

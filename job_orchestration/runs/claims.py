@@ -24,7 +24,7 @@ from job_orchestration.runs.token import Token, scan
 from job_orchestration.runs.token_header import run_named_in, run_of
 from job_orchestration.workspace import durable, safe_reads
 from job_orchestration.workspace.naming import TokenName, numbered, worker_name
-from job_orchestration.workspace.safe_reads import DamagedFileError
+from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
     from job_orchestration.runs.events import Event, JournalEntry
@@ -397,7 +397,8 @@ def inspect(
 
     Raises:
         UnfitTokenError: the token is not what `ready` queued; `LostRecordError` if the journal is gone.
-        OSError: the journal cannot be read; `DamagedFileError` if it is not what was written.
+        UnreadableFileError: the journal cannot be read.
+        DamagedFileError: it is not what was written.
     """
     import hashlib
 
@@ -409,7 +410,12 @@ def inspect(
             "Move it to ConfigSources and run: job-orchestration ready",
         )
     folder = workspace.run_folder(run)
-    written = journal.read(folder, kept=kept)
+    try:
+        written = journal.read(folder, kept=kept)
+    except DamagedFileError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(error.errno, error.strerror, error.filename) from error
     first = written[0][0].event if written.get(0) else None
     if not isinstance(first, Readied):
         is_there = os.path.isdir(folder)

@@ -43,6 +43,10 @@ class DamagedFileError(OSError):
         super().__init__(errno.EBADMSG, what, path)
 
 
+class UnreadableFileError(OSError):
+    """A file of a run cannot be read. That is the run's own trouble, unlike an error of a write."""
+
+
 def whole(path: str, most: int = LARGEST) -> bytes:
     """Return all bytes of a plain file with few system calls, because this is done for every run.
 
