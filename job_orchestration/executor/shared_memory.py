@@ -51,6 +51,8 @@ class Report(NamedTuple):
     verdict: Verdict
     spoilt_by: int | None
     """The index of the task after which the journal was found to be spoilt."""
+    last_begun: int | None
+    """The index of the task that began last."""
     error: str
     """The error of a write that comes with the verdict `DISK`; empty if it is not known."""
     by_task: bool
@@ -145,6 +147,7 @@ class SharedPage:
         return Report(
             self.verdict,
             spoilt - 1 if spoilt else None,
+            None if self.task is None else self.task[0],
             text,
             bool(_INT.unpack_from(self._map, _BY_TASK)[0]),
         )

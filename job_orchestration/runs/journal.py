@@ -208,6 +208,9 @@ class Writer:
         self.written = written
         self.last = b""
         """The line that was written last."""
+        self.was_spoilt = False
+        """Whether `resume` found that the file did not begin with what this process knows of it."""
+        self._known = b""
 
     def write(self, event: Event, *, sync: bool = False) -> JournalEntry:
         """Append an event; with `sync`, return after it is on the disk.
@@ -222,6 +225,7 @@ class Writer:
             self._sync(len(line))
         self.written += 1
         self.last = line
+        self._known += line
         return entry
 
     def _sync(self, length: int) -> None:
@@ -236,6 +240,8 @@ class Writer:
     def resume(self, run_folder: str, attempt: int) -> list[JournalEntry]:
         """Continue the file after another process: count its events and end a torn line.
 
+        What this process has written or read before is written again if the other one has removed it.
+
         Raises:
             ClaimLostError: the file was moved or removed, so its readers would miss what is written here.
         """
@@ -244,9 +250,18 @@ class Writer:
                 f"The journal of {run_folder} was moved or removed while the run went on",
                 "Restore the folder from a copy, or ready the config again",
             )
-        entries, torn = read_file(run_folder, attempt)
+        data = content(run_folder, attempt)
+        self.was_spoilt = not data.startswith(self._known)
+        if self.was_spoilt:
+            data = self._known
+            durable.truncate(self.descriptor, 0, self.path)
+            durable.append(self.descriptor, data, self.path)
+            durable.sync(self.descriptor, self.path)
+        entries, torn, _ = parse(data)
         if torn:
             durable.append(self.descriptor, _TORN, self.path)
+            data += _TORN
+        self._known = data
         self.written = len(entries)
         return entries
 

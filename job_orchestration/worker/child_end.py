@@ -92,7 +92,7 @@ def record(claim: Claim, end: Message, report: Report, can_write: Callable[[], b
     if verdict in {Verdict.FAILED, Verdict.STOPPED} or stopped in {Outcome.INTERRUPTED, Outcome.CANCELLED}:
         return True  # its try is void; the next step releases the run, or cancels it
     outcome, error = classify_exit(end["code"], stopped, oom=end["oom"])
-    if state.status is not Status.RUNNING_TASK:
+    if state.status is not Status.RUNNING_TASK and not claim.journal.was_spoilt:
         error = f"{error} before the task began"
     _fail(claim, task, outcome, error)
     return True
@@ -115,14 +115,19 @@ def restore(claim: Claim, report: Report) -> None:
     """Take the journal back and put the record back; name the task that has spoilt it in journal and log."""
     lost = claim.restore()
     state = claim.take_back()
+    own, was_spoilt = os.path.relpath(claim.journal.path, claim.run_folder), claim.journal.was_spoilt
+    if was_spoilt and own not in lost:
+        lost.append(own)  # by a task that ended its process: the child has not mended it
     index = report.spoilt_by
+    if index is None and was_spoilt:
+        index = report.last_begun
     if not lost and index is None:
         return
     suspects = [task.id for task in state.tasks if task.attempt == claim.attempt]
     if index is not None and index < len(state.tasks):
         suspects = [state.tasks[index].id]
     task = suspects[0] if len(suspects) == 1 else None
-    files = tuple(lost) or (os.path.relpath(claim.journal.path, claim.run_folder),)
+    files = tuple(lost) or (own,)
     claim.write(Spoilt(task, files))
     who = f"Task {task}" if task else "A task"
     append_to_log(

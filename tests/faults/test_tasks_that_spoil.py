@@ -93,6 +93,19 @@ TASKS = """
                 path.write_text("")
 
 
+    class EmptiesAndDies(Empties):
+        def run(self):
+            super().run()
+            os._exit(3)
+
+
+    class WritesAndDies(Base):
+        def run(self):
+            for path in self.journal.iterdir():
+                path.write_text("mine\\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
     class Halves(Base):
         def run(self):
             with open(self.journal / "000001.jsonl", "a") as file:
@@ -143,6 +156,8 @@ FAILS = {
     "full": "Full",
     "raises": "Raises",
     "breaks": "Breaks",
+    "empties_and_dies": "EmptiesAndDies",
+    "writes_and_dies": "WritesAndDies",
 }
 """Run and method: these fail, as often as they may."""
 COMPLETES = {
@@ -207,9 +222,13 @@ def test_what_is_wrong_is_said(spoilt):
         "full": "No space left on device",
         "raises": "as a broken disk of its own",
         "breaks": "but the journal on the disk does not",
+        "empties_and_dies": "exit code 3",
+        "writes_and_dies": "SIGKILL",
     }
     for run, sentence in wanted.items():
         assert all(sentence in str(e["error"]) for e in events(spoilt.root, run, "task_failed")), run
+    for run in ("empties_and_dies", "writes_and_dies"):
+        assert [e["task"] for e in events(spoilt.root, run, "spoilt")] == [run.replace("_", "")] * MOST
 
 
 @pytest.mark.slow
