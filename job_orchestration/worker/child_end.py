@@ -80,7 +80,8 @@ def record(claim: Claim, end: Message, report: Report, can_write: Callable[[], b
     task = state.tasks[state.current]
     if verdict is Verdict.DISK:
         return _judge(claim, task, end["code"], report, can_write)
-    if verdict is Verdict.FAILED and stopped is None and state.status in {Status.FAILED_TASK, Status.FAILED}:
+    has_failed = state.status in {Status.FAILED_TASK, Status.FAILED} and not claim.journal.was_spoilt
+    if verdict is Verdict.FAILED and stopped is None and has_failed:
         # Interrupted, but not by its worker (perhaps by itself): counted, or it would be tried for ever.
         return task.outcome is not Outcome.INTERRUPTED
     said = _SAID.get(verdict)

@@ -24,6 +24,8 @@ TASKS = """
     import os
     import resource
     import signal
+    import subprocess
+    import sys
     import time
     from pathlib import Path
 
@@ -106,6 +108,15 @@ TASKS = """
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+    class LeavesAnEmptier(Base):
+        def run(self):
+            path = str(self.journal / "000001.jsonl")
+            subprocess.Popen([sys.executable, "-c", f"while True: open({path!r}, 'w').close()"])
+            while os.stat(path).st_size:
+                pass
+            raise ValueError("its process empties the journal until it is killed")
+
+
     class Halves(Base):
         def run(self):
             with open(self.journal / "000001.jsonl", "a") as file:
@@ -158,6 +169,7 @@ FAILS = {
     "breaks": "Breaks",
     "empties_and_dies": "EmptiesAndDies",
     "writes_and_dies": "WritesAndDies",
+    "leaves_an_emptier": "LeavesAnEmptier",
 }
 """Run and method: these fail, as often as they may."""
 COMPLETES = {
@@ -211,6 +223,7 @@ def test_errors_that_only_look_like_the_disks_are_failed_tries(spoilt):
         failed = events(spoilt.root, run, "task_failed")
         assert len(failed) == MOST, (run, failed)
         assert len(list((spoilt.output(run) / "journal").glob("*.jsonl"))) <= 1 + MOST
+    assert spoilt.log("leaves_an_emptier").count("Running task") == MOST, "a try that is lost is counted, too"
 
 
 @pytest.mark.slow
