@@ -130,6 +130,13 @@ COMMANDS: Final = (
         reads=True,
     ),
     Command(
+        "code",
+        "make a git clone of the code that a run executed, or print one of its files",
+        "code 2026_11_20/bbs",
+        "job_orchestration.cli.code_checkout:code",
+        (flags.RUN, flags.CLONE, flags.FILE, flags.JSON),
+    ),
+    Command(
         "retry",
         "queue failed runs again; they resume from their checkpoint, also in mended code",
         "retry a.yaml --commit HEAD",

@@ -140,6 +140,18 @@ STAT = Argument(
     ("--stat",), {"action": "store_true", "help": "list the files that differ, without their lines"}
 )
 FULL = Argument(("--full",), {"action": "store_true", "help": "print all lines of all files and values"})
+CLONE = Argument(
+    ("folder",),
+    {
+        "metavar": "DIR",
+        "nargs": "?",
+        "help": "an empty folder, or one that does not exist; default: RUN-code in the current folder",
+    },
+)
+FILE = Argument(
+    ("--file",),
+    {"metavar": "PATH", "help": "make no clone: print this file as it ran"},
+)
 FROM = Argument(
     ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}
 )

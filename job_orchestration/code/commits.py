@@ -66,6 +66,17 @@ def files(store: CodeStore, commit: str) -> dict[str, str]:
         return dict(_blobs(repository, repository.commit(commit).tree, ""))
 
 
+def content(store: CodeStore, blob: str) -> bytes:
+    """Return the content of a file by its hash, as `files` gives it.
+
+    Raises:
+        CodeError: if the store does not hold it.
+    """
+    own = store.of(blob)
+    words = ("cat-file", "blob", "--end-of-options", blob)
+    return command.run(*words, folder=str(own.repository), environment=own.environment())
+
+
 def changes(store: CodeStore, a: str, b: str) -> tuple[str, ...]:
     """Return the paths of files added, removed or changed between two commits, sorted.
 

@@ -137,18 +137,29 @@ def fill(tree: Path, store: Path, commit: str) -> None:
     Raises:
         CodeError: if the store has lost one.
     """
-    try:
-        contents = json.loads(_record(store, commit).read_bytes())
-    except FileNotFoundError:
-        return
-    for name, digest in contents.items():
-        path, content = tree / name, _place(store, digest)
-        if not content.is_file():
-            raise CodeError(
-                f"The content of {name} is gone from {store}", "Ready the config again, from its clone"
-            )
+    for name, content in contents_of(store, commit).items():
+        path = tree / name
         if path.parent.resolve() == path.parent and path.is_file() and not path.is_symlink():
             _replace(path, content)
+
+
+def contents_of(store: Path, commit: str) -> dict[str, Path]:
+    """Return the paths of a pinned commit that Git LFS keeps, each with the file that has its content.
+
+    Raises:
+        CodeError: if the store has lost one.
+    """
+    try:
+        digests = json.loads(_record(store, commit).read_bytes())
+    except FileNotFoundError:
+        return {}
+    found = {name: _place(store, digest) for name, digest in digests.items()}
+    lost = next((name for name, content in found.items() if not content.is_file()), None)
+    if lost is not None:
+        raise CodeError(
+            f"The content of {lost} is gone from {store}", "Ready the config again, from its clone"
+        )
+    return found
 
 
 def _record(store: Path, commit: str) -> Path:
@@ -167,8 +178,13 @@ def _replace(path: Path, content: Path) -> None:
     path.chmod(_READ_ONLY | executable)
 
 
+def place_of(digest: str) -> Path:
+    """Return where a git folder keeps a content, relative to the folder."""
+    return Path("lfs", "objects", digest[:2], digest[2:4], digest)
+
+
 def _place(store: Path, digest: str) -> Path:
-    return store / "lfs" / "objects" / digest[:2] / digest[2:4] / digest
+    return store / place_of(digest)
 
 
 def _pointers(top: Path, blobs: Mapping[str, str]) -> dict[str, tuple[str, int]]:

@@ -40,6 +40,7 @@ LOOKS = {
 """Each command that reads, in some of the ways it is called."""
 ALSO = [["gc", "--keep", "last:0", "--json"], ["gc", "failed"], ["gc", "--empty-trash", "--older-than", "1s"]]
 ALSO += [["gc", "--status", "failed"], ["restore"], ["restore", "--json"], ["notify"], ["notify", "--json"]]
+ALSO += [["code", "done", "--file", "Tasks.py"]]
 """How commands that change things are called when they only look."""
 CHANGES = {
     "init",
@@ -53,6 +54,7 @@ CHANGES = {
     "restore",
     "notify",
     "cancel",
+    "code",
     "debug",
     "hold",
     "release",
