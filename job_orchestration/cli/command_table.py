@@ -221,7 +221,18 @@ COMMANDS: Final = (
         "job_orchestration.cli.notifications:notify",
         (flags.CONFIG, flags.TEST, flags.DELIVER, flags.JSON),
     ),
+    Command(
+        "completion",
+        "print the script that completes commands, flags and runs in a shell",
+        "completion bash",
+        "job_orchestration.cli.completion:completion",
+        (flags.SHELL,),
+        reads=True,
+    ),
 )
+
+COMPLETE: Final = "__complete"
+"""The word with which that script asks for matches; no command of its own."""
 
 NOTHING: Final = "na"
 """Name in the first release's menu for "no action": the folders are made and that is all."""

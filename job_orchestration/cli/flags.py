@@ -361,3 +361,4 @@ TEST = Argument(
     ("--test",), {"action": "store_true", "help": "send each recipient a test message and show the result"}
 )
 DELIVER = Argument(("--deliver",), {"action": "store_true", "help": "deliver the outbox now"})
+SHELL = Argument(("shell",), {"choices": ("bash", "zsh", "fish"), "help": "the shell"})

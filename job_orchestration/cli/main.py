@@ -58,6 +58,11 @@ def main(argv: Sequence[str] | None = None, *, as_module: bool = False) -> int:
         The exit code.
     """
     standard_streams.open_missing()
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == [command_table.COMPLETE]:
+        from job_orchestration.cli import completion
+
+        return completion.quietly(words[1:])
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None, *, as_module: bool = False) -> int:
         )
     code = 0
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv), as_module=as_module)
+        code = _run(words, as_module=as_module)
         sys.stdout.flush()
     except OrchestrationError as error:
         return _complain(str(error), error.exit_code)
