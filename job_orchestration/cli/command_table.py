@@ -155,6 +155,21 @@ COMMANDS: Final = (
         f"{_STEERING}:retry_today",
     ),
     Command(
+        "rerun",
+        "run ended runs once more, as new runs in their recorded code, config and seed",
+        "rerun 2026_11_20/bbs --commit HEAD --set epochs=5",
+        "job_orchestration.cli.rerun:rerun",
+        (
+            flags.WHICH,
+            *flags.SELECT,
+            flags.RERUN_COMMIT,
+            flags.RERUN_SET,
+            flags.DRY_RUN,
+            flags.NO_WAIT,
+            flags.JSON,
+        ),
+    ),
+    Command(
         "cancel",
         "stop runs now; retry resumes them",
         "cancel a.yaml 2026_11_20/bbs",

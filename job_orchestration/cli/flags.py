@@ -182,6 +182,26 @@ SET = Argument(
         "help": "go on with this value; TASK.KEY=VALUE for one task. Repeatable",
     },
 )
+RERUN_COMMIT = Argument(
+    ("--commit",),
+    {
+        "metavar": "REV",
+        "help": "run in this commit instead of the recorded one: HEAD, a revision of the tasks' repository,"
+        " or a commit that the workspace keeps; worktree: with uncommitted changes",
+    },
+)
+RERUN_SET = Argument(
+    ("--set",),
+    {
+        "metavar": "KEY=VALUE",
+        "type": _assignment,
+        "action": "append",
+        "dest": "parameters",
+        "default": [],
+        "help": "run with this value; TASK.KEY=VALUE for one task. Repeatable",
+    },
+)
+DRY_RUN = Argument(("--dry-run",), {"action": "store_true", "help": "check only; queue nothing"})
 FILES = Argument(
     ("files",),
     {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from job_orchestration.diagnostics.problems import Problem
 
 
-def _some(arguments: Namespace) -> Selection:
+def some(arguments: Namespace) -> Selection:
     """Return the selected runs; refuse an empty selection, since all runs need an explicit '*'."""
     choice = output.selected(arguments)
     if choice == EVERYTHING:
@@ -36,7 +36,7 @@ def cancel(arguments: Namespace) -> int:
     """End runs now."""
     from job_orchestration.commands.cancel import cancel as end
 
-    ended = end(output.prepared(arguments), _some(arguments))
+    ended = end(output.prepared(arguments), some(arguments))
     if arguments.json:
         problems = reports.problems_as_json(ended.refused)
         found = {"runs": ended.runs, "asked": ended.asked, "refused": problems, "searches": ended.searches}
@@ -53,14 +53,14 @@ def hold(arguments: Namespace) -> int:
     """Hold waiting runs: workers do not claim them."""
     from job_orchestration.commands.hold import hold as keep
 
-    return _moved(arguments, keep(output.prepared(arguments), _some(arguments)), "held")
+    return _moved(arguments, keep(output.prepared(arguments), some(arguments)), "held")
 
 
 def release(arguments: Namespace) -> int:
     """Let held runs be claimed again."""
     from job_orchestration.commands.hold import release as let_go
 
-    return _moved(arguments, let_go(output.prepared(arguments), _some(arguments)), "released; it waits")
+    return _moved(arguments, let_go(output.prepared(arguments), some(arguments)), "released; it waits")
 
 
 def _moved(arguments: Namespace, moved: Changes, how: str) -> int:

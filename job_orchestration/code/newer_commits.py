@@ -31,6 +31,8 @@ WORK_TREE: Final = "worktree"
 _MOST_LOOKED_AT: Final = 5
 """Pairs of a work tree and a commit."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
+_BEGINNING: Final = re.compile(r"[0-9a-f]{4,64}")
+"""Of a commit's name, long enough for git."""
 
 
 def head_of(top: str) -> str | None:
@@ -152,23 +154,41 @@ def choose(store: CodeStore, tree: WorkTree, revision: str, *, may_capture: bool
                 "Commit them and say --commit HEAD, or add --set UNSAFE_ignoreDirtyCheck=true",
             )
         return store.capture(tree), tree
-    commit = tree.head if revision == HEAD else _resolved(store, tree, revision)
+    commit = tree.head if revision == HEAD else _resolved(str(tree.top), revision, {})
+    if commit is None:
+        commit = pin_stored(store, revision)
+    if commit is None:
+        raise CodeError(
+            f"{tree.top} has no commit {escaped(revision)}",
+            "Name a commit, a branch or a tag of it, or HEAD; list them with: git log --oneline",
+        )
     if store.has(commit):
         return commit, replace(tree, head=commit, dirty=())
     pinned = work_tree.at_commit(tree, commit)
     return store.pin(pinned), pinned
 
 
-def _resolved(store: CodeStore, tree: WorkTree, revision: str) -> str:
+def pin_stored(store: CodeStore, revision: str) -> str | None:
+    """Pin a commit of the store that its whole name, or the beginning of it, means; `None` if none has it.
+
+    A commit in the history of a pinned one is in the store, also if its repository is gone.
+
+    Raises:
+        CodeError: the store lacks a part of it.
+    """
+    if not _BEGINNING.fullmatch(revision):
+        return None
+    own = store.of(revision)
+    commit = _resolved(str(own.repository), revision, own.environment())
+    return None if commit is None else own.pin_stored(commit)
+
+
+def _resolved(folder: str, revision: str, environment: dict[str, str]) -> str | None:
+    """Return the commit that a revision means in a repository, or `None`."""
     wanted = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    for folder, environment in ((str(tree.top), {}), (str(store.repository), store.environment())):
-        with suppress(git.GitError, NotADirectoryError):
-            said = git.run(*wanted, folder=folder, environment=environment)
-            return os.fsdecode(said).strip()
-    raise CodeError(
-        f"{tree.top} has no commit {escaped(revision)}",
-        "Name a commit, a branch or a tag of it, or HEAD; list them with: git log --oneline",
-    )
+    with suppress(git.GitError, FileNotFoundError, NotADirectoryError):
+        return os.fsdecode(git.run(*wanted, folder=folder, environment=environment)).strip()
+    return None
 
 
 def tree_of(workspace: str, path_to_tasks: str) -> WorkTree:

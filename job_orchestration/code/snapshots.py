@@ -37,9 +37,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.code import capturing, checkouts, git, large_files, snapshot_stamps, special_files
+from job_orchestration.code import capturing, checkouts, git, large_files, snapshot_stamps
 from job_orchestration.diagnostics.errors import CodeError
-from job_orchestration.diagnostics.problems import named
 from job_orchestration.workspace import durable, locks
 
 if TYPE_CHECKING:
@@ -152,6 +151,33 @@ class CodeStore:
         large = tree.all_large().values()
         return self.has(commit) and large_files.are_kept(large, self._repository)
 
+    def pin_stored(self, commit: str) -> str:
+        """Pin a commit whose objects are in the store already: it is in the history of a pinned one.
+
+        Returns:
+            The commit.
+
+        Raises:
+            CodeError: if the store lacks it, or a submodule's commit that it names.
+        """
+        if (other := self.of(commit)) is not self:
+            return other.pin_stored(commit)
+        if not self.has(commit):
+            with self._writing():
+                self._keep(commit, self._stored_submodules(commit))
+        return commit
+
+    def _stored_submodules(self, commit: str) -> list[str]:
+        """Return the commits of a stored commit's submodules, and those of theirs."""
+        found: list[str] = []
+        for path, module in self._links(commit).items():
+            try:
+                found += [module, *self._stored_submodules(module)]
+            except CodeError as error:
+                what = f"The commit {commit[:12]} needs {module[:12]} of its submodule {path}"
+                raise CodeError(f"{what}, which the workspace does not hold") from error
+        return found
+
     def capture(self, tree: WorkTree) -> str:
         """Keep the content of a dirty work tree as a commit of its own, on top of its head.
 
@@ -165,7 +191,7 @@ class CodeStore:
             return other.capture(tree)
         if not tree.dirty:
             return self.pin(tree)
-        _refuse_bulk(tree)
+        capturing.refuse_bulk(tree, CAPTURE_LIMIT)
         if tree.has_moved_submodules:  # the head alone is not what the work tree shows of them
             self._create()
         else:
@@ -373,7 +399,7 @@ class CodeStore:
                 continue
             module = modules.get(path)
             if module is None:
-                raise _not_captured(path)
+                raise capturing.not_captured(path)
             if module.head != wanted:
                 raise CodeError(
                     f"The submodule {path} of {tree.top} is at another commit than the repository names",
@@ -464,37 +490,6 @@ class CodeStore:
         """A temporary folder on the workspace's file system."""
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._misc) as folder:
             yield Path(folder)
-
-
-def _refuse_bulk(tree: WorkTree) -> None:
-    special_files.refuse_among(tree.top, tree.dirty)
-    known = {module.folder for module in tree.submodules}
-    nested = [
-        path
-        for path in tree.own_dirty
-        if path not in known and (path.endswith("/") or os.path.lexists(tree.top / path / ".git"))
-    ]
-    if nested:  # git does not look into a repository inside the work tree
-        raise _not_captured(named(nested))
-    sizes = {}
-    for path in tree.dirty:
-        with suppress(OSError):
-            sizes[path] = (tree.top / path).lstat().st_size
-    if sum(sizes.values()) > CAPTURE_LIMIT:
-        biggest = sorted(sizes, key=sizes.__getitem__, reverse=True)
-        shown = named(f"{path} ({sizes[path] / 1e6:.1f} MB)" for path in biggest)
-        raise CodeError(
-            f"The changes in {tree.top} come to {sum(sizes.values()) / 1e6:.0f} MB, more than the "
-            f"{CAPTURE_LIMIT // 1_000_000} MB that a capture may hold: {shown}",
-            "Let .gitignore name data and results, or commit the changes",
-        )
-
-
-def _not_captured(names: str) -> CodeError:
-    return CodeError(
-        f"The work tree holds other repositories, which are no submodules of its commit: {names}",
-        "Add and commit them as submodules, let .gitignore name them, or keep them elsewhere",
-    )
 
 
 _put_in_place = checkouts.put_in_place

@@ -47,7 +47,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("config", "digest", "worker", "hostname", "task", "error", "reason"), (str,)),
     **dict.fromkeys(("seed", "attempt", "pid", "number"), (int,)),
     **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
-    **dict.fromkeys(("folder", "not_before", "commit"), (str, NoneType)),
+    **dict.fromkeys(("folder", "not_before", "commit", "rerun_of"), (str, NoneType)),
     **dict.fromkeys(("values", "parameters"), (dict,)),
     **dict.fromkeys(("permanent", "fresh", "pruned"), (bool,)),
 }

@@ -92,6 +92,8 @@ class Readied:
     code: Code | None = None
     trial: Trial | None = None
     """The run's place in its sweep; `None` if it belongs to none."""
+    rerun_of: str | None = None
+    """The run that this one repeats."""
 
 
 @dataclass(frozen=True, slots=True)

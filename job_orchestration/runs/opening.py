@@ -76,6 +76,10 @@ class CheckedRun:
     """The resolved config, with ``outputDir``."""
     code: Code | None
     trial: Trial | None
+    seed: int | None = None
+    """The seed; `None`: the one that the config names, or a new one."""
+    rerun_of: str | None = None
+    """The run that it repeats; there is no dropped file then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
     header = f"{token_header.HEADER}{checked.run}\n{token_header.comment_of(checked.values)}"
     data = yaml_writer.to_yaml(checked.values, comment=header)
     digest = hashlib.sha256(data).hexdigest()
-    seed = settings_of(checked.values).seed
+    seed = settings_of(checked.values).seed if checked.seed is None else checked.seed
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     stem = naming.numbered(naming.bounded(checked.name, naming.MOST_STEM_BYTES), lambda n: n in taken)
@@ -134,8 +138,10 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
         stem,
         data,
         provenance(digest, seed),
-        Readied(checked.config, digest, checked.values, seed, checked.code, checked.trial),
-        keeps_source=checked.trial is not None,
+        Readied(
+            *(checked.config, digest, checked.values, seed, checked.code, checked.trial, checked.rerun_of)
+        ),
+        keeps_source=checked.trial is not None or checked.rerun_of is not None,
     )
 
 

@@ -108,6 +108,8 @@ class RunState:
     code: Code | None = None
     trial: Trial | None = None
     """The run's place in its sweep; `None` if it belongs to none."""
+    rerun_of: str | None = None
+    """The run that this one repeats."""
     tasks: tuple[TaskState, ...] = ()
     attempt: int = 0
     worker: str | None = None

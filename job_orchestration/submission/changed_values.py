@@ -28,6 +28,8 @@ _IDENTITY: Final = frozenset(
     }
 )
 """Keys that name the run, or that the queue reads in its token."""
+_OF_QUEUE: Final = frozenset({"priority", "resources"})
+"""Those of them that a new run may have as it likes."""
 _PLACE: Final = frozenset({"pathToTasks", "pathToModuleCode"})
 """Keys that only count when a commit is chosen."""
 _OF_TASK: Final = frozenset({"id", "method"})
@@ -35,7 +37,12 @@ _ANEW: Final = "Drop a config with the new value, and another outputDir, into Co
 
 
 def problems_of(
-    state: RunState, parameters: Mapping[str, Json], path: str, *, with_commit: bool
+    state: RunState,
+    parameters: Mapping[str, Json],
+    path: str,
+    *,
+    with_commit: bool,
+    is_new: bool = False,
 ) -> list[Problem]:
     """Return what is wrong with new values for a run, and what is to be said about them.
 
@@ -44,12 +51,13 @@ def problems_of(
         parameters: config key, or ``taskId.key``, to its new value.
         path: the run's token.
         with_commit: whether a commit is chosen as well.
+        is_new: whether they are for a new run, which is not in the queue yet.
     """
     filename = os.path.basename(path)
     if not with_commit and (places := sorted(_PLACE & parameters.keys())):
         todo = "Say from where, with --commit HEAD"
         return [Problem(filename, "the run's code was copied when it was queued", todo, places[0])]
-    found = [p for key in parameters for p in _of_key(state, key, filename)]
+    found = [p for key in parameters for p in _of_key(state, key, filename, is_new=is_new)]
     if any(problem.is_error for problem in found):
         return found
     before = {(p.key, p.what) for p in _checked(state.values, filename, state.config)}
@@ -62,14 +70,15 @@ def _checked(values: Mapping[str, Json], filename: str, name: str) -> list[Probl
     return [replace(problem, line=0, column=0) for problem in checked.problems]
 
 
-def _of_key(state: RunState, key: str, filename: str) -> Iterator[Problem]:
+def _of_key(state: RunState, key: str, filename: str, *, is_new: bool) -> Iterator[Problem]:
     specs = {spec.id: spec for spec in specs_of(state.values)}
     owner, name = split_key(key, specs)
 
     def problem(what: str, todo: str, severity: Severity = Severity.ERROR) -> Problem:
         return Problem(filename, what, todo, key, severity=severity)
 
-    if name in (_OF_TASK if owner else _IDENTITY) or not name:
+    fixed = _OF_TASK if owner else _IDENTITY - (_OF_QUEUE if is_new else frozenset())
+    if name in fixed or not name:
         yield problem(f"{escaped(name or key)} cannot change once a run is queued", _ANEW)
         return
     if state.trial is not None and key in state.trial.parameters:

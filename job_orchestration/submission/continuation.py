@@ -73,14 +73,23 @@ class ContinuationChecker:
         workspace: with all its folders in place.
         revision: the commit to continue in, `TODAY`, or `None` for the code of the run.
         parameters: config key, or ``taskId.key``, to its new value.
+        command: ``retry``, or ``rerun``. The runs of a rerun are new ones, so they are checked also if
+            nothing is to change, and their commit may be the one that they had.
     """
 
-    def __init__(self, workspace: Workspace, revision: str | None, parameters: Mapping[str, Json]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        revision: str | None,
+        parameters: Mapping[str, Json],
+        command: str = "retry",
+    ) -> None:
         self.notes: list[str] = []
         """Sentences about runs that keep their code although another was asked for."""
         self._workspace = workspace
         self._revision = revision
         self._parameters = parameters
+        self._command = command
         self._store = CodeStore(Path(workspace.misc))
         self._trees: dict[str, WorkTree | CodeError] = {}
         self._chosen: dict[tuple[str, bool], tuple[str, WorkTree] | CodeError] = {}
@@ -94,7 +103,7 @@ class ContinuationChecker:
             event: what is asked of all of them, without code and parameters.
         """
         found = [self._prepared(record, event) for record in records]
-        changed = [c for c in found if c.event.code is not None or c.event.parameters]
+        changed = [c for c in found if c.event.code is not None or c.event.parameters or self._is_rerun]
         for continuation in changed:
             self._plan(continuation)
         self._ask([c for c in changed if not c.is_refused])
@@ -106,6 +115,10 @@ class ContinuationChecker:
                 self._warn_of_changed_files(continuation)
         return found
 
+    @property
+    def _is_rerun(self) -> bool:
+        return self._command == "rerun"
+
     # -- values and code --------------------------------------------------------------------------------
 
     def _prepared(self, record: RunRecord, event: Requeued) -> Continuation:
@@ -115,7 +128,9 @@ class ContinuationChecker:
         if self._parameters:
             with_commit = self._revision is not None
             found.problems += changed_values.problems_of(
-                found.state, self._parameters, record.path, with_commit=with_commit
+                *(found.state, self._parameters, record.path),
+                with_commit=with_commit,
+                is_new=self._is_rerun,
             )
             if found.is_refused:
                 return found
@@ -133,13 +148,15 @@ class ContinuationChecker:
             if revision != TODAY:
                 found.add(
                     "its tasks come from installed packages, not from a repository",
-                    "Install the packages that are to run, and retry it without --commit",
+                    f"Install the packages that are to run, and {self._command} it without --commit",
                 )
             return
         capture = state.values.get("UNSAFE_ignoreDirtyCheck") is True
         try:
             commit, tree = self._pinned(path, revision, may_capture=capture)
         except CodeError as error:
+            if self._choose_stored(found, revision, path):
+                return
             if revision == TODAY:
                 self._note(f"{error.what}: its runs keep the code that they were queued with")
             else:
@@ -148,20 +165,40 @@ class ContinuationChecker:
         code = Code(commit, tree.folder, str(tree.top))
         if code != state.code:
             found.event = replace(found.event, code=code, dirty=tree.dirty)
-        if commit == state.code.commit and revision == newer_commits.HEAD and self._tree(path).dirty:
+        self._remark(found, revision, self._tree(path), is_same=commit == state.code.commit)
+
+    def _remark(self, found: Continuation, revision: str, tree: WorkTree, *, is_same: bool) -> None:
+        """Say what is to be known about the choice of a commit, which is or is not the one of before."""
+        if is_same and revision == newer_commits.HEAD and tree.dirty and not self._is_rerun:
             found.add(
                 f"HEAD is the commit that it failed in; these changes are not committed: "
-                f"{escaped(named(self._tree(path).dirty))}",
+                f"{escaped(named(tree.dirty))}",
                 "Commit them first, or retry it without --commit",
                 "pathToTasks",
             )
-        elif revision not in {TODAY, newer_commits.WORK_TREE} and commit != state.code.commit:
-            self._warn_of_dirt(found, self._tree(path))
+        elif revision == newer_commits.HEAD or not (is_same or revision in {TODAY, newer_commits.WORK_TREE}):
+            self._warn_of_dirt(found, tree)
+
+    def _choose_stored(self, found: Continuation, revision: str, path: str) -> bool:
+        """Choose a commit of the store if the repository is gone; return whether there is such a commit."""
+        code = found.state.code
+        if code is None or not isinstance(self._trees.get(path), CodeError):
+            return False
+        try:
+            commit = newer_commits.pin_stored(self._store, revision)
+        except CodeError:
+            return False
+        if commit is None:
+            return False
+        if commit != code.commit:
+            found.event = replace(found.event, code=replace(code, commit=commit))
+        return True
 
     def _warn_of_dirt(self, found: Continuation, tree: WorkTree) -> None:
         if tree.dirty:
             what = f"uncommitted changes are not part of the commit: {escaped(named(tree.dirty))}"
-            found.add(what, "Commit them, and retry the run again if it needs them", "", Severity.WARNING)
+            todo = f"Commit them, and {self._command} the run again if it needs them"
+            found.add(what, todo, "", Severity.WARNING)
 
     def _tree(self, path: str) -> WorkTree:
         if path not in self._trees:
@@ -230,7 +267,7 @@ class ContinuationChecker:
                     answers = validation_client.ask(fork_servers.get(plan), questions)
                 except ForkServerError as error:
                     for continuation in asked:
-                        todo = "Mend the import, commit it, and retry the run again"
+                        todo = f"Mend the import, commit it, and {self._command} the run again"
                         continuation.add(error.what.splitlines()[0], todo, "pathToTasks")
                     continue
                 for n, continuation in enumerate(asked):

@@ -50,6 +50,7 @@ CHANGES = {
     "watch",
     "up",
     "retry",
+    "rerun",
     "gc",
     "restore",
     "notify",

@@ -1,0 +1,99 @@
+"""`rerun`: queue ended runs once more, as new runs in their recorded code, config and seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from job_orchestration.commands import changes, selection
+from job_orchestration.diagnostics.problems import Fault, Problem
+from job_orchestration.runs import catalog
+from job_orchestration.submission import reruns
+from job_orchestration.submission.reruns import Wanted
+from job_orchestration.workspace.layout import FINAL_PLACES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.config.config import Json
+    from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.submission.reruns import Rerun
+    from job_orchestration.workspace.layout import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A rerun that is queued, or with a dry run would be."""
+
+    run: str
+    original: str
+    commit: str | None
+    seed: int
+    warnings: tuple[Problem, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``rerun --json`` has it."""
+        return {"run": self.run, "rerun_of": self.original, "commit": self.commit, "seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True)
+class RerunResult:
+    """Result of `rerun`, run by run."""
+
+    runs: tuple[NewRun, ...]
+    refused: tuple[Problem, ...]
+    """Problems of the runs that have no rerun."""
+    notes: tuple[str, ...] = ()
+    """Sentences about all runs."""
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is to be known about the new runs."""
+        return tuple(problem for new in self.runs for problem in new.warnings)
+
+
+def rerun(
+    workspace: Workspace,
+    choice: Selection,
+    *,
+    commit: str | None = None,
+    parameters: Mapping[str, Json] | None = None,
+    dry_run: bool = False,
+) -> RerunResult:
+    """Queue a new run for each of some ended runs.
+
+    Args:
+        workspace: with all its folders in place.
+        choice: which runs; those that have not ended are refused if they are named, and left out otherwise.
+        commit: a revision of the tasks' repository, ``HEAD``, ``worktree``, or a commit of the workspace's
+            store; the recorded commit if not given.
+        parameters: config key, or ``taskId.key``, to its new value.
+        dry_run: check only; queue nothing.
+
+    Raises:
+        UsageError: if a name matches no run, or more than one.
+        OSError: the disk failed.
+    """
+    records = catalog.entries(workspace)
+    _, unsuited = changes.suited(records, choice, _fault_of)
+    ended = [r for r in selection.chosen(workspace, records, choice) if _fault_of(r) is None]
+    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}))
+    done = [r for r in checked if not r.is_refused] if dry_run else reruns.queue(workspace, checked)
+    refused = [*unsuited, *(p for r in checked if r.is_refused for p in r.problems if p.is_error)]
+    return RerunResult(tuple(map(_new_run, done)), tuple(refused), notes)
+
+
+def _new_run(found: Rerun) -> NewRun:
+    return NewRun(found.run, found.original, found.commit, found.state.seed, tuple(found.problems))
+
+
+def _fault_of(record: RunRecord) -> Fault | None:
+    if record.is_first_release:
+        todo = "Move its file to ConfigSources, with another outputDir, and ready it"
+        return Fault("was made by the first Job Orchestration, which recorded no commit and no seed", todo)
+    if record.place not in FINAL_PLACES:
+        return Fault(f"has not ended: it is {record.place.said}", "Only a run that has ended can be rerun")
+    if record.run is None or record.state is None or record.state.readied_at is None:
+        return Fault("has no journal that can be read", "Drop its config again")
+    return None

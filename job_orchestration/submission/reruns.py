@@ -1,0 +1,201 @@
+"""Queue runs once more: a new run with the recorded code, config and seed of an earlier one, or with changes.
+
+What `retry` checks before a failed run continues in other code is checked here for all tasks of the new run:
+values, commit, imports, and each task's ``validate``. The earlier run is only read.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from job_orchestration.code import provenance
+from job_orchestration.code.provenance import Provenance
+from job_orchestration.config import json_floats
+from job_orchestration.runs import cache_maintenance, opening, provenance_file
+from job_orchestration.runs.events import Requeued
+from job_orchestration.runs.queued_sources import Source
+from job_orchestration.runs.state import Status
+from job_orchestration.submission.continuation import Continuation, ContinuationChecker
+from job_orchestration.workspace import clock, naming
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from job_orchestration.config.config import Json
+    from job_orchestration.diagnostics.problems import Problem
+    from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.workspace.layout import Workspace
+
+ENDING: Final = "-rerun"
+"""What the name of a rerun has after that of its original; a number may follow."""
+_MOST_PART_BYTES: Final = 190
+_OF_THE_QUEUE: Final = frozenset({"after", "sweep"})
+"""Keys of a config that are not repeated: the runs that the original waited for, and how it was chosen."""
+
+
+@dataclass(slots=True)
+class Rerun:
+    """A new run on its way into the queue."""
+
+    run: str
+    """Its name."""
+    original: str
+    """The run that it repeats."""
+    record: RunRecord
+    """The original."""
+    checked: Continuation
+
+    @property
+    def state(self) -> RunState:
+        """The state that it will have once it is queued."""
+        return self.checked.state
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong with it, and what is to be said about it."""
+        return self.checked.problems
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a problem keeps it from being queued."""
+        return self.checked.is_refused
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that it executes."""
+        return self.state.code.commit if self.state.code else None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be different from the original."""
+
+    commit: str | None = None
+    """A revision of the tasks' repository, or a commit of the workspace's store; `None`: the recorded one."""
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    """Config key, or ``taskId.key``, to its new value."""
+
+
+def check(
+    workspace: Workspace, records: Sequence[RunRecord], wanted: Wanted
+) -> tuple[list[Rerun], tuple[str, ...]]:
+    """Check the reruns of some ended runs; nothing is queued.
+
+    Args:
+        workspace: with all its folders in place.
+        records: the runs; each has a state.
+        wanted: what is to be different.
+
+    Returns:
+        A rerun for each, with its problems, and sentences about all.
+    """
+    checker = ContinuationChecker(workspace, wanted.commit, wanted.parameters, "rerun")
+    taken: set[str] = set()
+    subjects = [_subject(workspace, record, taken) for record in records]
+    found = checker.check(subjects, Requeued("rerun", fresh=True))
+    reruns = [
+        Rerun(str(checked.record.run), str(record.run), record, checked)
+        for record, checked in zip(records, found, strict=True)
+    ]
+    return reruns, tuple(checker.notes)
+
+
+def _subject(workspace: Workspace, record: RunRecord, taken: set[str]) -> RunRecord:
+    """Return the record of the run to be: that of the original under a new name, as if it had failed."""
+    state = record.state
+    assert state is not None, "it was queued"
+    assert record.run is not None, "it was queued"
+    values = {key: value for key, value in state.values.items() if key not in _OF_THE_QUEUE}
+    ended = replace(state, status=Status.FAILED, values=values, trial=None, changes=())
+    run = _free_name(workspace, record.run, taken)
+    return replace(record, run=run, folded=ended, cached=None, output=None)
+
+
+def _free_name(workspace: Workspace, original: str, taken: set[str]) -> str:
+    """Choose the name of a rerun, beside its original, and add it to those that are taken."""
+    folder, _, name = original.rpartition("/")
+    wanted = os.path.join(folder, naming.bounded(f"{name}{ENDING}", _MOST_PART_BYTES))
+    run = naming.numbered(wanted, lambda n: n in taken or os.path.lexists(workspace.run_folder(n)))
+    taken.add(run)
+    return run
+
+
+def queue(workspace: Workspace, reruns: Sequence[Rerun]) -> list[Rerun]:
+    """Queue checked reruns; one that cannot be opened gets a problem.
+
+    Returns:
+        Those that are queued.
+
+    Raises:
+        OSError: the disk failed; the next `ready` settles what is half-made.
+    """
+    fit = [rerun for rerun in reruns if not rerun.is_refused]
+    if not fit:
+        return []
+    with opening.only_one(workspace):
+        opening.recover(workspace)
+        stems, runs = opening.taken_stems(workspace), set[str]()
+        for rerun in fit:  # another process may have taken a name meanwhile
+            rerun.run = _free_name(workspace, rerun.original, runs)
+        openings = {rerun.run: _opening(workspace, rerun, stems) for rerun in fit}
+        by_name = {rerun.run: rerun for rerun in fit}
+
+        def refuse(one: opening.Opening, error: OSError) -> None:
+            by_name[one.run].checked.add(f"Output/{one.run} cannot be made: {error.strerror or error}")
+
+        opened = opening.open_runs(workspace, list(openings.values()), may_wait=True, refuse=refuse)
+        with suppress(OSError):
+            cache_maintenance.note_opened(workspace, "ready", opened)
+    return [by_name[one.run] for one in opened]
+
+
+def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Opening:
+    state = rerun.state
+    added = rerun.run.removeprefix(rerun.original) if rerun.run.startswith(rerun.original) else ENDING
+    config = naming.bounded(f"{state.config}{added}", naming.MOST_STEM_BYTES)
+    checked = opening.CheckedRun(
+        Source(f"{config}.rerun", (0, 0, 0, 0)),
+        rerun.run,
+        config,
+        config,
+        {**state.values, "outputDir": rerun.run},
+        state.code,
+        None,
+        state.seed,
+        rerun.original,
+    )
+    return opening.prepare(checked, taken, functools.partial(_provenance, workspace, rerun))
+
+
+def _provenance(workspace: Workspace, rerun: Rerun, digest: str, seed: int) -> bytes:
+    """Return the content of ``provenance.json``: the code's as the original has it, the machine's of now."""
+    before: Mapping[str, Any] = provenance_file.read(workspace.run_folder(rerun.original)) or {}
+    code = rerun.state.code
+    is_same = code is not None and code.commit == before.get("commit")
+    repository = rerun.state.values.get("githubRepository")
+    dirty = before.get("dirty") if is_same else rerun.checked.event.dirty
+    found = Provenance(
+        run=rerun.run,
+        config=rerun.state.config,
+        digest=digest,
+        readied_at=clock.timestamp(),
+        seed=seed,
+        commit=code.commit if code else None,
+        folder=code.folder if code else None,
+        work_tree=code.work_tree if code else None,
+        branch=before.get("branch") if is_same else None,
+        origin=before.get("origin"),
+        github_repository=str(repository) if repository is not None else None,
+        dirty=tuple(map(str, dirty or ())),
+        argv=provenance.command_line(sys.argv),
+        source=before.get("source"),
+        environment=provenance.environment(),
+    )
+    whole = {**found.as_json(), "rerun_of": rerun.original}
+    return f"{json_floats.text_of(whole, indent=1, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace")
