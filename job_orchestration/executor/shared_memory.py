@@ -1,8 +1,9 @@
 """A shared-memory page for worker, fork server and current child.
 
 The page replaces a message per task: which task runs and since when, its progress, whether it should stop,
-and finally the child's own verdict. The page does not outlive the processes, and nothing that matters
-after a crash stands in it alone: the journal is the truth.
+and finally the child's own verdict. It also has a copy of the lines that the child wrote into the journal, for
+a task that spoils the journal and ends its process. The page does not outlive the processes, and nothing that
+matters after a crash stands in it alone: the journal is the truth.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ _SIZE: Final = 4096
 _INT: Final = struct.Struct("=q")
 _FLOAT: Final = struct.Struct("=d")
 _STOP, _VERDICT, _TASK, _STARTED, _DONE, _TOTAL, _HEARTBEAT, _ENDING = range(0, 64, 8)
-_SPOILT, _BY_TASK, _LENGTH = range(64, 88, 8)
-_TEXT, _MOST_TEXT = 128, 2048
+_SPOILT, _BY_TASK, _LENGTH, _COPIED = range(64, 96, 8)
+_TEXT, _MOST_TEXT = 128, 1024
+_LINES: Final = _TEXT + _MOST_TEXT
+"""From here to the end of the page, and of the file behind it, lie the lines of the journal."""
 _REASONS: Final = tuple(Outcome)
+_pwrite: Final = os.pwrite  # a task may replace that of the module
 
 
 class Verdict(IntEnum):
@@ -57,6 +61,8 @@ class Report(NamedTuple):
     """The error of a write that comes with the verdict `DISK`; empty if it is not known."""
     by_task: bool
     """Whether the code of a task met it, and not ours."""
+    lines: bytes
+    """What it wrote into the journal."""
 
 
 def create() -> int:
@@ -87,6 +93,8 @@ class SharedPage:
 
     def reset(self) -> None:
         """Clear the page for another child."""
+        if int(_INT.unpack_from(self._map, _COPIED)[0]) > _SIZE:
+            os.ftruncate(self.descriptor, _SIZE)
         self._map[:_TEXT] = bytes(_TEXT)
         _INT.pack_into(self._map, _TASK, -1)
 
@@ -139,8 +147,20 @@ class SharedPage:
         _INT.pack_into(self._map, _LENGTH, len(data))
         _INT.pack_into(self._map, _BY_TASK, by_task)
 
+    def copy_line(self, line: bytes) -> None:
+        """Keep a line that was written into the journal; most fit into the page, which needs no call."""
+        copied = int(_INT.unpack_from(self._map, _COPIED)[0])
+        start, end = _LINES + copied, _LINES + copied + len(line)
+        if end <= _SIZE:
+            self._map[start:end] = line
+        else:
+            _pwrite(self.descriptor, line, start)
+        _INT.pack_into(self._map, _COPIED, copied + len(line))
+
     def report(self) -> Report:
         """What the child wrote about itself."""
+        copied = max(int(_INT.unpack_from(self._map, _COPIED)[0]), 0)
+        end = _LINES + copied
         length = min(max(int(_INT.unpack_from(self._map, _LENGTH)[0]), 0), _MOST_TEXT)
         text = bytes(self._map[_TEXT : _TEXT + length]).decode("utf-8", "replace")
         spoilt = int(_INT.unpack_from(self._map, _SPOILT)[0])
@@ -150,6 +170,7 @@ class SharedPage:
             None if self.task is None else self.task[0],
             text,
             bool(_INT.unpack_from(self._map, _BY_TASK)[0]),
+            self._map[_LINES:end] if end <= _SIZE else os.pread(self.descriptor, copied, _LINES),
         )
 
     def begin_task(self, index: int, monotonic: float) -> None:

@@ -270,6 +270,7 @@ class TaskRunner:
         """Append an event to the journal."""
         self._writer.write(event, sync=sync)
         self._record.appended(self._writer.last)
+        self.shared_page.copy_line(self._writer.last)
 
     def _mend_record(self, index: int) -> None:
         """Write the lines of this attempt anew if the code of a task has changed them.

@@ -88,6 +88,7 @@ class Claim:
         self.earlier = earlier
         self.kept: dict[str, bytes] = {}
         """The content of the earlier files of the journal, by path in the run's folder."""
+        self._stamps: dict[str, record_repair.Stamp] = {}
         self.state = lifecycle.fold({**earlier, self.attempt: [claimed]})
 
     @property
@@ -114,13 +115,20 @@ class Claim:
         """Fold the journal again while another process writes this attempt's file."""
         return self._fold(journal.read_file(self.run_folder, self.attempt)[0])
 
-    def take_back(self) -> RunState:
+    def take_back(self, lines: bytes = b"") -> RunState:
         """Become the journal's writer again after the writing process has ended.
+
+        Args:
+            lines: what that process is known to have written.
 
         Raises:
             ClaimLostError: the journal file was moved or removed.
         """
-        return self._fold(self.journal.resume(self.run_folder, self.attempt))
+        return self._fold(self.journal.resume(self.run_folder, self.attempt, lines))
+
+    def note_stamps(self) -> None:
+        """Note how the files in `kept` lie on the disk, before the code of a task is executed."""
+        self._stamps = record_repair.stamps_of(self.run_folder, self.kept)
 
     def restore(self) -> list[str]:
         """Put back the files of the record that the processes of the attempt, which have ended, have spoilt.
@@ -131,7 +139,7 @@ class Claim:
         Raises:
             OSError: one cannot be put back.
         """
-        return record_repair.restore(self.run_folder, self.journal, self.kept, self.descriptor)
+        return record_repair.restore(self.run_folder, self.journal, self.kept, self.descriptor, self._stamps)
 
     def _fold(self, own: list[JournalEntry]) -> RunState:
         self.state = lifecycle.fold({**self.earlier, self.attempt: own})

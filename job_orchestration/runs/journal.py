@@ -237,10 +237,15 @@ class Writer:
                 durable.truncate(self.descriptor, os.fstat(self.descriptor).st_size - length, self.path)
             raise
 
-    def resume(self, run_folder: str, attempt: int) -> list[JournalEntry]:
+    def resume(self, run_folder: str, attempt: int, lines: bytes = b"") -> list[JournalEntry]:
         """Continue the file after another process: count its events and end a torn line.
 
-        What this process has written or read before is written again if the other one has removed it.
+        What this process has written or read before is written again if it is no longer there.
+
+        Args:
+            run_folder: the run's output folder.
+            attempt: the attempt's number.
+            lines: what the other process is known to have written.
 
         Raises:
             ClaimLostError: the file was moved or removed, so its readers would miss what is written here.
@@ -251,9 +256,10 @@ class Writer:
                 "Restore the folder from a copy, or ready the config again",
             )
         data = content(run_folder, attempt)
-        self.was_spoilt = not data.startswith(self._known)
+        known = self._known + lines
+        self.was_spoilt = not data.startswith(known)
         if self.was_spoilt:
-            data = self._known
+            data = known
             durable.truncate(self.descriptor, 0, self.path)
             durable.append(self.descriptor, data, self.path)
             durable.sync(self.descriptor, self.path)

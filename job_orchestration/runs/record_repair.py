@@ -13,7 +13,7 @@ import hashlib
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from job_orchestration.config import json_floats, yaml_reader
 from job_orchestration.runs import event_codec, journal, lifecycle, record_backup
@@ -24,16 +24,34 @@ from job_orchestration.workspace import clock, durable, naming, safe_reads
 from job_orchestration.workspace.safe_reads import DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from job_orchestration.runs.events import Event
     from job_orchestration.runs.token import Token
     from job_orchestration.workspace.layout import Workspace
 
+Stamp: TypeAlias = tuple[int, ...]
+"""How a file lies on the disk: which one it is, its kind, its size, and when it was last changed."""
+
 # -- while a worker holds the run ---------------------------------------------------------------------------
 
 
-def restore(run_folder: str, writer: journal.Writer, kept: Mapping[str, bytes], token: int) -> list[str]:
+def stamps_of(run_folder: str, names: Iterable[str]) -> dict[str, Stamp]:
+    """Return how files lie on the disk, by path in the run's folder; what is missing has no stamp."""
+    found = {}
+    for name in names:
+        with suppress(OSError):
+            found[name] = _stamp(os.lstat(os.path.join(run_folder, name)))
+    return found
+
+
+def restore(
+    run_folder: str,
+    writer: journal.Writer,
+    kept: Mapping[str, bytes],
+    token: int,
+    stamps: Mapping[str, Stamp],
+) -> list[str]:
     """Put back what the processes of an attempt have taken away from the record. All of them have ended.
 
     Args:
@@ -41,6 +59,7 @@ def restore(run_folder: str, writer: journal.Writer, kept: Mapping[str, bytes], 
         writer: of this attempt's journal file; it gets another descriptor if its file has to be made again.
         kept: the content of the earlier files of the journal and of the provenance, by path in the folder.
         token: descriptor of the locked token, whose content is that of ``config.yaml``.
+        stamps: of the files in `kept`, taken before the attempt's processes began; they save reading.
 
     Returns:
         The paths in the run's folder of the files that were put back.
@@ -50,7 +69,9 @@ def restore(run_folder: str, writer: journal.Writer, kept: Mapping[str, bytes], 
     """
     own = os.path.relpath(writer.path, run_folder)
     lost = [
-        name for name, data in kept.items() if name != PROVENANCE and not _is_as_kept(run_folder, name, data)
+        name
+        for name, data in kept.items()
+        if name != PROVENANCE and not _is_as_kept(os.path.join(run_folder, name), data, stamps.get(name))
     ]
     if not writer.exists():
         lost.append(own)
@@ -73,10 +94,17 @@ def restore(run_folder: str, writer: journal.Writer, kept: Mapping[str, bytes], 
     return lost
 
 
-def _is_as_kept(run_folder: str, name: str, data: bytes) -> bool:
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_ctime_ns
+
+
+def _is_as_kept(path: str, data: bytes, stamp: Stamp | None) -> bool:
+    """Whether a file has this content; nobody can set the time of its last change, so that saves reading it."""
     with suppress(OSError):
-        status = os.lstat(os.path.join(run_folder, name))
-        return stat.S_ISREG(status.st_mode) and status.st_size == len(data)
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
+            return False
+        return _stamp(status) == stamp or safe_reads.whole(path) == data
     return False
 
 

@@ -80,7 +80,7 @@ def record(claim: Claim, end: Message, report: Report, can_write: Callable[[], b
     task = state.tasks[state.current]
     if verdict is Verdict.DISK:
         return _judge(claim, task, end["code"], report, can_write)
-    has_failed = state.status in {Status.FAILED_TASK, Status.FAILED} and not claim.journal.was_spoilt
+    has_failed = state.status in {Status.FAILED_TASK, Status.FAILED}
     if verdict is Verdict.FAILED and stopped is None and has_failed:
         # Interrupted, but not by its worker (perhaps by itself): counted, or it would be tried for ever.
         return task.outcome is not Outcome.INTERRUPTED
@@ -115,12 +115,12 @@ def _fail(claim: Claim, task: TaskState, outcome: Outcome, error: str) -> None:
 def restore(claim: Claim, report: Report) -> None:
     """Take the journal back and put the record back; name the task that has spoilt it in journal and log."""
     lost = claim.restore()
-    state = claim.take_back()
+    state = claim.take_back(report.lines)
     own, was_spoilt = os.path.relpath(claim.journal.path, claim.run_folder), claim.journal.was_spoilt
     if was_spoilt and own not in lost:
         lost.append(own)  # by a task that ended its process: the child has not mended it
     index = report.spoilt_by
-    if index is None and was_spoilt:
+    if index is None and was_spoilt and report.verdict is Verdict.NONE:
         index = report.last_begun
     if not lost and index is None:
         return

@@ -147,6 +147,7 @@ class ClaimedRun:
         with suppress(OSError):
             path = os.path.join(claim.run_folder, PROVENANCE)
             claim.kept[PROVENANCE] = safe_reads.whole(path)
+        claim.note_stamps()
         self._services.backup.write(claim.run, claim.kept)
 
     def _take_steps(self, *, may_go: bool = True) -> None:

@@ -95,6 +95,26 @@ TASKS = """
                 path.write_text("")
 
 
+    class Forges(Base):
+        def run(self):
+            for path in self.journal.iterdir():
+                with open(path, "r+b") as file:
+                    file.write(b"x" * path.stat().st_size)
+
+
+    class Counts(Base):
+        def run(self):
+            path = Path(self.config["notes"], "counted-" + Path(self.config["outputDir"]).name)
+            path.write_text(str(int(path.read_text()) + 1 if path.exists() else 1))
+            return "x" * self.config["length"]
+
+
+    class ForgesAndDies(Forges):
+        def run(self):
+            super().run()
+            os._exit(3)
+
+
     class EmptiesAndDies(Empties):
         def run(self):
             super().run()
@@ -170,10 +190,12 @@ FAILS = {
     "empties_and_dies": "EmptiesAndDies",
     "writes_and_dies": "WritesAndDies",
     "leaves_an_emptier": "LeavesAnEmptier",
+    "forges_and_dies": "ForgesAndDies",
 }
 """Run and method: these fail, as often as they may."""
 COMPLETES = {
     "empties": "Empties",
+    "forges": "Forges",
     "halves": "Halves",
     "writes": "Writes",
     "dumps": "Dumps",
@@ -183,6 +205,8 @@ COMPLETES = {
 EITHER = {"masks": "Masks", "stats": "Stats"}
 """These end, one way or the other: as root a file of mode 000 can be read."""
 MOST = 2
+LENGTHS = {"short": 10, "long": 100_000}
+"""The results of tasks that finish before one that spoils the journal and ends its process."""
 
 
 def events(root: Path, run: str, kind: str) -> list[dict[str, object]]:
@@ -201,6 +225,9 @@ def spoilt(tmp_path_factory):
     sandbox = Sandbox(tmp_path_factory.mktemp("spoilt"), TASKS)
     for run, method in (FAILS | COMPLETES | EITHER).items():
         sandbox.drop(run, method, "Quick", maxAttempts=MOST)
+    for run, length in LENGTHS.items():
+        for method in ("EmptiesAndDies", "ForgesAndDies"):
+            sandbox.drop(f"{run}_{method}", "Counts", method, "Quick", maxAttempts=MOST, length=length)
     sandbox.drop("zz", "Quick")
     sandbox.ready()
     started = time.monotonic()
@@ -257,3 +284,16 @@ def test_what_a_child_needs_after_a_task_it_holds_from_before(spoilt):
     assert events(spoilt.root, "empties", "spoilt")[0]["task"] == "empties"
     (first, _) = events(spoilt.root, "still", "task_finished")
     assert not str(first["at"]).startswith("2001")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", LENGTHS)
+@pytest.mark.parametrize("method", ["EmptiesAndDies", "ForgesAndDies"])
+def test_a_task_that_finished_before_never_runs_again(spoilt, run, method):
+    run = f"{run}_{method}"
+    assert run in names(spoilt.root, "Failed")
+    assert (spoilt.notes / f"counted-{run}").read_text() == "1"
+    (finished,) = events(spoilt.root, run, "task_finished")
+    assert finished["task"] == "counts"
+    assert len(events(spoilt.root, run, "task_failed")) == MOST
+    assert {e["task"] for e in events(spoilt.root, run, "spoilt")} == {method.lower()}
