@@ -1,9 +1,9 @@
 """A shared-memory page for worker, fork server and current child.
 
 The page replaces a message per task: which task runs and since when, its progress, whether it should stop,
-and finally the child's own verdict. It also has a copy of the lines that the child wrote into the journal, for
-a task that spoils the journal and ends its process. The page does not outlive the processes, and nothing that
-matters after a crash stands in it alone: the journal is the truth.
+and finally the child's own verdict. It also has a copy of the lines that the child wrote into the journal,
+for the case that a task spoils the journal and ends its process. The page does not outlive the processes, and
+nothing that matters after a crash stands in it alone: the journal is the truth.
 """
 
 from __future__ import annotations

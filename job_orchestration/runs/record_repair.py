@@ -99,7 +99,7 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def _is_as_kept(path: str, data: bytes, stamp: Stamp | None) -> bool:
-    """Whether a file has this content; nobody can set the time of its last change, so that saves reading it."""
+    """Whether a file has this content; it is read only if it has been changed since its stamp was taken."""
     with suppress(OSError):
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
