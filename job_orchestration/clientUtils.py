@@ -11,7 +11,6 @@ import yaml
 
 from job_orchestration import Constants
 from job_orchestration.Config import Config
-from job_orchestration.config.yaml_writer import to_yaml
 from job_orchestration.diagnostics.errors import UsageError, WorkspaceError
 from job_orchestration.diagnostics.problems import escaped, quoted
 from job_orchestration.runs import journal, lifecycle
@@ -43,6 +42,8 @@ def saveConfigs(configs: Mapping[str, Mapping[str, Any]]) -> None:
         UsageError: when a name or a document cannot be a config's; nothing has been written then.
         WorkspaceError: when the environment names no workspace.
     """
+    from job_orchestration.submission import submitted_configs
+
     folder = Constants.config_source_location
     files: dict[str, bytes] = {}
     for name, config in configs.items():
@@ -51,27 +52,9 @@ def saveConfigs(configs: Mapping[str, Mapping[str, Any]]) -> None:
             raise UsageError(f"{quoted(escaped(name))}: {fault.what}", fault.todo)
         if filename in files:
             raise UsageError(f"Two configs are to be saved as {filename}", "Give each a name of its own")
-        files[filename] = _document(filename, config)
+        files[filename] = submitted_configs.document_of(filename, config)
     for filename, data in files.items():
         _drop(folder, filename, data)
-
-
-def _document(filename: str, config: Mapping[str, Any]) -> bytes:
-    from job_orchestration.runs import kept_values
-
-    value, phrases = kept_values.kept(dict(config), "config", limit=None)
-    if phrases:
-        raise UsageError(
-            f"{filename} cannot be written as YAML: {escaped('; '.join(phrases))}",
-            "Give texts, numbers, booleans, None, lists, dicts, arrays, paths or dates",
-        )
-    assert isinstance(value, dict)
-    try:
-        return to_yaml(value)
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        reason = escaped(str(error.args[0] if error.args else error))
-        todo = "A config is a dict of texts, numbers, booleans, None, lists and dicts"
-        raise UsageError(f"{filename} cannot be written as YAML: {reason}", todo) from None
 
 
 def _drop(folder: str, filename: str, data: bytes) -> None:

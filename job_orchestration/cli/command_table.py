@@ -33,6 +33,7 @@ class Command(NamedTuple):
 
 _DAILY: Final = "job_orchestration.cli.commands"
 _HOUSEKEEPING: Final = "job_orchestration.cli.housekeeping"
+_SUBMISSION: Final = "job_orchestration.cli.submission"
 _STEERING: Final = "job_orchestration.cli.steering"
 
 COMMANDS: Final = (
@@ -44,6 +45,29 @@ COMMANDS: Final = (
         f"{_DAILY}:ready",
         (flags.FILES, flags.NO_WAIT, flags.JSON),
         ("readyConfigs",),
+    ),
+    Command(
+        "submit",
+        "check, pin and queue config files from anywhere, and print the names of their runs",
+        "submit ~/drafts/a.yaml --set epochs=20 --wait",
+        f"{_SUBMISSION}:submit",
+        (
+            flags.SUBMITTED,
+            flags.NAME,
+            flags.SET_IN_CONFIG,
+            flags.AND_WAIT,
+            flags.TIMEOUT,
+            flags.NO_WAIT,
+            flags.JSON,
+        ),
+    ),
+    Command(
+        "wait",
+        "wait until runs end, and print each end as it comes",
+        "wait 2026_11_20/bbs --timeout 4h",
+        f"{_SUBMISSION}:wait",
+        (flags.AWAITED, *flags.SELECT, flags.TIMEOUT, flags.JSON),
+        reads=True,
     ),
     Command(
         "check",
@@ -258,7 +282,7 @@ SYNONYMS: Final = {
     **dict.fromkeys(("list", "ls", "ps"), "status"),
     **dict.fromkeys(("stop", "kill", "abort"), "cancel"),
     **dict.fromkeys(("rm", "delete", "remove", "clean"), "gc"),
-    **dict.fromkeys(("add", "submit", "queue"), "ready"),
+    **dict.fromkeys(("add", "queue", "enqueue"), "submit"),
     **dict.fromkeys(("log", "tail"), "logs"),
     **dict.fromkeys(("info", "describe"), "show"),
     **dict.fromkeys(("compare", "changes"), "diff"),

@@ -210,6 +210,43 @@ FILES = Argument(
         "help": "configs by path, or by name or glob in ConfigSources; default: all of ConfigSources",
     },
 )
+SUBMITTED = Argument(
+    ("files",), {"metavar": "FILE", "nargs": "+", "help": "configs by path; - reads one from standard input"}
+)
+NAME = Argument(
+    ("--name",),
+    {"metavar": "RUN", "help": "name of the run: its output folder, instead of the config's outputDir"},
+)
+SET_IN_CONFIG = Argument(
+    ("--set",),
+    {
+        "metavar": "KEY=VALUE",
+        "type": _assignment,
+        "action": "append",
+        "dest": "parameters",
+        "default": [],
+        "help": "use this value in the config; TASK.KEY=VALUE for one task. Repeatable",
+    },
+)
+AND_WAIT = Argument(
+    ("--wait",), {"action": "store_true", "help": "wait until the runs end; exit as `wait` does"}
+)
+TIMEOUT = Argument(
+    ("--timeout",),
+    {
+        "metavar": "TIME",
+        "type": _duration,
+        "help": "wait no longer than this, such as 4h; then exit with 124",
+    },
+)
+AWAITED = Argument(
+    ("runs",),
+    {
+        "metavar": "RUN",
+        "nargs": "*",
+        "help": "runs, globs, sweeps or searches; default: all runs that have not ended",
+    },
+)
 SUBJECT = Argument(
     ("subject",),
     {

@@ -256,4 +256,5 @@ commands:
 `{PROGRAM} COMMAND --help` lists the arguments of a command. Default command: init.
 The documentation lies in docs/ of the source; `init` puts examples into a workspace.
 Exit codes: 0 success, 1 runs of this command failed, 2 usage error, 3 configs or runs were
-refused, 4 workspace error, 5 a lock is held and --no-wait was given, 130 interrupted."""
+refused, 4 workspace error, 5 a lock is held and --no-wait was given, 124 --timeout is over,
+130 interrupted."""

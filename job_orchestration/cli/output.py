@@ -31,6 +31,8 @@ class ExitCode(IntEnum):
     WORKSPACE_ERROR = 4
     BUSY = 5
     """Another process holds a lock, and ``--no-wait`` was given."""
+    TIMEOUT = 124
+    """Runs had not ended within ``--timeout``; the number that `timeout` of the shell has."""
     INTERRUPTED = 130
 
 

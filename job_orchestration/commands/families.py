@@ -218,6 +218,27 @@ def named(workspace: Workspace, records: Sequence[RunRecord], name: str, ahead: 
             the config of a sweep, with or without its ending.
         ahead: the forecast.
     """
+    found = members(workspace, records, name)
+    if found is None:
+        return None
+    trials, order = found
+    if order is not None:
+        return _searched(workspace, order, trials, ahead)
+    if len(trials) < 2:  # noqa: PLR2004 - one trial is shown as a run
+        return None
+    return replace(_sweep(_base_of(trials[0], {}), trials, ahead), failed=_failed(trials))
+
+
+def members(
+    workspace: Workspace, records: Sequence[RunRecord], name: str
+) -> tuple[list[RunRecord], SearchOrder | None] | None:
+    """Return the trials of a sweep or search, and the order of a search; `None` if the name is of neither.
+
+    Args:
+        workspace: the workspace.
+        records: all records.
+        name: as for `named`.
+    """
     from job_orchestration.search import searches
 
     folder, stem = name.rstrip("/").removeprefix("Output/"), naming.stem_of(name)
@@ -225,16 +246,12 @@ def named(workspace: Workspace, records: Sequence[RunRecord], name: str, ahead: 
         return None
     order = searches.named(workspace, folder) or searches.named(workspace, stem)
     if order is not None:
-        members = [r for r in records if r.run and r.run.rpartition("/")[0] == order.base]
-        return _searched(workspace, order, members, ahead)
+        return [r for r in records if r.run and r.run.rpartition("/")[0] == order.base], order
     trials = [r for r in records if _base_of(r, {})]
-    members = [r for r in trials if _base_of(r, {}) == folder] or [r for r in trials if r.config == stem]
-    bases = {_base_of(r, {}) for r in members}
-    others = any(r.config == stem and r not in members for r in records if r.run)
-    if len(members) < 2 or len(bases) > 1 or others:  # noqa: PLR2004 - one trial is shown as a run
-        return None
-    (base,) = bases
-    return replace(_sweep(base, members, ahead), failed=_failed(members))
+    found = [r for r in trials if _base_of(r, {}) == folder] or [r for r in trials if r.config == stem]
+    bases = {_base_of(r, {}) for r in found}
+    others = any(r.config == stem and r not in found for r in records if r.run)
+    return None if len(bases) != 1 or others else (found, None)
 
 
 def _searched(

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from job_orchestration.diagnostics.problems import Problem
 
 
 class OrchestrationError(Exception):
@@ -29,6 +35,29 @@ class UsageError(OrchestrationError):
     """The command line asks for something that does not exist."""
 
     exit_code = 2
+
+
+class ConfigRefusedError(OrchestrationError):
+    """A submitted config was refused; nothing of it is left in the workspace.
+
+    Attributes:
+        problems: everything that is wrong with it; each has ``file``, ``line``, ``column``, ``key``, ``what``
+            and ``todo``, and its text is one line with all of them.
+    """
+
+    exit_code = 3
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        number = sum(problem.is_error for problem in self.problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"The config has {number} problem{'' if number == 1 else 's'}:{lines}")
+
+    def __str__(self) -> str:
+        return self.what
+
+    def __reduce__(self) -> tuple[type[ConfigRefusedError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
 
 
 class WorkspaceError(OrchestrationError):

@@ -55,6 +55,8 @@ CONFIG: Final = "config.yaml"
 PROVENANCE: Final = "provenance.json"
 MADE: Final = (CONFIG, PROVENANCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
 """The files that opening creates in a run's folder; all other files there stay."""
+INPUTS: Final = "inputs"
+"""The folder in a run's folder of the files that were submitted with it."""
 MANY: Final = 8
 """Number of openings from which on one sync of the whole file system is cheaper than a sync per file."""
 
@@ -80,6 +82,10 @@ class CheckedRun:
     """The seed; `None`: the one that the config names, or a new one."""
     rerun_of: str | None = None
     """The run that it repeats; there is no dropped file then."""
+    keeps_source: bool = False
+    """Whether there is no source to remove; that of a trial stays anyway."""
+    inputs: tuple[str, ...] = ()
+    """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,9 @@ class Opening:
     provenance: bytes
     readied: Readied
     keeps_source: bool = False
-    """Whether the source stays: it becomes several runs and is removed with the last of them."""
+    """Whether no source is removed: it becomes several runs and goes with the last, or there is none."""
+    inputs: tuple[str, ...] = ()
+    """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
 
 
 class Opened(NamedTuple):
@@ -141,7 +149,8 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
         Readied(
             *(checked.config, digest, checked.values, seed, checked.code, checked.trial, checked.rerun_of)
         ),
-        keeps_source=checked.trial is not None or checked.rerun_of is not None,
+        keeps_source=checked.keeps_source or checked.trial is not None or checked.rerun_of is not None,
+        inputs=checked.inputs,
     )
 
 
@@ -213,7 +222,7 @@ def _link(workspace: Workspace, opening: Opening) -> str:
     try:
         durable.link(made, target)
     except FileExistsError:  # put there by hand a moment ago
-        _remove_half_made(workspace, opening.run)
+        _remove_half_made(workspace, opening.run, opening.inputs)
         durable.unlink(made)
         raise
     durable.unlink(made)
@@ -227,13 +236,15 @@ def _intended(opening: Opening) -> dict[str, object]:
         "source": opening.drop.filename,
         "identity": opening.drop.identity,
         **({"keeps_source": True} if opening.keeps_source else {}),
+        **({"inputs": list(opening.inputs)} if opening.inputs else {}),
     }
 
 
 def _folders_of(workspace: Workspace, opening: Opening) -> tuple[str, ...]:
     """Return the folders that get new entries before the commit."""
     folder = workspace.run_folder(opening.run)
-    return journal.folder_of(folder), folder, os.path.dirname(folder)
+    inputs = (os.path.join(folder, INPUTS),) if opening.inputs else ()
+    return (*inputs, journal.folder_of(folder), folder, os.path.dirname(folder))
 
 
 def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState:
@@ -247,12 +258,16 @@ def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState
         return _fill(workspace, opening, folder, writes)
     except OSError as error:
         if not failures.concerns_all(error):
-            _remove_half_made(workspace, opening.run)
+            _remove_half_made(workspace, opening.run, opening.inputs)
         raise
 
 
 def _fill(workspace: Workspace, opening: Opening, folder: str, writes: GroupSync) -> RunState:
     """Write the files of a run whose journal's folder this process has just made."""
+    if opening.inputs:
+        os.mkdir(os.path.join(folder, INPUTS))
+        for path in opening.inputs:
+            durable.link(path, os.path.join(folder, INPUTS, os.path.basename(path)))
     writes.write_new(os.path.join(folder, CONFIG), opening.token)
     writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
     entry = JournalEntry(1, clock.timestamp(), opening.readied)
@@ -310,19 +325,23 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
             return ""
         queued_sources.remove(workspace, {Source(source, tuple(identity)): run})
         return f"{source} was queued as {run} before; finished what was left of that"
-    _remove_half_made(workspace, run)
+    inputs = intended.get("inputs", ())
+    assert isinstance(inputs, (list, tuple))
+    _remove_half_made(workspace, run, inputs)
     if intended.get("keeps_source"):
         return ""  # one of many runs; the pass that queues the rest reports it
     return f"{source} was not queued when an earlier ready was cut short; it is readied again"
 
 
-def _remove_half_made(workspace: Workspace, run: str) -> None:
+def _remove_half_made(workspace: Workspace, run: str, inputs: Iterable[str] = ()) -> None:
     """Remove what opening made in a run's folder, and the folder if nothing else is in it."""
     folder = workspace.run_folder(run)
-    for name in (*MADE, *_half_written_status(folder)):
+    linked = [os.path.join(INPUTS, os.path.basename(path)) for path in inputs]
+    for name in (*MADE, *linked, *_half_written_status(folder)):
         with suppress(FileNotFoundError, NotADirectoryError):
             durable.unlink(os.path.join(folder, name))
-    for name in (journal.folder_of(folder), folder):
+    emptied = (os.path.join(folder, INPUTS),) if linked else ()
+    for name in (*emptied, journal.folder_of(folder), folder):
         with suppress(OSError):  # missing, or it holds other files
             os.rmdir(name)
     while not os.path.isdir(folder):

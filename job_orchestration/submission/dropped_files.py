@@ -59,11 +59,15 @@ def _identity(status: os.stat_result) -> Identity:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A dropped config file."""
+    """A dropped config file, or a config that a program submits without a file."""
 
     filename: str
     data: bytes
     identity: Identity
+    is_submitted: bool = False
+    """Whether there is no file of it in ConfigSources."""
+    inputs: tuple[tuple[str, str], ...] = ()
+    """Keys of the config, each with a file that goes into the run's folder and whose path is the value."""
 
     @property
     def source(self) -> Source:
@@ -72,6 +76,8 @@ class Drop:
 
     def is_still(self, path: str | Path) -> bool:
         """Return whether the file at ``path`` is still the one that was read."""
+        if self.is_submitted:
+            return True
         try:
             return _identity(os.lstat(path)) == self.identity
         except OSError:

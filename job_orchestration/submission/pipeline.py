@@ -18,7 +18,13 @@ from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.runs import cache_maintenance, opening, queued_sources, trash
 from job_orchestration.search import searches
 from job_orchestration.search.driver import SearchDriver
-from job_orchestration.submission import dependencies, dropped_files, output_folders, sweep_candidates
+from job_orchestration.submission import (
+    dependencies,
+    dropped_files,
+    output_folders,
+    run_inputs,
+    sweep_candidates,
+)
 from job_orchestration.submission.candidate import failure, guarded
 from job_orchestration.submission.reports import Queued, Report
 from job_orchestration.workspace import clock, failures, naming, problems_file
@@ -66,15 +72,35 @@ def ready_drops(
     dropped = list(dependencies.in_order(dropped))
     late = dependencies.deferred(workspace, dropped, report.unsettled)
     report.unsettled += late
-    dropped = [drop for drop in dropped if drop.filename not in late]
+    _ready_all(workspace, check, [drop for drop in dropped if drop.filename not in late], report)
+    _write_problems(workspace, report)
+    return report
+
+
+def ready_submitted(workspace: Workspace, check: Checker, submitted: Sequence[Drop]) -> Report:
+    """Run one pass over configs that lie in no folder, because a program submits them.
+
+    Args:
+        workspace: the workspace.
+        check: checks the configs.
+        submitted: the configs, each with a name of its own.
+
+    Returns:
+        The report; unsettled are the configs whose output folder another process has taken meanwhile.
+    """
+    report = Report()
+    check.start_pass()
+    _ready_all(workspace, check, dependencies.in_order(submitted), report)
+    return report
+
+
+def _ready_all(workspace: Workspace, check: Checker, dropped: Sequence[Drop], report: Report) -> None:
     for start in range(0, len(dropped), _BATCH):
         candidates = check.examine(dropped[start : start + _BATCH])  # without the lock: it may take minutes
         with opening.only_one(workspace):
             report.notes += opening.recover(workspace)
             fit = _still_fit(workspace, candidates, report)
             _ready_batch(workspace, fit, opening.taken_stems(workspace), report)
-    _write_problems(workspace, report)
-    return report
 
 
 def _still_fit(workspace: Workspace, candidates: Sequence[Candidate], report: Report) -> list[Candidate]:
@@ -98,7 +124,9 @@ def _still_fit(workspace: Workspace, candidates: Sequence[Candidate], report: Re
     late = dependencies.deferred(workspace, [f[0].drop for f in families.values()], left) if left else []
     out = {*left, *late}
     report.unsettled += [
-        f for f in families if f in out and os.path.lexists(os.path.join(workspace.sources, f))
+        f
+        for f, family in families.items()
+        if f in out and (family[0].drop.is_submitted or os.path.lexists(os.path.join(workspace.sources, f)))
     ]
     fit = [candidate for candidate in candidates if candidate.drop.filename not in out]
     dependencies.resolve(workspace, fit)
@@ -150,14 +178,20 @@ def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[s
         _open(workspace, fresh[start : start + _BATCH], taken, report)
     if any(candidate.config is None for candidate in family):
         return  # the trials that could be opened stay queued, and are not queued again
-    queued_sources.remove(workspace, {family[0].drop.source: os.path.dirname(family[0].run)})
+    _remove_source(workspace, family[0].drop, os.path.dirname(family[0].run))
     if len(fresh) < len(family):
         there = len(family) - len(fresh)
         report.notes.append(
             f"{family[0].drop.filename}: {there} of its {len(family)} trials have runs already;"
             f" {len(fresh) or 'none'} {'was' if len(fresh) == 1 else 'were'} queued"
         )
-    problems_file.clear_problems(Path(workspace.sources), family[0].drop.filename)
+    if not family[0].drop.is_submitted:
+        problems_file.clear_problems(Path(workspace.sources), family[0].drop.filename)
+
+
+def _remove_source(workspace: Workspace, drop: Drop, run: str) -> None:
+    if not drop.is_submitted:
+        queued_sources.remove(workspace, {drop.source: run})
 
 
 def _ready_search(workspace: Workspace, family: Sequence[Candidate], _: set[str], report: Report) -> None:
@@ -167,9 +201,11 @@ def _ready_search(workspace: Workspace, family: Sequence[Candidate], _: set[str]
     assert order is not None, "a search has an order"
     assert config is not None, "it is fine"
     common = json.loads(_provenance(candidate, "", 0))
-    order = replace(order, values=_values_of(candidate, config), code=candidate.code, provenance=common)
+    order = replace(
+        order, values=_values_of(workspace, candidate, config), code=candidate.code, provenance=common
+    )
     is_new = searches.write(workspace, order)
-    queued_sources.remove(workspace, {candidate.drop.source: order.base})
+    _remove_source(workspace, candidate.drop, order.base)
     SearchDriver(workspace, report.notes.append).advance_one(order)
     if is_new:
         report.queued.append(Queued(candidate.drop.filename, order.base, "", tuple(candidate.problems)))
@@ -184,7 +220,7 @@ def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str]
     for candidate in candidates:
         if candidate.config is None:
             continue
-        guarded([candidate], lambda c=candidate: openings.append(_opening(c, taken)))  # type: ignore[misc]
+        guarded([candidate], lambda c=candidate: openings.append(_opening(workspace, c, taken)))  # type: ignore[misc]
     of_run = {candidate.run: candidate for candidate in candidates}
 
     def refuse(one: opening.Opening, error: OSError) -> None:
@@ -215,12 +251,14 @@ def _clear_output(workspace: Workspace, candidate: Candidate) -> None:
             candidate.add(fault.what, fault.todo, "outputDir")
 
 
-def _values_of(candidate: Candidate, config: Config) -> dict[str, Json]:
-    """Return a config's values, with the names of the runs that it depends on."""
-    return {**config.values, **({"after": list(candidate.after)} if candidate.after else {})}
+def _values_of(workspace: Workspace, candidate: Candidate, config: Config) -> dict[str, Json]:
+    """Return a config's values, with the names of the runs that it depends on and the paths of its inputs."""
+    after: dict[str, Json] = {"after": list(candidate.after)} if candidate.after else {}
+    inputs = run_inputs.in_run(workspace, candidate.run, candidate.drop)
+    return {**config.values, **after, **inputs}
 
 
-def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
+def _opening(workspace: Workspace, candidate: Candidate, taken: set[str]) -> opening.Opening:
     config = candidate.config
     assert config is not None
     checked = opening.CheckedRun(
@@ -228,9 +266,11 @@ def _opening(candidate: Candidate, taken: set[str]) -> opening.Opening:
         candidate.run,
         config.name,
         f"{config.name},{candidate.label}" if candidate.trial else config.name,
-        {**_values_of(candidate, config), "outputDir": candidate.run},
+        {**_values_of(workspace, candidate, config), "outputDir": candidate.run},
         candidate.code,
         candidate.trial,
+        keeps_source=candidate.drop.is_submitted,
+        inputs=tuple(path for _, path in candidate.drop.inputs),
     )
     return opening.prepare(checked, taken, functools.partial(_provenance, candidate))
 
@@ -254,7 +294,7 @@ def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
         parameters=candidate.trial.parameters if candidate.trial else None,
         dirty=tree.dirty if tree and code and code.commit != tree.head else (),
         argv=provenance.command_line(sys.argv),
-        source=candidate.drop.data.decode("utf-8", "replace"),
+        source=run_inputs.source_in_run(candidate.drop, candidate.run),
     )
     own = json_floats.text_of(found.as_json(), indent=1, ensure_ascii=False)
     return f"{own[:-2]},\n{_environment()[2:]}\n".encode("utf-8", "backslashreplace")

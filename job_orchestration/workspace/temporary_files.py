@@ -94,7 +94,8 @@ def collect(workspace: Workspace, *, runs: bool = False) -> int:
     for path in found:
         with suppress(OSError):
             os.unlink(path)
-    return len(found) + _collect_of_system(time.time())
+    now = time.time()
+    return len(found) + _collect_submitted(workspace, now) + _collect_of_system(now)
 
 
 def collect_in_run(run_folder: str) -> None:
@@ -156,6 +157,22 @@ def _run_folders(workspace: Workspace) -> Iterator[str]:
         yield folder
         if "journal" in folders:
             folders.clear()
+
+
+def _collect_submitted(workspace: Workspace, now: float) -> int:
+    """Delete the inputs that a killed process was about to submit; return the number of folders."""
+    import shutil
+
+    top, number = os.path.join(workspace.misc, "submitted"), 0
+    for name in names_in(top):
+        path = os.path.join(top, name)
+        pid = name.partition(".")[0]
+        with suppress(OSError):
+            age = now - os.lstat(path).st_mtime
+            if age > ANYWAY or (age > ABANDONED and pid.isdecimal() and not os.path.exists(f"/proc/{pid}")):
+                shutil.rmtree(path)
+                number += 1
+    return number
 
 
 def _collect_of_system(now: float) -> int:
