@@ -110,7 +110,7 @@ COMMANDS: Final = (
         "list runs with their state and time left",
         "status --status failed,running",
         f"{_DAILY}:status",
-        (flags.SOME, *flags.SELECT, flags.JSON, flags.ALL, flags.WATCH),
+        (flags.SOME, *flags.SELECT, flags.WHY, flags.JSON, flags.ALL, flags.WATCH),
         reads=True,
     ),
     Command(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from job_orchestration.cli import output, render
 from job_orchestration.cli.output import ExitCode
+from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
@@ -177,8 +178,10 @@ def status(arguments: Namespace) -> int:
 
     gc.disable()  # 100,000 runs are many objects, and all are needed until the end
     workspace, choice = output.existing(arguments), output.selected(arguments)
+    if arguments.watch and arguments.why:
+        raise UsageError("--why and --watch cannot be combined", "Ask without --watch")
     if not arguments.watch:
-        found = look(workspace, choice=choice)
+        found = look(workspace, choice=choice, why=arguments.why)
         if not found.runs and (arguments.runs or arguments.statuses or arguments.filter):
             output.complain("No run fits.")
         _show_overview(found, arguments)

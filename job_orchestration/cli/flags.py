@@ -327,6 +327,7 @@ ERRORS = Argument(
     {"action": "store_true", "help": "only errors and tracebacks; without --try, of each task's last try"},
 )
 ALL = Argument(("--all",), {"action": "store_true", "help": "show every run"})
+WHY = Argument(("--why",), {"action": "store_true", "help": "say of each run why it does not run"})
 WATCH = Argument(("--watch",), {"action": "store_true", "help": "refresh until Ctrl-C"})
 
 ARRANGE = (

@@ -143,6 +143,8 @@ def below(found: Overview, most: int) -> Iterator[str]:
     """Yield the lines below the table: omitted rows, time left and counts."""
     if len(found.runs) > most:
         yield f"… and {len(found.runs) - most} more; status --all shows them"
+    if found.is_explained:
+        yield from _reasons(found.runs[:most])
     if sentence := forecast_text.summary(found.forecast):
         yield f"{sentence[0].upper()}{sentence[1:]}."
     if found.families:
@@ -159,6 +161,19 @@ def below(found: Overview, most: int) -> Iterator[str]:
     if not any(found.counts.values()):
         yield "There is no config yet. Drop one into ConfigSources, then run: job-orchestration up"
     yield counts_line(found)
+
+
+def _reasons(entries: Iterable[StatusEntry]) -> Iterator[str]:
+    """Yield why runs do not run, a line each."""
+    rows = [(escaped(e.run or e.config), escaped(why_of(e))) for e in entries if e.why]
+    if rows:
+        yield "Why runs do not run:"
+        yield from (f"  {line}" for line in table([("", ""), *rows]) if line)
+
+
+def why_of(entry: StatusEntry) -> str:
+    """Return the reasons why a run does not run in one line."""
+    return "; ".join(reason.text.partition("\n")[0] for reason in entry.why or ())
 
 
 def first_release_report(found: Overview, workers: int) -> Iterator[str]:
@@ -204,6 +219,7 @@ def shown(found: Shown) -> Iterator[str]:
         "time left": "" if entry.eta_s is None else forecast_text.left(entry.eta_s, entry.eta_p90_s),
         "ends": forecast_text.until(entry.eta_at, entry.eta_p90_at),
         "waits for": ", ".join(entry.waits_for),
+        "why": why_of(entry),
         "note": entry.note,
         "outcome": entry.outcome,
         "error": entry.error,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.code import commits
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import families, logs, selection
-from job_orchestration.commands.status import StatusEntry, entry
+from job_orchestration.commands.status import StatusEntry, entry, reasons_of
 from job_orchestration.config import json_floats
 from job_orchestration.forecast.time_left import TimeLeft, pending_trials, places_of
 from job_orchestration.results import tables
@@ -82,8 +82,8 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
     """
     records = Catalog(workspace).records()
     living = [heartbeat.worker for heartbeat in living_workers(workspace)]
-    coming = pending_trials(workspace, records)
-    ahead = TimeLeft(records, clock.now(), living, coming, places_of(workspace, records))
+    coming, places = pending_trials(workspace, records), places_of(workspace, records)
+    ahead = TimeLeft(records, clock.now(), living, coming, places)
     family = families.named(workspace, records, name, ahead)
     if family is not None:
         return family
@@ -93,7 +93,7 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
     row = selection.row_of(workspace, record, clock.now(), [])
     table = tables.table_of([row])
     return Shown(
-        entry(record, ahead),
+        entry(record, ahead)._replace(why=reasons_of(workspace, records, places).of(record)),
         state.tasks if state else (),
         provenance_file.read(folder) if folder else None,
         folder,

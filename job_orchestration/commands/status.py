@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from job_orchestration.commands.families import Family
     from job_orchestration.commands.selection import Selection
     from job_orchestration.forecast.task_durations import Span
+    from job_orchestration.queue.waiting_reasons import Reason, WaitingReasons
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.runs.summaries import RunSummary
     from job_orchestration.search.search_problems import SearchProblem
@@ -101,6 +102,8 @@ class StatusEntry(NamedTuple):
     """The try of the current task that runs, comes next, or was the last: from 1."""
     most_tries: int | None = None
     """How many tries a task has."""
+    why: tuple[Reason, ...] | None = None
+    """Why it does not run, the most important reason first; `None` without ``--why``."""
 
     @property
     def state(self) -> str:
@@ -112,7 +115,8 @@ class StatusEntry(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Return the entry as ``status --json`` prints it."""
         found = {_KEYS.get(name, name): value for name, value in self._asdict().items()}
-        return {**found, "place": self.place.value}
+        why = None if self.why is None else [reason.as_json() for reason in self.why]
+        return {**found, "place": self.place.value, "why": why}
 
 
 class Entries(Sequence[StatusEntry]):
@@ -121,6 +125,10 @@ class Entries(Sequence[StatusEntry]):
     def __init__(self, records: Sequence[RunRecord], make: Callable[[RunRecord], StatusEntry]) -> None:
         self.records = records
         self._make = make
+
+    def explained(self, reasons: WaitingReasons) -> Entries:
+        """Return the same entries with the reasons why they do not run."""
+        return Entries(self.records, lambda record: self._make(record)._replace(why=reasons.of(record)))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -157,6 +165,8 @@ class Overview:
     """The sweeps and searches with something left to do."""
     undelivered: int = 0
     """Number of messages that were given up."""
+    is_explained: bool = False
+    """Whether the entries say why they do not run."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the overview as ``status --json`` prints it."""
@@ -172,7 +182,11 @@ class Overview:
 
 
 def status(
-    workspace: Workspace, catalog: Catalog | None = None, choice: Selection = selection.EVERYTHING
+    workspace: Workspace,
+    catalog: Catalog | None = None,
+    choice: Selection = selection.EVERYTHING,
+    *,
+    why: bool = False,
 ) -> Overview:
     """Return the state of a workspace. Changes nothing.
 
@@ -180,6 +194,7 @@ def status(
         workspace: the workspace to read.
         catalog: the catalog of an earlier call, which caches ended runs.
         choice: the configs and runs to show and count.
+        why: whether to find out why runs do not run.
 
     Raises:
         UsageError: if the selection names an unknown run or key.
@@ -190,12 +205,25 @@ def status(
     coming, places = pending_trials(workspace, records), time_left.places_of(workspace, records)
     searches = families.standings(workspace)
     found = overview(records, clock.now(), living, shown, coming=coming, places=places, searches=searches)
+    if why and isinstance(found.runs, Entries):
+        reasons = reasons_of(workspace, records, places)
+        found = replace(found, runs=found.runs.explained(reasons), is_explained=True)
     return replace(
         found,
         hint=_newer_code(workspace, shown),
         searches=stuck_searches(workspace),
         undelivered=_undelivered(workspace),
     )
+
+
+def reasons_of(
+    workspace: Workspace, records: Sequence[RunRecord], places: Mapping[str, Place]
+) -> WaitingReasons:
+    """Return what tells why each of the runs does not run."""
+    from job_orchestration.queue.waiting_reasons import WaitingReasons
+
+    searches = dict(stuck_searches(workspace))
+    return WaitingReasons(records, living_workers(workspace), places, searches, clock.now())
 
 
 def _undelivered(workspace: Workspace) -> int:

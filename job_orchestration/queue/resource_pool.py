@@ -212,19 +212,19 @@ class ResourcePool:
     def __init__(
         self, workspace: Workspace, pool: str, given: Mapping[str, int], say: Callable[[str], None]
     ) -> None:
-        self._capacity = capacity(given)
+        self.capacity = capacity(given)
         self._folder = folder_of(workspace, pool)
-        self._reservations = Reservations(self._folder, self._capacity, devices(given))
+        self._reservations = Reservations(self._folder, self.capacity, devices(given))
         self._say = say
         self._left: set[ResourceRequest] = set()
         self._in_trouble = False
 
     def could(self, request: ResourceRequest) -> bool:
         """Whether the request could ever be met; if not, `say` reports it once."""
-        lacking = [name for name, much in request if much > self._capacity.get(name, 0)]
+        lacking = [name for name, much in request if much > self.capacity.get(name, 0)]
         if lacking and request not in self._left:
             self._left.add(request)
-            there = ", ".join(f"{name}: {self._capacity.get(name, 0)}" for name in lacking)
+            there = ", ".join(f"{name}: {self.capacity.get(name, 0)}" for name in lacking)
             wanted = ", ".join(f"{name}: {much}" for name, much in request)
             self._say(
                 f"Runs that take {wanted} are left for other workers; here there is {there} (--resources)"

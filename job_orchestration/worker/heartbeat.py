@@ -14,6 +14,8 @@ from job_orchestration.workspace import clock, heartbeats
 from job_orchestration.workspace.heartbeats import Heartbeat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from job_orchestration.executor.shared_memory import SharedPage
     from job_orchestration.processes.identity import ProcessIdentity
     from job_orchestration.runs.claims import Claim
@@ -31,15 +33,28 @@ class HeartbeatSender:
         worker: the worker's name.
         hostname: the name of this machine.
         process: the identity of the worker's process.
+        pool: name of the resource pool that it shares; `None` if it has its own.
+        resources: what it can allocate to runs.
     """
 
-    def __init__(self, workspace: Workspace, worker: str, hostname: str, process: ProcessIdentity) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        worker: str,
+        hostname: str,
+        process: ProcessIdentity,
+        *,
+        pool: str | None = None,
+        resources: Mapping[str, int] | None = None,
+    ) -> None:
         self._workspace = workspace
         self._heartbeat = Heartbeat(
             *(worker, hostname, process.pid, clock.timestamp(), ""),
             boot=process.boot,
             namespace=process.namespace,
             started=process.started,
+            pool=pool,
+            resources=resources,
         )
         self._at = 0.0
         self._summaries = summary_cache.SummaryCacheWriter(workspace, worker)

@@ -91,7 +91,11 @@ class Worker:
             workspace=workspace,
             code=CodeStore(Path(workspace.misc)),
             fork_servers=ForkServerPool(workspace, self._is_ending, say),
-            heartbeat_sender=HeartbeatSender(workspace, self.name, self.hostname, identity.own()),
+            heartbeat_sender=HeartbeatSender(
+                *(workspace, self.name, self.hostname, identity.own()),
+                pool=options.pool,
+                resources=self._resource_pool.capacity,
+            ),
             publisher=publisher,
             searches=driver.SearchDriver(workspace, say, publisher.report_search),
             starts=FailedStarts(),

@@ -17,6 +17,8 @@ from job_orchestration.processes.identity import ProcessIdentity
 from job_orchestration.workspace import durable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from job_orchestration.workspace.layout import Workspace
 
 
@@ -42,6 +44,10 @@ class Heartbeat:
     """With the next two and `pid` the identity of its process; `None` from earlier releases."""
     namespace: int | None = None
     started: int | None = None
+    pool: str | None = None
+    """Name of the resource pool that it shares with others of its machine; `None` if it has its own."""
+    resources: Mapping[str, int] | None = None
+    """What it can allocate to runs; `None` from earlier releases."""
 
     @property
     def identity(self) -> ProcessIdentity | None:
@@ -54,9 +60,10 @@ class Heartbeat:
 _TYPES: Final = {
     **dict.fromkeys(("worker", "hostname", "started_at", "at"), (str,)),
     "pid": (int,),
-    **dict.fromkeys(("run", "task", "moved_at", "boot"), (str, NoneType)),
+    **dict.fromkeys(("run", "task", "moved_at", "boot", "pool"), (str, NoneType)),
     **dict.fromkeys(("attempt", "namespace", "started"), (int, NoneType)),
     **dict.fromkeys(("done", "total"), (int, float, NoneType)),
+    "resources": (dict, NoneType),
 }
 
 
@@ -87,8 +94,13 @@ def read(workspace: Workspace) -> dict[str, Heartbeat]:
             open(os.path.join(workspace.workers, name), "rb") as file,
         ):
             values = json.load(file)
-            heartbeat = Heartbeat(hostname=values.pop("host"), **values)
-            if all(isinstance(getattr(heartbeat, field), wanted) for field, wanted in _TYPES.items()):
+            hostname = values.pop("host")
+            heartbeat = Heartbeat(
+                hostname=hostname, **{name: value for name, value in values.items() if name in _TYPES}
+            )
+            if all(isinstance(getattr(heartbeat, field), wanted) for field, wanted in _TYPES.items()) and all(
+                isinstance(much, int) for much in (heartbeat.resources or {}).values()
+            ):
                 found[heartbeat.worker] = heartbeat
     return found
 

@@ -7,6 +7,7 @@ spaces, quotes and dollars arrives as the one argument that it is.
 import contextlib
 import os
 import pty
+import resource
 import shutil
 import signal
 import subprocess
@@ -177,9 +178,10 @@ def test_ten_thousand_runs_are_completed_in_a_moment(workspace, tmp_path):
     command = ["job-orchestration", "__complete", "zsh", "jo", "show", "2026_11_20/run99"]
     times = []
     for _ in range(4):
-        started = time.monotonic()
+        started = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, env=found, capture_output=True, check=True, timeout=LIMIT)
-        times.append(time.monotonic() - started)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime + ended.ru_stime - started.ru_utime - started.ru_stime)
     assert done.stdout.count(b"\0completed\0") == 111
-    print(f"completion of one among 10,000 runs: {min(times):.3f} s")
-    assert min(times) < 0.6  # 0.3 s on a machine with nothing else to do
+    print(f"completion among 10,000 runs: {min(times):.3f} s of CPU time")
+    assert min(times) < 0.3  # of CPU time, which others on the machine hardly change

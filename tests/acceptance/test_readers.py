@@ -51,6 +51,7 @@ RUN_KEYS = [
     "waiting_s",
     "try",
     "max_tries",
+    "why",
 ]
 TASK_KEYS = [
     "id",

@@ -23,7 +23,12 @@ from job_orchestration.workspace.layout import VARIABLE, prepare
 from tests.conftest import LIMIT, ROOT, TASKS, run_git
 
 LOOKS = {
-    "status": [["status"], ["status", "--json"], ["status", "d*", "--filter", "mended == '/nowhere'"]],
+    "status": [
+        ["status"],
+        ["status", "--json"],
+        ["status", "d*", "--filter", "mended == '/nowhere'"],
+        ["status", "--why"],
+    ],
     "progressReport": [["progressReport"]],
     "logs": [["logs", "done"], ["logs", "-f", "failed", "--json"]],
     "show": [["show", "done"], ["show", "waits"], ["show", "bad", "--json"]],
@@ -34,6 +39,7 @@ LOOKS = {
         ["results", "--group-by", "status"],
     ],
     "diff": [["diff", "done", "failed"], ["diff", "done"], ["diff", "done", "failed", "waits", "--json"]],
+    "completion": [["completion", "bash"], ["__complete", "zsh", "jo", "show", ""]],
     "schema": [["schema"], ["schema", "--workspace-file"]],
     "doctor": [["doctor"], ["doctor", "--json"]],
 }

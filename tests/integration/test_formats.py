@@ -45,7 +45,7 @@ def test_a_workspace_of_an_unknown_format_is_refused_in_one_line(workspace, monk
 
 
 @pytest.mark.parametrize(
-    "command", [a.name for a in command_table.COMMANDS if a.name not in {"doctor", "schema"}]
+    "command", [a.name for a in command_table.COMMANDS if a.name not in {"doctor", "schema", "completion"}]
 )
 def test_a_newer_workspace_is_left_untouched_by_every_command(workspace, monkeypatch, capsys, command):
     shutil.rmtree(workspace / "Running")  # a command that repairs the folder would restore it
