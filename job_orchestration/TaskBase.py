@@ -173,6 +173,13 @@ class TaskBase(ABC):
     context: Context
     """The run's side of the task; see `Context`. Not there in the constructor and in `validate`."""
 
+    reusable: bool = True
+    """Whether a run with ``reuse`` may take a checkpoint of this task from an earlier run.
+
+    Set it to False in a class that depends on what cannot be compared, such as the time or an answer from a
+    network.
+    """
+
     config: dict[str, Any]
     """All keys of the config, overridden by the task's own; ``outputDir`` is an absolute path."""
 

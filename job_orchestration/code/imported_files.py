@@ -19,17 +19,30 @@ _tops: tuple[str, ...] = ()
 _listed: frozenset[str] = frozenset()
 _pending: tuple[str, ...] = ()
 """The files that were listed before the first call of `new_ones`."""
+_first: frozenset[str] = frozenset()
+"""The files that were listed by `start`."""
 _last = ""
 """The name of the last module that was looked at."""
 
 
 def start(snapshot: str | None) -> None:
     """List what has been imported so far from a snapshot."""
-    global _tops, _listed, _pending, _last  # noqa: PLW0603  # one interpreter imports one snapshot
+    global _tops, _listed, _pending, _last, _first  # noqa: PLW0603  # one interpreter imports one snapshot
     found = dict.fromkeys((snapshot, os.path.realpath(snapshot))) if snapshot else ()
     _tops = tuple(f"{top.rstrip(os.sep)}{os.sep}" for top in found)
     _listed, _pending, _last = frozenset(), (), ""
     _pending = new_ones()
+    _first = _listed
+
+
+def first_ones() -> tuple[str, ...]:
+    """Return the files that the first imports of this process took from its snapshot, sorted."""
+    return tuple(sorted(_first))
+
+
+def known_ones() -> tuple[str, ...]:
+    """Return the files that `new_ones` has returned or will return first, sorted."""
+    return tuple(sorted(_listed))
 
 
 def new_ones() -> tuple[str, ...]:

@@ -58,6 +58,13 @@ class CodePlan:
     """The folder for the bytecode of the snapshot's modules; empty: it is kept beside them."""
     imports: str = ""
     """The folder in which a fork server makes the working directory of the imports."""
+    is_observed: bool = False
+    """Whether it is noted what the tasks read: see `observed_reads`."""
+
+    @property
+    def below_top(self) -> str:
+        """The end of the path of the folder of ``Tasks.py`` that lies in its commit."""
+        return "" if self.folder == "." else os.path.normpath(os.path.join(os.sep, self.folder))
 
     @property
     def tasks_folder(self) -> str:
@@ -92,6 +99,10 @@ def load(plan: CodePlan) -> None:
         ImportError: when a module comes from the work tree although there is a snapshot, or only the work
             tree has it.
     """
+    if plan.is_observed:
+        from job_orchestration.code import observed_reads
+
+        observed_reads.start(os.getcwd().removesuffix(plan.below_top))
     if plan.snapshot is not None:
         if plan.bytecode:
             keep_apart(plan.snapshot, plan.bytecode)
@@ -112,10 +123,17 @@ def load(plan: CodePlan) -> None:
     if plan.snapshot is not None:
         _refuse_work_tree(plan.work_tree, plan.snapshot)
     imported_files.start(plan.snapshot)
+    if plan.is_observed:
+        observed_reads.imports_are_done()
 
 
 _LOADED: Final[list[CodePlan]] = []
 """The plan of this process, once `load` was called."""
+
+
+def loaded() -> CodePlan | None:
+    """Return the plan that this process has loaded."""
+    return _LOADED[0] if _LOADED else None
 
 
 def explanation(error: BaseException) -> str | None:

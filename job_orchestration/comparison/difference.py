@@ -223,7 +223,11 @@ def shown(value: Json) -> str:
 
 
 def _durations(side: Side) -> dict[str, Json]:
-    return {task.id: task.duration_s for task in side.state.tasks if task.duration_s is not None}
+    return {
+        task.id: task.duration_s
+        for task in side.state.tasks
+        if task.duration_s is not None and task.reused_from is None
+    }
 
 
 def _causes(kind: str, changes: Iterable[ValueChange]) -> Iterator[Cause]:

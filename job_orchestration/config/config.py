@@ -42,6 +42,8 @@ class Settings:
     ignored_files: tuple[str, ...] = ()
     """Patterns of untracked files that never count as uncommitted, beside those that hold everywhere."""
     seed: int | None = None
+    reuse: bool = False
+    """Whether leading tasks that are unchanged take the checkpoint of an earlier run."""
     priority: int = 0
     """Waiting runs with a higher priority are claimed first."""
     after: tuple[str, ...] = ()

@@ -176,6 +176,15 @@ EXECUTION: Final[Mapping[str, Key]] = {
         "seed: 1",
         BOTH,
     ),
+    "reuse": Key(
+        "true or false",
+        "false",
+        "true: a leading task whose code, parameters, inputs, seed, packages and earlier results are the"
+        " same as in an earlier run takes its result and files from there. A run without a seed has the"
+        " seed 0 then.",
+        "reuse: true",
+        BOTH,
+    ),
 }
 QUEUE: Final[Mapping[str, Key]] = {
     "priority": Key(

@@ -223,6 +223,7 @@ RULES: Final[Mapping[str, Rule]] = {
         'a list such as ["*.bak", "scratch/"]',
         {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]},
     ),
+    "reuse": Rule("reuse", _flag, "true or false", "true or false", _FLAG),
     "seed": Rule(
         "seed",
         _whole(0, _MOST_SEED),

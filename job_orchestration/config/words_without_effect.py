@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from job_orchestration.config.config import Json
 
-RESERVED: Final = ("inputs", "reuse", "key", "job_type", "job_params", "preloadKeep", "legacyNames")
+RESERVED: Final = ("inputs", "key", "job_type", "job_params", "preloadKeep", "legacyNames")
 """Words that a later version will give a meaning."""
 
 _ORDER: Final = ("needs", "depends_on", "dependsOn", "requires")

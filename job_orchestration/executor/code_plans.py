@@ -21,16 +21,19 @@ def plan_of(workspace: Workspace, store: CodeStore, state: RunState) -> CodePlan
     Raises:
         CodeError: if the run's commit is not pinned.
     """
-    code = state.code
+    code, is_observed = state.code, state.values.get("reuse") is True
     present = code.commit if code else None
     modules = modules_named(
         t.method for t in state.tasks if t.status is not TaskStatus.FINISHED or t.commit in {None, present}
     )
     if code is None:
-        return CodePlan(modules=modules, fallback=workspace.root, imports=workspace.imports)
+        return CodePlan(
+            modules=modules, fallback=workspace.root, imports=workspace.imports, is_observed=is_observed
+        )
     snapshot = str(store.snapshot(code.commit))
     return CodePlan(
         *(snapshot, code.folder, code.work_tree, modules),
         bytecode=workspace.bytecode,
         imports=workspace.imports,
+        is_observed=is_observed,
     )

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
     from job_orchestration.config.config import Json
     from job_orchestration.executor.messages import Message
+    from job_orchestration.executor.reused_tasks import ReusedTasks
     from job_orchestration.executor.task_folder import TaskFolder
     from job_orchestration.runs.state import TaskState
     from job_orchestration.search.pruning import MetricReporter
@@ -210,6 +211,9 @@ class TaskRunner:
         self._finished = {name: FinishedTask(*task) for name, task in start["finished"].items()}
         self._trial: list[Any] | None = start["trial"]
         self._reporting: MetricReporter | None = None
+        self._workspace: str | None = order.get(messages.REUSE)
+        """Of a run with ``reuse``."""
+        self._reused: ReusedTasks | None = None
         self.specs = specs_of(start["values"])
         self.values: dict[str, Json] = {**start["values"], "outputDir": self.folder}
 
@@ -230,6 +234,8 @@ class TaskRunner:
                 return end_exhausted(self.shared_page, error)
         try:
             self._task_folder.enter(self._working_folder)
+            if self._workspace is not None:
+                self._reused = self._reused_tasks(self._workspace)
             verdict = self.shared_page.verdict = self.go_on()
         except ClaimLostError as error:
             if not _is_open(self.lock):
@@ -289,6 +295,8 @@ class TaskRunner:
                 continue
             if self.shared_page.stop is not None:
                 return Verdict.STOPPED
+            if self._reused is not None and self._take_earlier(self._reused, index, task):
+                continue
             if state is not None:
                 self.put_back(state)
             elif index + 1 < len(self.specs):
@@ -297,9 +305,30 @@ class TaskRunner:
                 return _FAILED
         return _DONE
 
-    def _run_task(self, index: int, task: TaskStart) -> bool:
+    def _reused_tasks(self, workspace: str) -> ReusedTasks:
+        from job_orchestration.executor.reused_tasks import ReusedTasks, RunOfTasks
+
+        run = RunOfTasks(
+            *(self.run_name, self.folder, self.number, self.seed, self._commit, self.values, self.specs)
+        )
+        return ReusedTasks(workspace, run, is_new=not self._finished)
+
+    def _take_earlier(self, reused: ReusedTasks, index: int, task: TaskStart) -> bool:
+        """Take the checkpoint of an earlier run for a task that is unchanged; return whether there is one."""
+        taken = reused.take(index, task.tries)
+        if taken is None:
+            return False
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1))
+        self.write(taken, sync=True)
+        reused.keep(taken)
+        self._finished[task.id] = FinishedTask(taken.result, taken.folder)
+        child_setup.log_line(f"Took task with id: {task.id} from {escaped(taken.reused_from or '')}")
+        return True
+
+    def _run_task(self, index: int, task: TaskStart) -> bool:
+        self._fence()
+        self.write(TaskStarted(task.id, task.tries + 1, self._reused.reason if self._reused else None))
         started = _monotonic()
         self.shared_page.begin_task(index, started)
         child_setup.log_line(f"Running task with id: {task.id}{self._again(task.failures + 1)}")
@@ -329,13 +358,16 @@ class TaskRunner:
         finished = TaskFinished(task.id, duration, value, folder, outputs, self._commit, imported)
         self.write(finished, sync=True)
         self._finished[task.id] = FinishedTask(value, folder)
+        if self._reused is not None:
+            self._reused.note(index, finished, reported=self._reporting is not None)
         child_setup.log_line(f"Finished task with id: {task.id} ({duration:.3f} s)")
         return True
 
     def _call(self, index: int, context: TaskContext) -> Json:
         spec = self.specs[index]
         self.seed_generators()
-        values = kept_values.copy_of(spec.merged_with(self.values))
+        shown = self.values if self._reused is None else self._reused.shown(self.values, index)
+        values = kept_values.copy_of(spec.merged_with(shown))
         made: Any = task_importer.resolve(spec.method)(values)
         made.context = context
         try:

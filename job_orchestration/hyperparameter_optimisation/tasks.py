@@ -38,6 +38,8 @@ _AT_A_TIME: Final = {"grid": 32, "random": 32, "tpe": 4}
 class StartHyperparameterOptimization(TaskWithInitAndValidate):
     """Begin a search."""
 
+    reusable = False
+
     optimisationMethod: str
     baseOutputDir: str
     testMethod: str
@@ -74,6 +76,8 @@ class StartHyperparameterOptimization(TaskWithInitAndValidate):
 class HyperparameterTrial(TaskWithInitAndValidate):
     """Run the task whose parameters are searched; its return value is the score."""
 
+    reusable = False
+
     testMethod: str
     paramVals: dict[str, Any]
 
@@ -90,6 +94,8 @@ class HyperparameterTrial(TaskWithInitAndValidate):
 
 class HyperparameterEvaluate(TaskWithInitAndValidate):
     """Update the list of results; at the end of the search report the best parameters."""
+
+    reusable = False
 
     resultsFilepath: str
 

@@ -13,12 +13,15 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config import json_floats
 from job_orchestration.runs import kept_values
 from job_orchestration.runs.events import OutputFile
 from job_orchestration.workspace import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PARTIAL: Final = ".partial"
 RESUME: Final = ".resume"
@@ -87,8 +90,11 @@ class ArtifactStore:
         path.write_bytes(data)
         return path
 
-    def commit(self) -> tuple[str | None, tuple[OutputFile, ...]]:
+    def commit(self, known: Iterable[OutputFile] | None = None) -> tuple[str | None, tuple[OutputFile, ...]]:
         """Commit the staged files.
+
+        Args:
+            known: the files, their paths relative to the store, if their digests need not be computed.
 
         Returns:
             The folder's name in the run's folder and its files; `None` and no files if nothing was saved.
@@ -100,7 +106,10 @@ class ArtifactStore:
         while os.path.lexists(os.path.join(self._run_folder, name)):
             number += 1
             name = f"{self._task}~{number}"
-        outputs = tuple(_outputs(self._staging, name))
+        if known is None:
+            outputs = tuple(_outputs(self._staging, name))
+        else:
+            outputs = tuple(OutputFile(f"{name}/{file.path}", file.bytes, file.sha256) for file in known)
         durable.rename_folder(self._staging, os.path.join(self._run_folder, name))
         return name, outputs
 

@@ -48,6 +48,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("seed", "attempt", "pid", "number"), (int,)),
     **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
     **dict.fromkeys(("folder", "not_before", "commit", "rerun_of"), (str, NoneType)),
+    **dict.fromkeys(("not_reused", "reused_from"), (str, NoneType)),
     **dict.fromkeys(("values", "parameters"), (dict,)),
     **dict.fromkeys(("permanent", "fresh", "pruned"), (bool,)),
 }

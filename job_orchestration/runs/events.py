@@ -116,6 +116,8 @@ class TaskStarted:
     task: str
     number: int
     """The number of this try of the task, from 1."""
+    not_reused: str | None = None
+    """With ``reuse``: why the task runs instead of taking an earlier checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class TaskFinished:
     imported: tuple[str, ...] = ()
     """The files of the snapshot that its process had imported, relative to the snapshot, without those that
     an earlier task of the same attempt names."""
+    reused_from: str | None = None
+    """The run whose checkpoint this is a copy of; `None` if the task ran here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ _ALIVE: Final = (_READY, _RUNNING, _FINISHED, _FAILED_TASK)
 _LONGEST_DELAY: Final = 10 * 365 * 86_400.0
 """Seconds; a longer requested delay could exceed the calendar."""
 
+_BEGUN: Final = {"status": TaskStatus.RUNNING, "ended_at": None, "duration_s": None}
+
 TRANSITIONS: Final[Mapping[tuple[Status, type[Event]], Status]] = {
     (_READY, Readied): _READY,
     (_READY, Claimed): _READY,
@@ -365,13 +367,12 @@ def _after(
         case TaskStarted():
             return replace(
                 task,
-                status=TaskStatus.RUNNING,
+                **_BEGUN,
                 tries=task.tries + 1,
                 started_at=at,
-                ended_at=None,
-                duration_s=None,
                 attempt=attempt,
                 commit=commit,
+                not_reused=event.not_reused,
             )
         case TaskFinished():
             return replace(
@@ -387,6 +388,7 @@ def _after(
                 attempt=attempt,
                 commit=event.commit or commit,
                 imported=event.imported,
+                reused_from=event.reused_from,
             )
         case TaskFailed():
             return replace(

@@ -135,9 +135,10 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
     header = f"{token_header.HEADER}{checked.run}\n{token_header.comment_of(checked.values)}"
     data = yaml_writer.to_yaml(checked.values, comment=header)
     digest = hashlib.sha256(data).hexdigest()
-    seed = settings_of(checked.values).seed if checked.seed is None else checked.seed
-    if seed is None:
-        seed = random.SystemRandom().getrandbits(32)
+    settings = settings_of(checked.values)
+    seed = settings.seed if checked.seed is None else checked.seed
+    if seed is None:  # drawn seeds are never the same, and then nothing could be reused
+        seed = 0 if settings.reuse else random.SystemRandom().getrandbits(32)
     stem = naming.numbered(naming.bounded(checked.name, naming.MOST_STEM_BYTES), lambda n: n in taken)
     taken.add(stem)
     return Opening(

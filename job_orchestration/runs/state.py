@@ -76,6 +76,10 @@ class TaskState:
     imported: tuple[str, ...] = ()
     """The files of the snapshot that this task, and no task before it in its attempt, is known to have
     imported."""
+    reused_from: str | None = None
+    """The run that its checkpoint was taken from; `None` if it ran."""
+    not_reused: str | None = None
+    """With ``reuse``: why its last try ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,10 @@ def summary_of(state: RunState) -> RunSummary:
     own = {spec.id: sizes for spec in specs_of(state.values) if (sizes := sizes_of(spec.parameters))}
     current = state.current
     task = None if current is None else state.tasks[current]
-    tasks = [TaskSummary(t.id, t.method, t.status.value, t.duration_s) for t in state.tasks]
+    tasks = [
+        TaskSummary(t.id, t.method, t.status.value, None if t.reused_from else t.duration_s)
+        for t in state.tasks
+    ]  # the time that a reused task took says nothing about how long it runs
     return RunSummary(
         config=state.config,
         status=state.status.name,

@@ -95,6 +95,11 @@ class Workspace:
         return os.path.join(self.misc, "imports")
 
     @property
+    def reuse(self) -> str:
+        """The folder of the index of checkpoints that later runs may take."""
+        return os.path.join(self.misc, "reuse")
+
+    @property
     def outbox(self) -> str:
         """The folder of notifications that wait for delivery."""
         return os.path.join(self.misc, "outbox")

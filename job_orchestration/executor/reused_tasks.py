@@ -1,0 +1,254 @@
+"""With ``reuse: true``: take the checkpoints of earlier runs for leading tasks that are unchanged.
+
+A task is looked at before its first try, as long as each task before it was taken too, or ran and left
+nothing behind but its result and its store. It takes an earlier checkpoint if everything that is known of it
+is the same; in doubt it runs. Its files are copied into the staging folder and renamed into place before
+the journal names them, so a kill leaves either nothing or a folder that no checkpoint names.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from job_orchestration.code import imported_files, observed_reads, provenance, task_importer
+from job_orchestration.executor import task_traces
+from job_orchestration.runs import checkpoint_copies, journal, lifecycle, reuse_records
+from job_orchestration.runs.artifact_store import ArtifactStore
+from job_orchestration.runs.events import TaskFinished
+from job_orchestration.runs.reuse_index import ReuseIndex
+from job_orchestration.runs.reuse_records import Basis, Record, checkpoint_digest
+from job_orchestration.runs.state import TaskStatus
+from job_orchestration.workspace import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from job_orchestration.config.config import Json, TaskSpec
+    from job_orchestration.runs.state import TaskState
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_VARIABLES: Final = ("CUDA_", "OMP_", "MKL_", "OPENBLAS_", "PYTHONHASHSEED", "LANG", "LC_", "TZ")
+"""What the names of variables begin with that change what a library computes."""
+_ALLOCATED: Final = frozenset({"CUDA_VISIBLE_DEVICES"})
+"""Variables that name what the run got of the machine, which is another each time."""
+
+
+_GONE: Final = "the checkpoint of {} is gone"
+
+
+class RunOfTasks(NamedTuple):
+    """What is known of a run before its first task."""
+
+    name: str
+    folder: str
+    number: int
+    """The attempt."""
+    seed: int
+    commit: str | None
+    values: Mapping[str, Json]
+    specs: Sequence[TaskSpec]
+
+
+class ReusedTasks:
+    """Takes checkpoints for one run, and records those that later runs may take.
+
+    Args:
+        workspace: its folder.
+        run: the run.
+        is_new: whether none of its tasks has a checkpoint yet.
+
+    Raises:
+        OSError: the journal cannot be read.
+    """
+
+    def __init__(self, workspace: str, run: RunOfTasks, *, is_new: bool) -> None:
+        self._workspace = layout.locate(workspace)
+        self._run = run
+        tasks = () if is_new else lifecycle.fold(journal.read(run.folder)).tasks
+        self._finished: dict[str, TaskState | TaskFinished] = {
+            task.id: task for task in tasks if task.status is TaskStatus.FINISHED
+        }
+        plan = task_importer.loaded()
+        self._snapshot = plan.snapshot if plan else None
+        self._place = plan.folder if plan and plan.snapshot else ""
+        self._places = task_traces.Places(
+            self._workspace.misc, run.commit, self._snapshot, run.folder, inputs=()
+        )
+        own = [name for name, task in self._finished.items() if task.reused_from is None]
+        self._obstacle = f"task {own[0]} before it ran in another attempt" if own else None
+        """Why no further task can be taken."""
+        self._files: dict[str, tuple[int, int]] = {}
+        self.reason: str | None = None
+        """Why the last task that was looked for has to run."""
+
+    def take(self, index: int, tries: int) -> TaskFinished | None:
+        """Take an earlier checkpoint for a task; `None` if it has to run, for `reason`.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        started = time.monotonic()
+        spec = self._run.specs[index]
+        store = ArtifactStore(self._run.folder, spec.id, f"{self._run.number}.reuse")
+        with observed_reads.paused():
+            try:
+                found = self._taken(index, tries, store)
+            except (OSError, ValueError, LookupError) as error:
+                store.discard()
+                if isinstance(error, OSError) and error.errno in _FULL:
+                    raise
+                self.reason = f"the earlier checkpoint could not be taken: {error}"
+                found = None
+        return None if found is None else replace(found, duration_s=round(time.monotonic() - started, 6))
+
+    def _taken(self, index: int, tries: int, store: ArtifactStore) -> TaskFinished | None:
+        spec = self._run.specs[index]
+        self.reason = self._obstacle_of(spec, tries)
+        found = self._taken_unchanged(index, spec, store) if self.reason is None else None
+        if found is None:
+            self._files = task_traces.files_of_run(self._run.folder)
+        return found
+
+    def _taken_unchanged(self, index: int, spec: TaskSpec, store: ArtifactStore) -> TaskFinished | None:
+        basis, known = self._basis(index), self._index(spec)
+        for record in known.find(basis.key):
+            if record.run == self._run.name:
+                continue
+            difference = task_traces.difference(record.traces, self._places)
+            if difference is None:
+                found = self._copied(record, known, store)
+                if isinstance(found, TaskFinished):
+                    known.add(replace(record, run=self._run.name))
+                    return found
+                difference = found
+            self.reason = self.reason or difference
+        if self.reason is None:
+            latest = known.latest()
+            self.reason = "no earlier run has this task" if latest is None else _why_not(latest, basis)
+        return None
+
+    def _copied(self, record: Record, known: ReuseIndex, store: ArtifactStore) -> TaskFinished | str:
+        """Copy the checkpoint of a record; return why not if that is not possible."""
+        task = known.checkpoint(record)
+        if task is None:
+            return _GONE.format(record.run)
+        try:
+            name, outputs = checkpoint_copies.take(self._workspace.run_folder(record.run), task, store)
+        except checkpoint_copies.ChangedCheckpointError as error:
+            store.discard()
+            return f"in {record.run} {error}"
+        return TaskFinished(
+            *(record.task, 0.0, task.result, name, outputs, self._run.commit, record.imported),
+            reused_from=record.run,
+        )
+
+    def _obstacle_of(self, spec: TaskSpec, tries: int) -> str | None:
+        if tries:
+            return "it was started before in this run"
+        if self._obstacle is not None:
+            return self._obstacle
+        if not getattr(task_importer.resolve(spec.method), "reusable", True):
+            return f"{spec.method} says reusable = False"
+        return None
+
+    def shown(self, values: dict[str, Json], index: int) -> dict[str, Json]:
+        """Return the config that a task gets: without the tasks behind it, on which it cannot depend then."""
+        entries = values.get("tasks")
+        return {**values, "tasks": entries[: index + 1]} if isinstance(entries, list) else values
+
+    def keep(self, finished: TaskFinished) -> None:
+        """Keep a task that has its checkpoint: the next ones depend on it."""
+        self._finished[finished.task] = finished
+
+    def note(self, index: int, finished: TaskFinished, *, reported: bool) -> None:
+        """Record the checkpoint of a task that ran.
+
+        Args:
+            index: of the task.
+            finished: the task.
+            reported: whether it reported a metric to a search.
+        """
+        with observed_reads.paused(), suppress(OSError):
+            self._note(index, finished, reported)
+        self.keep(finished)
+
+    def _note(self, index: int, finished: TaskFinished, reported: bool) -> None:  # noqa: FBT001  # see `note`
+        spec = self._run.specs[index]
+        if not getattr(task_importer.resolve(spec.method), "reusable", True):
+            self._obstacle = self._obstacle or f"task {spec.id} before it runs each time"
+            return
+        earlier = [f for task in self._finished.values() if (f := task.folder) is not None]
+        traces, unusable = task_traces.collect(self._places, earlier)
+        if reported:
+            unusable = "reported a metric to its search"
+        unusable = self._stray(finished) or unusable
+        record = Record(
+            self._run.name,
+            spec.id,
+            checkpoint_digest(finished),
+            self._basis(index),
+            traces,
+            imported_files.known_ones(),
+            unusable,
+        )
+        if self._obstacle is None:
+            self._index(spec).add(record)
+            self._obstacle = unusable and f"task {spec.id} before it {unusable}"
+
+    def _stray(self, finished: TaskFinished) -> str | None:
+        """Return what a task left in its run beside its store, as the end of a sentence."""
+        now = task_traces.files_of_run(self._run.folder, but=finished.folder)
+        changed = sorted(name for name, stamp in now.items() if self._files.get(name) != stamp)
+        changed += [name for name in self._files if name not in now]
+        if changed:
+            return f"wrote {changed[0]}, which is not in its store"
+        if finished.folder is not None and _has_links(os.path.join(self._run.folder, finished.folder)):
+            return "saved what is no plain file"
+        return None
+
+    def _index(self, spec: TaskSpec) -> ReuseIndex:
+        return ReuseIndex(self._workspace, self._place, spec.id, spec.method)
+
+    def _basis(self, index: int) -> Basis:
+        run = self._run
+        spec = run.specs[index]
+        about = provenance.environment()
+        python = about["python"]
+        assert isinstance(python, dict), "it has a version"
+        return Basis(
+            method=spec.method,
+            code={name: self._places.content_of(name) or "" for name in imported_files.first_ones()},
+            parameters=reuse_records.parameters_of(run.values, run.specs, index),
+            inputs={},
+            seed=run.seed,
+            packages=about["packages"],  # type: ignore[arg-type]  # names and versions
+            machine={
+                "Python": f"{python['implementation']} {python['version']}",
+                "system": platform.system(),
+                "processor": platform.machine(),
+                **_variables(),
+            },
+            earlier={s.id: checkpoint_digest(self._finished[s.id]) for s in run.specs[:index]},
+        )
+
+
+def _why_not(latest: Record, basis: Basis) -> str:
+    return reuse_records.why_not(latest, basis) or _GONE.format(latest.run)
+
+
+def _variables() -> dict[str, str]:
+    return {n: v for n, v in sorted(os.environ.items()) if n.startswith(_VARIABLES) and n not in _ALLOCATED}
+
+
+def _has_links(folder: str) -> bool:
+    return any(
+        os.path.islink(path) or not (os.path.isfile(path) or os.path.isdir(path))
+        for parent, folders, names in os.walk(folder)
+        for path in (os.path.join(parent, name) for name in (*folders, *names))
+    )
