@@ -133,7 +133,11 @@ def _sentences(diagnostic: Diagnostic) -> str:
 def schema(arguments: Namespace) -> int:
     """Print the JSON Schema of configs or of workspace.yaml; ``--json`` changes nothing."""
     from job_orchestration.config import json_schema
+    from job_orchestration.search import sampler_plugins
 
-    wanted = json_schema.workspace_schema() if arguments.workspace_file else json_schema.config_schema()
+    samplers = () if arguments.workspace_file else sampler_plugins.names()
+    wanted = (
+        json_schema.workspace_schema() if arguments.workspace_file else json_schema.config_schema(samplers)
+    )
     print(json.dumps(wanted, indent=2))
     return 0

@@ -26,7 +26,7 @@ from job_orchestration.config.words_without_effect import (
 from job_orchestration.workspace.naming import RESERVED_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from job_orchestration.config.config import Json
 
@@ -48,8 +48,8 @@ _URL: Final = {"type": "string", "pattern": r"^(?:[hH][tT][tT][pP][sS]?://|\$\{)
 _DETAILS: Final = "docs/config.md of the package describes every key, with examples."
 
 
-def config_schema() -> dict[str, Json]:
-    """Return the schema of a config."""
+def config_schema(samplers: Sequence[str] = ()) -> dict[str, Json]:
+    """Return the schema of a config; `samplers` are those of other packages."""
     return {
         "$schema": DIALECT,
         "title": "A config of job_orchestration",
@@ -57,7 +57,7 @@ def config_schema() -> dict[str, Json]:
         "type": "object",
         "properties": {
             **_known(),
-            "sweep": _described("sweep", sweep_schema.sweep()),
+            "sweep": _described("sweep", sweep_schema.sweep(samplers)),
             NOTIFY: _described(NOTIFY, _recipients({NotificationEvent.QUEUE_EMPTY})),
         },
         "patternProperties": _refused(WORDS, _without_effect),

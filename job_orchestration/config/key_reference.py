@@ -326,7 +326,7 @@ RANDOM: Final[Mapping[str, Key]] = {
 }
 SEARCH: Final[Mapping[str, Key]] = {
     "method": Key(
-        "`grid`, `random` or `tpe`",
+        "`grid`, `random`, `tpe`, or the name of a sampler of another package",
         REQUIRED,
         "What proposes the trials; tpe is Optuna's estimator, of the extra [optuna].",
     ),

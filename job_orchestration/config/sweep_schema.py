@@ -45,8 +45,8 @@ def definitions() -> dict[str, Any]:
     }
 
 
-def sweep() -> dict[str, Any]:
-    """Return the schema of ``sweep``."""
+def sweep(samplers: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the schema of ``sweep``; `samplers` are those of other packages."""
     table = key_reference.SWEEP
     return {
         "type": "object",
@@ -55,7 +55,7 @@ def sweep() -> dict[str, Any]:
             "zip": _parameters(table["zip"], "points"),
             "random": _random(table["random"]),
             "exclude": {"type": "string", "description": table["exclude"].meaning},
-            "search": _search(table["search"]),
+            "search": _search(table["search"], samplers),
         },
         "additionalProperties": False,
         "if": {"required": ["search"]},
@@ -106,9 +106,9 @@ def _random(known: Key) -> dict[str, Any]:
     }
 
 
-def _search(known: Key) -> dict[str, Any]:
+def _search(known: Key, samplers: Sequence[str]) -> dict[str, Any]:
     shapes: dict[str, Any] = {
-        "method": {"enum": ["grid", "random", "tpe"]},
+        "method": {"enum": ["grid", "random", "tpe", *samplers]},
         "space": _parameters(key_reference.SEARCH["space"], "distribution"),
         "metric": {"type": "string", "minLength": 1},
         "n": _COUNT,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config import json_floats, parameter_keys
 from job_orchestration.diagnostics.errors import UsageError
-from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.diagnostics.problems import Fault, escaped
 from job_orchestration.runs import opening
 from job_orchestration.runs.catalog import living_workers
 from job_orchestration.runs.events import Trial
 from job_orchestration.runs.queued_sources import Source
-from job_orchestration.search import samplers, search_problems, searches
+from job_orchestration.search import samplers, search_problems, search_settings, searches
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ def sampler_of(search: Search, folder: str) -> Sampler:
         return samplers.GridSampler(search.space)
     if search.method == "random":
         return samplers.RandomSampler(search.space, search.seed)
+    if search.method not in search_settings.METHODS:
+        from job_orchestration.search.sampler_plugins import PluginSampler
+
+        return PluginSampler(search)
     try:
         from job_orchestration.search.optuna_sampler import OptunaSampler
     except ImportError:
@@ -68,8 +72,20 @@ def sampler_of(search: Search, folder: str) -> Sampler:
 
 
 def has_package_for(search: Search) -> bool:
-    """Return whether the package that a search's method needs is installed."""
+    """Return whether the package that a built-in method needs is installed."""
     return search.method in {"grid", "random"} or importlib.util.find_spec("optuna") is not None
+
+
+def fault_of(search: Search) -> Fault | None:
+    """Return why a search's method cannot be used here: its package is missing, or does not work."""
+    if search.method not in search_settings.METHODS:
+        from job_orchestration.search import sampler_plugins
+
+        return sampler_plugins.fault_of(search)
+    if has_package_for(search):
+        return None
+    what = f"the method {search.method} needs Optuna, which is not installed"
+    return Fault(what, "Install it: pip install 'job-orchestration[optuna]'")
 
 
 class SearchDriver:

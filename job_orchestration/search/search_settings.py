@@ -14,6 +14,8 @@ from job_orchestration.search import parameter_space, sweep_expansion
 from job_orchestration.search.parameter_space import Choice, Domain, Uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from job_orchestration.config.config import Json
     from job_orchestration.diagnostics.problems import Problem
     from job_orchestration.runs.state import RunState
@@ -24,7 +26,7 @@ class Search:
     """A sweep whose trials are proposed one after another, based on earlier results."""
 
     method: str
-    """``grid``, ``random`` or ``tpe``."""
+    """``grid``, ``random``, ``tpe``, or the name of a plugin."""
     space: Mapping[str, Domain]
     metric: str
     """``taskId.key`` for a key of the task's return value, or ``taskId`` for the value itself."""
@@ -85,24 +87,40 @@ def is_search(block: Node) -> bool:
     return isinstance(block.value, Mapping) and "search" in block.value
 
 
-def parse(root: Node, block: Node, file: str) -> tuple[Search | None, list[Problem]]:
-    """Understand the ``search`` in the ``sweep`` of a config: see `sweep_expansion.parse`."""
+def method_of(block: Node) -> Json:
+    """Return the ``method`` of a search as it is written; `None` if there is none."""
+    assert isinstance(block.value, Mapping), "the sweep has a search"
+    search = block.value["search"][1].value
+    return plain(search["method"][1]) if isinstance(search, Mapping) and "method" in search else None
+
+
+def parse(
+    root: Node, block: Node, file: str, plugins: Sequence[str] = ()
+) -> tuple[Search | None, list[Problem]]:
+    """Understand the ``search`` in the ``sweep`` of a config: see `sweep_expansion.parse`.
+
+    Args:
+        root: the config.
+        block: its ``sweep``.
+        file: its name.
+        plugins: methods of other packages.
+    """
     reader = _SearchReader(root, block, file)
-    search = reader.read_search()
+    search = reader.read_search((*METHODS, *plugins))
     return (None if reader.has_errors else search), reader.problems
 
 
 class _SearchReader(sweep_expansion.Reader):
     """Reads the ``search`` of one config."""
 
-    def read_search(self) -> Search:
+    def read_search(self, methods: tuple[str, ...]) -> Search:
         assert isinstance(self._block.value, Mapping), "the sweep has a search"
         for key, (at, _) in self._block.value.items():
             if key != "search":
                 self.note(at, f"sweep.{key}", f"{key} cannot be combined with a search", "Remove one of them")
         node = self._block.value["search"][1]
         parts = self.parts(node, "sweep.search", _PARTS)
-        method = self._word(parts, "method", METHODS, "")
+        method = self._word(parts, "method", methods, "")
         direction = self._word(parts, "direction", DIRECTIONS, "maximize")
         self._word(parts, "prune", ("median",), "median")
         if "space" not in parts:

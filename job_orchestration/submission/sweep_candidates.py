@@ -21,6 +21,7 @@ from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.runs import journal
 from job_orchestration.runs.events import Readied, Trial
 from job_orchestration.search import (
+    driver,
     parameter_space,
     samplers,
     search_settings,
@@ -28,7 +29,6 @@ from job_orchestration.search import (
     sweep_expansion,
     trials,
 )
-from job_orchestration.search.driver import has_package_for, sampler_of
 from job_orchestration.search.searches import SearchOrder
 from job_orchestration.submission.candidate import Candidate
 from job_orchestration.workspace import naming
@@ -91,7 +91,7 @@ def _once_each(found: Sequence[Candidate], problems: Sequence[Problem]) -> list[
 def _searched(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json]) -> list[Candidate]:
     """Return the trials that are checked before a search starts."""
     name = naming.stem_of(drop.filename)
-    search, problems = search_settings.parse(root, block, drop.filename)
+    search, problems = search_settings.parse(root, block, drop.filename, _plugins_for(block))
     if search is None:
         checked = validation.check(root, drop.filename, name, defaults, problems)
         return [Candidate(drop, checked, list(checked.problems))]
@@ -109,19 +109,28 @@ def _searched(drop: Drop, root: Node, block: Node, defaults: Mapping[str, Json])
         candidate = _trial(drop, root, defaults, nodes)
         candidate.order = order
         found.append(candidate)
-    if not has_package_for(search):
+    fault = driver.fault_of(search)
+    if fault is not None:
         line, column = found[0].checked.place("sweep")
-        what = f"the method {search.method} needs Optuna, which is not installed"
-        todo = "Install it: pip install 'job-orchestration[optuna]'"
-        found[0].problems.append(Problem(drop.filename, what, todo, "sweep.search.method", line, column))
+        for candidate in found:
+            candidate.problems.append(Problem(drop.filename, *fault, "sweep.search.method", line, column))
     return _once_each(found, problems)
+
+
+def _plugins_for(block: Node) -> Sequence[str]:
+    """Return the methods of other packages; none are looked for if the method is built in."""
+    if search_settings.method_of(block) in search_settings.METHODS:
+        return ()
+    from job_orchestration.search import sampler_plugins
+
+    return sampler_plugins.names()
 
 
 def _tried_out(search: Search) -> list[Mapping[str, Json]]:
     """Return all trials if they are known, or those at the corners of the space."""
-    if search.method == "tpe":
+    if search.method not in {"grid", "random"}:
         return samplers.corners(search.space)
-    sampler = sampler_of(search, "")
+    sampler = driver.sampler_of(search, "")
     return samplers.first(sampler, min(search.n, _MOST_TRIED_OUT))
 
 

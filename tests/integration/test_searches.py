@@ -208,7 +208,7 @@ def test_a_search_by_optuna_runs_its_trials(sandbox):
 
 
 def test_a_search_by_optuna_is_refused_with_a_sentence_where_it_is_not_installed(sandbox, monkeypatch):
-    monkeypatch.setattr("job_orchestration.submission.sweep_candidates.has_package_for", lambda search: False)
+    monkeypatch.setattr("job_orchestration.search.driver.has_package_for", lambda search: False)
     sandbox.drop("s", "Train", x=0, sweep=block(method="tpe"))
     (problem,) = sandbox.ready().refused["s.yaml"]
     assert "needs Optuna, which is not installed" in problem.what
