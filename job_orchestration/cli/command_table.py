@@ -188,9 +188,22 @@ COMMANDS: Final = (
             *flags.SELECT,
             flags.RERUN_COMMIT,
             flags.RERUN_SET,
+            flags.HERE,
+            flags.VERIFY,
+            *flags.TOLERANCE,
             flags.DRY_RUN,
             flags.NO_WAIT,
             flags.JSON,
+        ),
+    ),
+    Command(
+        "verify",
+        "compare the results and files of reruns with those of their originals",
+        "verify 2026_11_20/bbs-rerun --rtol 1e-9",
+        "job_orchestration.cli.rerun:verify",
+        (
+            *(flags.WHICH, *flags.SELECT, flags.AGAINST, *flags.TOLERANCE, flags.ONCE),
+            *(flags.NO_WAIT, flags.JSON),
         ),
     ),
     Command(

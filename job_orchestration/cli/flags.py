@@ -109,6 +109,19 @@ def _name(text: str) -> str:
     return text
 
 
+def _tolerance(text: str) -> float:
+    import argparse
+    import math
+
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 1e-9")
+    return found
+
+
 def _assignment(text: str) -> tuple[str, Json]:
     import argparse
 
@@ -201,6 +214,46 @@ RERUN_SET = Argument(
         "help": "run with this value; TASK.KEY=VALUE for one task. Repeatable",
     },
 )
+HERE = Argument(
+    ("--here",), {"action": "store_true", "help": "run it now, in this terminal, and follow its log"}
+)
+VERIFY = Argument(
+    ("--verify",),
+    {
+        "action": "store_true",
+        "help": "wait for the end, and compare results and files with the original's; exit code 1: different",
+    },
+)
+TOLERANCE = (
+    Argument(
+        ("--rtol",),
+        {
+            "metavar": "SHARE",
+            "type": _tolerance,
+            "help": "numbers that differ by this share of the larger one count as equal; default: 1e-6",
+        },
+    ),
+    Argument(
+        ("--atol",),
+        {
+            "metavar": "X",
+            "type": _tolerance,
+            "help": "numbers that differ by this much count as equal; default: 0",
+        },
+    ),
+    Argument(
+        ("--ignore",),
+        {
+            "metavar": "GLOB",
+            "action": "append",
+            "help": "leave out files such as '*/timing.json'. Repeatable",
+        },
+    ),
+)
+AGAINST = Argument(
+    ("--against",), {"metavar": "RUN", "help": "compare with this run instead of the original"}
+)
+ONCE = Argument(("--once",), {"action": "store_true", "help": "keep a verdict that is there already"})
 DRY_RUN = Argument(("--dry-run",), {"action": "store_true", "help": "check only; queue nothing"})
 FILES = Argument(
     ("files",),

@@ -1,10 +1,11 @@
-"""`rerun` on the command line."""
+"""`rerun` and `verify` on the command line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
-from job_orchestration.cli import output
+from job_orchestration.cli import output, verification_text
 from job_orchestration.cli.output import ExitCode
 from job_orchestration.cli.steering import some
 from job_orchestration.diagnostics.errors import UsageError
@@ -16,32 +17,70 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from job_orchestration.commands.rerun import NewRun, RerunResult
+    from job_orchestration.commands.verify import How, VerifyResult
     from job_orchestration.config.config import Json
+    from job_orchestration.workspace.layout import Workspace
 
 
 def rerun(arguments: Namespace) -> int:
     """Queue new runs in the recorded code, config and seed of ended ones, or with changes."""
     from job_orchestration.commands.rerun import rerun as queue
 
+    workspace, how = output.prepared(arguments), _how(arguments)
+    _insist_on_sense(arguments)
     done = queue(
-        output.prepared(arguments),
+        workspace,
         some(arguments),
         commit=_commit(arguments),
         parameters=_parameters(arguments),
+        verify=how.as_wish() if arguments.verify else None,
         dry_run=arguments.dry_run,
     )
-    if arguments.json:
-        output.print_json(_as_json(done))
-    else:
+    found = _as_json(done)
+    if not arguments.json:
         output.print_lines(_lines(done, is_dry=arguments.dry_run))
     for line in (*map(str, done.warnings), *done.notes):
         output.complain(line)
-    return ExitCode.REFUSED if done.refused else ExitCode.OK
+    code: int = ExitCode.REFUSED if done.refused else ExitCode.OK
+    if done.runs and not arguments.dry_run and (arguments.here or arguments.verify):
+        code = max(_finish(arguments, workspace, done, found), code)
+    if arguments.json:
+        output.print_json(found)
+    return code
+
+
+def verify(arguments: Namespace) -> int:
+    """Compare what reruns made with what their originals made."""
+    from job_orchestration.commands.verify import verify as compare
+
+    how = _how(arguments)
+    done = compare(
+        output.prepared(arguments), some(arguments), how, against=arguments.against, once=arguments.once
+    )
+    if arguments.json:
+        output.print_json({"verified": done.verified, "refused": reports.problems_as_json(done.refused)})
+    else:
+        output.print_lines(_verdicts(done))
+        if not (done.verified or done.refused):
+            print("No rerun that fits has completed.")
+    for line in done.notes:
+        output.complain(line)
+    return ExitCode.REFUSED if done.refused else int(done.is_different)
+
+
+# -- the arguments ----------------------------------------------------------------------------------------
+
+
+def _insist_on_sense(arguments: Namespace) -> None:
+    if (arguments.rtol, arguments.atol, arguments.ignore) != (None, None, None) and not arguments.verify:
+        raise UsageError("--rtol, --atol and --ignore say how to verify", "Add --verify")
+    if arguments.commit == "":
+        raise UsageError("--commit names no commit", "Name one, such as HEAD")
+    if arguments.dry_run and (arguments.here or arguments.verify):
+        raise UsageError("--dry-run runs nothing", "Leave out --here and --verify")
 
 
 def _commit(arguments: Namespace) -> str | None:
-    if arguments.commit == "":
-        raise UsageError("--commit names no commit", "Name one, such as HEAD")
     return arguments.commit  # type: ignore[no-any-return]  # argparse knows no types
 
 
@@ -52,7 +91,17 @@ def _parameters(arguments: Namespace) -> dict[str, Json]:
     return parameters
 
 
-def _as_json(done: RerunResult) -> dict[str, object]:
+def _how(arguments: Namespace) -> How:
+    from job_orchestration.commands.verify import How
+
+    ignore = None if arguments.ignore is None else tuple(arguments.ignore)
+    return How(arguments.rtol, arguments.atol, ignore)
+
+
+# -- what is printed --------------------------------------------------------------------------------------
+
+
+def _as_json(done: RerunResult) -> dict[str, Any]:
     return {
         "runs": [new.as_json() for new in done.runs],
         "refused": reports.problems_as_json(done.refused),
@@ -71,3 +120,62 @@ def _lines(done: RerunResult, *, is_dry: bool) -> Iterator[str]:
 def _what(new: NewRun) -> str:
     code = f" in commit {new.commit[:12]}" if new.commit else ""
     return f"a rerun of {escaped(new.original)}{code}, seed {new.seed}"
+
+
+def _verdicts(done: VerifyResult) -> Iterator[str]:
+    for record in done.verified:
+        yield from verification_text.lines_of(record)
+    yield from map(str, done.refused)
+
+
+# -- here, and until the end ------------------------------------------------------------------------------
+
+
+def _finish(arguments: Namespace, workspace: Workspace, done: RerunResult, found: dict[str, Any]) -> int:
+    """Execute the new runs here, or wait for their end, and compare them; return the exit code."""
+    runs = [new.run for new in done.runs]
+    if arguments.here:
+        from job_orchestration.commands.run_here import run_here
+
+        stems = {new.run: new.stem for new in done.runs}
+        log = sys.stderr if arguments.json else sys.stdout
+        if run_here(
+            workspace, stems, output.complain, lambda text: print(text, end="", file=log, flush=True)
+        ):
+            return ExitCode.INTERRUPTED
+    from job_orchestration.commands import verify as verification
+    from job_orchestration.commands.selection import Selection
+
+    failed = verification.wait_for(workspace, runs, _Waiting(runs).look)
+    completed = tuple(run for run in runs if run not in failed)
+    if not arguments.json:
+        output.print_lines(f"{escaped(run)}: has not completed; see why with: show" for run in failed)
+        if arguments.here and not arguments.verify:
+            output.print_lines(f"{escaped(run)}: completed" for run in completed)
+    found["failed"] = failed
+    is_different = False
+    if arguments.verify and completed:
+        verified = verification.verify(workspace, Selection(completed), once=True)
+        found["verified"] = verified.verified
+        is_different = verified.is_different or bool(verified.refused)
+        if not arguments.json:
+            output.print_lines(_verdicts(verified))
+    return ExitCode.RUNS_FAILED if failed or is_different else ExitCode.OK
+
+
+class _Waiting:
+    """Says once what is waited for, and once that no worker is there."""
+
+    def __init__(self, runs: list[str]) -> None:
+        self._runs = runs
+        self._said: set[bool] = set()
+
+    def look(self, is_worked_on: bool) -> None:  # noqa: FBT001  # a callback
+        """Say what is to be known at a look."""
+        if is_worked_on in self._said:
+            return
+        if is_worked_on:
+            output.complain(f"Waiting for the end of {escaped(', '.join(self._runs))}")
+        elif not self._said:
+            output.complain("No worker is there: start one with `job-orchestration work`, or give --here")
+        self._said.add(is_worked_on)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.commands import changes, selection
+from job_orchestration.commands.verify import require_comparable
 from job_orchestration.diagnostics.problems import Fault, Problem
 from job_orchestration.runs import catalog
 from job_orchestration.submission import reruns
 from job_orchestration.submission.reruns import Wanted
-from job_orchestration.workspace.layout import FINAL_PLACES
+from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,8 @@ class NewRun:
     original: str
     commit: str | None
     seed: int
+    stem: str
+    """The stem of its token; empty with a dry run."""
     warnings: tuple[Problem, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def rerun(
     *,
     commit: str | None = None,
     parameters: Mapping[str, Json] | None = None,
+    verify: Mapping[str, Json] | None = None,
     dry_run: bool = False,
 ) -> RerunResult:
     """Queue a new run for each of some ended runs.
@@ -69,6 +73,8 @@ def rerun(
         commit: a revision of the tasks' repository, ``HEAD``, ``worktree``, or a commit of the workspace's
             store; the recorded commit if not given.
         parameters: config key, or ``taskId.key``, to its new value.
+        verify: with which ``rtol``, ``atol`` and ``ignore`` the new runs are to be compared with the
+            originals once they have completed; `None`: they are not. An original must have completed.
         dry_run: check only; queue nothing.
 
     Raises:
@@ -78,14 +84,19 @@ def rerun(
     records = catalog.entries(workspace)
     _, unsuited = changes.suited(records, choice, _fault_of)
     ended = [r for r in selection.chosen(workspace, records, choice) if _fault_of(r) is None]
-    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}))
+    if verify is not None:
+        unsuited += require_comparable(ended)
+        ended = [record for record in ended if record.place is Place.COMPLETED]
+    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}, verify))
     done = [r for r in checked if not r.is_refused] if dry_run else reruns.queue(workspace, checked)
     refused = [*unsuited, *(p for r in checked if r.is_refused for p in r.problems if p.is_error)]
     return RerunResult(tuple(map(_new_run, done)), tuple(refused), notes)
 
 
 def _new_run(found: Rerun) -> NewRun:
-    return NewRun(found.run, found.original, found.commit, found.state.seed, tuple(found.problems))
+    return NewRun(
+        found.run, found.original, found.commit, found.state.seed, found.stem, tuple(found.problems)
+    )
 
 
 def _fault_of(record: RunRecord) -> Fault | None:

@@ -65,6 +65,7 @@ class Queue:
         could: whether this worker could ever allocate the resources of a run.
         look_at_held: called with the path of each token in Running that another process holds.
         say: called with one sentence if no folder can be watched.
+        only: the stems of the tokens that count; all by default.
     """
 
     def __init__(
@@ -74,8 +75,11 @@ class Queue:
         could: Callable[[ResourceRequest], bool] = lambda _: True,
         look_at_held: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
+        *,
+        only: frozenset[str] | None = None,
     ) -> None:
         self._workspace = workspace
+        self._only = only
         self._could = could
         self._look_at_held = look_at_held
         self._scheduler = Scheduler(workspace, could)
@@ -248,6 +252,9 @@ class Queue:
         return max(min(dues), 0.0)
 
     def _fit(self, tokens: Iterable[Token]) -> list[Token]:
+        only = self._only
+        if only is not None:
+            tokens = (t for t in tokens if t.name.stem in only)
         return [t for t in tokens if self._unfit.get(t.path) != t.mtime_ns]
 
     def _is_due(self, found: Token) -> bool:

@@ -94,6 +94,9 @@ class Readied:
     """The run's place in its sweep; `None` if it belongs to none."""
     rerun_of: str | None = None
     """The run that this one repeats."""
+    verify: Mapping[str, Json] | None = None
+    """With which ``rtol``, ``atol`` and ``ignore`` it is to be compared with that run once it has completed;
+    `None` if it is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,6 +332,7 @@ def _readied(event: Readied, at: str) -> RunState:
         code=event.code,
         trial=event.trial,
         rerun_of=event.rerun_of,
+        verify=event.verify,
         tasks=tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values)),
         readied_at=at,
         waiting_since=at,

@@ -86,6 +86,8 @@ class CheckedRun:
     """Whether there is no source to remove; that of a trial stays anyway."""
     inputs: tuple[str, ...] = ()
     """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
+    verify: Mapping[str, Json] | None = None
+    """How it is to be compared with that run once it has completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,9 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
         data,
         provenance(digest, seed),
         Readied(
-            *(checked.config, digest, checked.values, seed, checked.code, checked.trial, checked.rerun_of)
+            *(checked.config, digest, checked.values, seed, checked.code, checked.trial),
+            rerun_of=checked.rerun_of,
+            verify=checked.verify,
         ),
         keeps_source=checked.keeps_source or checked.trial is not None or checked.rerun_of is not None,
         inputs=checked.inputs,

@@ -114,6 +114,8 @@ class RunState:
     """The run's place in its sweep; `None` if it belongs to none."""
     rerun_of: str | None = None
     """The run that this one repeats."""
+    verify: Mapping[str, Json] | None = None
+    """How it is to be compared with that run once it has completed; `None` if it is not."""
     tasks: tuple[TaskState, ...] = ()
     attempt: int = 0
     worker: str | None = None

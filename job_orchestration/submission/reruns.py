@@ -50,6 +50,10 @@ class Rerun:
     record: RunRecord
     """The original."""
     checked: Continuation
+    verify: Mapping[str, Json] | None = None
+    """How it is to be compared with the original."""
+    stem: str = ""
+    """The stem of its token, once it is queued."""
 
     @property
     def state(self) -> RunState:
@@ -80,6 +84,8 @@ class Wanted:
     """A revision of the tasks' repository, or a commit of the workspace's store; `None`: the recorded one."""
     parameters: Mapping[str, Json] = field(default_factory=dict)
     """Config key, or ``taskId.key``, to its new value."""
+    verify: Mapping[str, Json] | None = None
+    """With which ``rtol``, ``atol`` and ``ignore`` it is to be compared with the original."""
 
 
 def check(
@@ -100,7 +106,7 @@ def check(
     subjects = [_subject(workspace, record, taken) for record in records]
     found = checker.check(subjects, Requeued("rerun", fresh=True))
     reruns = [
-        Rerun(str(checked.record.run), str(record.run), record, checked)
+        Rerun(str(checked.record.run), str(record.run), record, checked, wanted.verify)
         for record, checked in zip(records, found, strict=True)
     ]
     return reruns, tuple(checker.notes)
@@ -145,6 +151,8 @@ def queue(workspace: Workspace, reruns: Sequence[Rerun]) -> list[Rerun]:
             rerun.run = _free_name(workspace, rerun.original, runs)
         openings = {rerun.run: _opening(workspace, rerun, stems) for rerun in fit}
         by_name = {rerun.run: rerun for rerun in fit}
+        for run, one in openings.items():
+            by_name[run].stem = one.stem
 
         def refuse(one: opening.Opening, error: OSError) -> None:
             by_name[one.run].checked.add(f"Output/{one.run} cannot be made: {error.strerror or error}")
@@ -166,9 +174,10 @@ def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Ope
         config,
         {**state.values, "outputDir": rerun.run},
         state.code,
-        None,
-        state.seed,
-        rerun.original,
+        trial=None,
+        seed=state.seed,
+        rerun_of=rerun.original,
+        verify=rerun.verify,
     )
     return opening.prepare(checked, taken, functools.partial(_provenance, workspace, rerun))
 

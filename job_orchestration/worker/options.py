@@ -21,3 +21,5 @@ class WorkerOptions:
     """Named resources that runs may be allocated, besides the machine's CPUs and memory."""
     pool: str | None = None
     """Name of the resource pool that it shares with other workers; `None` if it has one of its own."""
+    only: frozenset[str] | None = None
+    """The stems of the tokens that it takes; `None`: of all. With it, searches do not go on here."""

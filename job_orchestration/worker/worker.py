@@ -36,7 +36,7 @@ from job_orchestration.runs.outlived_locks import OutlivedLocks
 from job_orchestration.runs.record_backup import BackupWriter
 from job_orchestration.runs.state import Status
 from job_orchestration.search import driver
-from job_orchestration.worker import heartbeat
+from job_orchestration.worker import heartbeat, verification_start
 from job_orchestration.worker.child_end import DiskError
 from job_orchestration.worker.claimed_run import ClaimedRun, WorkerServices
 from job_orchestration.worker.failed_starts import FailedStarts
@@ -126,11 +126,14 @@ class Worker:
         self._stop_requests.stop_signals.handle()
         outlived_locks = OutlivedLocks(self.say)
         queue = Queue(
-            self.workspace, self._services.wake, self._resource_pool.could, outlived_locks.look, self.say
+            *(self.workspace, self._services.wake, self._resource_pool.could, outlived_locks.look, self.say),
+            only=self.options.only,
         )
         try:
             self._work_on(queue)
-            if self._stop_requests.signals <= 1:  # a single signal may only mean that no work is left
+            if (
+                self._stop_requests.signals <= 1 and self.options.only is None
+            ):  # a single signal may only mean that no work is left
                 with suppress(OSError):
                     self._services.publisher.publish_if_queue_empty(queue.is_empty, leaving=True)
         finally:
@@ -171,12 +174,13 @@ class Worker:
         if time.monotonic() - self._collected_at >= temporary_files.COLLECT_EVERY:
             self._collected_at = time.monotonic()
             temporary_files.collect(self.workspace)
-        if self._services.searches.advance_idly():
-            self._rest(driver.SOON)
-            return False
-        self._services.publisher.publish_if_queue_empty(
-            lambda: self._is_over(queue), leaving=self.options.until_idle
-        )
+        if self.options.only is None:
+            if self._services.searches.advance_idly():
+                self._rest(driver.SOON)
+                return False
+            self._services.publisher.publish_if_queue_empty(
+                lambda: self._is_over(queue), leaving=self.options.until_idle
+            )
         if self.options.until_idle and self._is_over(queue):
             return True
         self._rest(queue.look_again_in())
@@ -184,7 +188,7 @@ class Worker:
 
     def _is_over(self, queue: Queue) -> bool:
         """Whether no run waits or is running, and no search goes on."""
-        return queue.is_empty() and not self._services.searches.advance()
+        return queue.is_empty() and (self.options.only is not None or not self._services.searches.advance())
 
     def _is_ending(self) -> bool:
         """Whether this worker is to stop, or a cancel request for its run exists."""
@@ -249,6 +253,8 @@ class Worker:
             claim.release()
             if claim.state.status is Status.COMPLETE:
                 queue.completed(claim.run)
+        if claim.state.status is Status.COMPLETE and claim.state.verify is not None:
+            verification_start.verify(self.workspace, claim.run, self._is_ending, self.say)
 
     def _wait_for_resources(self, error: ExhaustedError) -> None:
         """Wait before the next start, longer each time."""
