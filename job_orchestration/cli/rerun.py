@@ -145,9 +145,14 @@ def _finish(arguments: Namespace, workspace: Workspace, done: RerunResult, found
             return ExitCode.INTERRUPTED
     from job_orchestration.commands import verify as verification
     from job_orchestration.commands.selection import Selection
+    from job_orchestration.commands.wait import wait
+    from job_orchestration.runs.catalog import living_workers
 
-    failed = verification.wait_for(workspace, runs, _Waiting(runs).look)
-    completed = tuple(run for run in runs if run not in failed)
+    if not arguments.here and not living_workers(workspace):
+        output.complain("No worker is there: start one with `job-orchestration work`, or give --here")
+    ends = {end.run: end.end for end in wait(workspace, Selection(tuple(runs))).ends}
+    completed = tuple(run for run in runs if ends.get(run) == "completed")
+    failed = [run for run in runs if run not in completed]
     if not arguments.json:
         output.print_lines(f"{escaped(run)}: has not completed; see why with: show" for run in failed)
         if arguments.here and not arguments.verify:
@@ -161,21 +166,3 @@ def _finish(arguments: Namespace, workspace: Workspace, done: RerunResult, found
         if not arguments.json:
             output.print_lines(_verdicts(verified))
     return ExitCode.RUNS_FAILED if failed or is_different else ExitCode.OK
-
-
-class _Waiting:
-    """Says once what is waited for, and once that no worker is there."""
-
-    def __init__(self, runs: list[str]) -> None:
-        self._runs = runs
-        self._said: set[bool] = set()
-
-    def look(self, is_worked_on: bool) -> None:  # noqa: FBT001  # a callback
-        """Say what is to be known at a look."""
-        if is_worked_on in self._said:
-            return
-        if is_worked_on:
-            output.complain(f"Waiting for the end of {escaped(', '.join(self._runs))}")
-        elif not self._said:
-            output.complain("No worker is there: start one with `job-orchestration work`, or give --here")
-        self._said.add(is_worked_on)

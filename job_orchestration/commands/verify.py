@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from job_orchestration.commands import changes, selection
 from job_orchestration.comparison import verdicts, verification
-from job_orchestration.comparison.findings import ATOL, RTOL, Tolerance, Verdict
+from job_orchestration.comparison.deviations import ATOL, RTOL, Tolerance, Verdict
 from job_orchestration.comparison.verification import Side
-from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.runs.catalog import Catalog
-from job_orchestration.workspace.layout import FINAL_PLACES, Place
+from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from job_orchestration.commands.selection import Selection
     from job_orchestration.config.config import Json
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.workspace.layout import Workspace
-
-_LOOK_EVERY: Final = 0.5
-"""Seconds between two looks at runs that are waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,34 +139,6 @@ def _problem_of_original(rerun: RunRecord, original: RunRecord | None) -> Proble
     return None
 
 
-def wait_for(
-    workspace: Workspace,
-    runs: Sequence[str],
-    is_worked_on: Callable[[bool], None],
-    pause: Callable[[float], None] = time.sleep,
-) -> list[str]:
-    """Wait until some runs have ended, whoever executes them.
-
-    Args:
-        workspace: the workspace.
-        runs: their names.
-        is_worked_on: called at each look with whether a worker is alive.
-        pause: called with the seconds to wait before the next look.
-
-    Returns:
-        The runs that have not completed.
-    """
-    from job_orchestration.runs.catalog import living_workers
-
-    catalog = Catalog(workspace)
-    while True:
-        found = {record.run: record for record in catalog.records() if record.run in runs}
-        if all(run not in found or found[run].place in FINAL_PLACES for run in runs):
-            return [r for r in runs if r not in found or found[r].place is not Place.COMPLETED]
-        is_worked_on(bool(living_workers(workspace)))
-        pause(_LOOK_EVERY)
-
-
 def require_comparable(records: Sequence[RunRecord]) -> list[Problem]:
     """Return a problem for each run that a rerun could not be compared with."""
     return [
@@ -185,4 +152,4 @@ def require_comparable(records: Sequence[RunRecord]) -> list[Problem]:
     ]
 
 
-__all__ = ["How", "UsageError", "VerifyResult", "require_comparable", "verify", "wait_for"]
+__all__ = ["How", "VerifyResult", "require_comparable", "verify"]

@@ -6,17 +6,17 @@ import io
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.comparison.findings import MOST_NAMED
+from job_orchestration.comparison.deviations import MOST_NAMED
 
 if TYPE_CHECKING:
-    from job_orchestration.comparison.findings import Findings
+    from job_orchestration.comparison.deviations import Deviations
 
 _LARGEST: Final = 1 << 30
 """Bytes of an archive once it is unpacked."""
 _ABSENT: Final = "(absent)"
 
 
-def by_array(before: bytes, after: bytes, found: Findings) -> str:
+def by_array(before: bytes, after: bytes, found: Deviations) -> str:
     """Compare two ``.npy`` files; return what was compared."""
     import numpy as np
 
@@ -25,7 +25,7 @@ def by_array(before: bytes, after: bytes, found: Findings) -> str:
     return "array"
 
 
-def by_archive(before: bytes, after: bytes, found: Findings) -> str:
+def by_archive(before: bytes, after: bytes, found: Deviations) -> str:
     """Compare two ``.npz`` files; return what was compared."""
     import numpy as np
 
@@ -47,7 +47,7 @@ def by_archive(before: bytes, after: bytes, found: Findings) -> str:
     return "arrays"
 
 
-def _compare(found: Findings, name: str, before: Any, after: Any) -> None:
+def _compare(found: Deviations, name: str, before: Any, after: Any) -> None:
     import numpy as np
 
     place = name or "the array"
@@ -65,7 +65,7 @@ def _compare(found: Findings, name: str, before: Any, after: Any) -> None:
     _compare_numbers(found, name, np.atleast_1d(before), np.atleast_1d(after))
 
 
-def _compare_numbers(found: Findings, name: str, before: Any, after: Any) -> None:
+def _compare_numbers(found: Deviations, name: str, before: Any, after: Any) -> None:
     import numpy as np
 
     kind = np.complex128 if before.dtype.kind == "c" else np.float64
@@ -77,7 +77,9 @@ def _compare_numbers(found: Findings, name: str, before: Any, after: Any) -> Non
         tolerance = found.tolerance
         accepted = apart <= np.maximum(tolerance.rtol * largest, tolerance.atol)
         accepted &= np.isfinite(apart)
-        share = apart / largest
+        if before.dtype.kind in "iu" and after.dtype.kind in "iu":
+            accepted[:] = False  # whole numbers count, or name something
+        ratios = apart / largest
     for within in (False, True):
         chosen = np.flatnonzero(accepted == within)
         for n in chosen[:MOST_NAMED]:
@@ -85,11 +87,11 @@ def _compare_numbers(found: Findings, name: str, before: Any, after: Any) -> Non
             if kind is np.complex128:
                 found.differ(at, str(old[n]), str(new[n])) if not within else found.more(1, within=True)
             else:
-                found.measure(at, float(old[n]), float(new[n]))
+                found.measure(at, float(old[n]), float(new[n]), may_accept=within)
         rest = chosen[MOST_NAMED:]
         finite = rest[np.isfinite(apart[rest])]
         greatest = float(apart[finite].max()) if len(finite) else 0.0
-        relative = float(share[finite].max()) if len(finite) else 0.0
+        relative = float(ratios[finite].max()) if len(finite) else 0.0
         found.more(len(rest), within=within, greatest=greatest, relative=relative)
 
 

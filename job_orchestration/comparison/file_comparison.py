@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.comparison import array_comparison, table_comparison
-from job_orchestration.comparison.findings import EXACT, Comparison, Findings, Tolerance, Verdict
+from job_orchestration.comparison.deviations import EXACT, Comparison, Deviations, Tolerance, Verdict
 from job_orchestration.config import json_floats
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def compare(name: str, before: bytes, after: bytes, tolerance: Tolerance) -> Com
     if before == after:
         return Comparison(name, Verdict.IDENTICAL)
     plain, remark = name.lower(), ""
-    method: Callable[[bytes, bytes, Findings], str] = _by_bytes
+    method: Callable[[bytes, bytes, Deviations], str] = _by_bytes
     if plain.endswith(".gz"):
         plain = plain.removesuffix(".gz")
         try:
@@ -49,7 +49,7 @@ def compare(name: str, before: bytes, after: bytes, tolerance: Tolerance) -> Com
         if plain.endswith(endings):
             method = known
             break
-    found = Findings(tolerance)
+    found = Deviations(tolerance)
     try:
         if max(len(before), len(after)) > LARGEST:
             raise ValueError(f"more than {LARGEST >> 20} MB")  # noqa: TRY301  # the cure is below
@@ -60,13 +60,13 @@ def compare(name: str, before: bytes, after: bytes, tolerance: Tolerance) -> Com
         remark = f"it cannot be read as its name says: {str(error)[:200] or type(error).__name__}"
     else:
         return found.comparison(name, how)
-    found = Findings(tolerance)
+    found = Deviations(tolerance)
     return found.comparison(name, _by_bytes(before, after, found), remark)
 
 
 def compare_values(name: str, before: Any, after: Any, tolerance: Tolerance) -> Comparison:
     """Compare two JSON values, such as what a task returned."""
-    found = Findings(tolerance)
+    found = Deviations(tolerance)
     _walk(found, "", before, after, 0)
     return found.comparison(name, "structure")
 
@@ -81,7 +81,7 @@ def _unpacked(data: bytes) -> bytes:
     return found
 
 
-def _by_bytes(before: bytes, after: bytes, found: Findings) -> str:
+def _by_bytes(before: bytes, after: bytes, found: Deviations) -> str:
     if before != after:
         at = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), None)
         at = min(len(before), len(after)) if at is None else at
@@ -92,12 +92,12 @@ def _by_bytes(before: bytes, after: bytes, found: Findings) -> str:
 # -- structure --------------------------------------------------------------------------------------------
 
 
-def _by_json(before: bytes, after: bytes, found: Findings) -> str:
+def _by_json(before: bytes, after: bytes, found: Deviations) -> str:
     _walk(found, "", json_floats.value_of(before), json_floats.value_of(after), 0)
     return "structure"
 
 
-def _by_lines(before: bytes, after: bytes, found: Findings) -> str:
+def _by_lines(before: bytes, after: bytes, found: Deviations) -> str:
     lines = itertools.zip_longest(before.splitlines(), after.splitlines())
     for number, (old, new) in enumerate(lines, 1):
         if old is None or new is None:
@@ -111,7 +111,7 @@ def _line(data: bytes | None) -> str | None:
     return None if data is None else data.decode("utf-8", "replace")
 
 
-def _by_yaml(before: bytes, after: bytes, found: Findings) -> str:
+def _by_yaml(before: bytes, after: bytes, found: Deviations) -> str:
     from job_orchestration.config import yaml_reader
 
     values = []
@@ -124,7 +124,7 @@ def _by_yaml(before: bytes, after: bytes, found: Findings) -> str:
     return "structure"
 
 
-def _walk(found: Findings, where: str, before: Any, after: Any, depth: int) -> None:
+def _walk(found: Deviations, where: str, before: Any, after: Any, depth: int) -> None:
     """Compare two values of JSON, member by member."""
     if depth > _MOST_DEPTH:
         raise ValueError("it is nested too deeply")
@@ -167,7 +167,7 @@ class _Frames:
         return self.image.convert("RGBA")
 
 
-def _by_pixels(before: bytes, after: bytes, found: Findings) -> str:
+def _by_pixels(before: bytes, after: bytes, found: Deviations) -> str:
     from PIL import Image, ImageChops
 
     with Image.open(io.BytesIO(before)) as old, Image.open(io.BytesIO(after)) as new:
@@ -197,7 +197,7 @@ def _size_of(image: Any, frames: int) -> str:
     return f"{image.size[0]} x {image.size[1]}" + (f", {frames} frames" if frames > 1 else "")
 
 
-_METHODS: Final[tuple[tuple[tuple[str, ...], Callable[[bytes, bytes, Findings], str]], ...]] = (
+_METHODS: Final[tuple[tuple[tuple[str, ...], Callable[[bytes, bytes, Deviations], str]], ...]] = (
     ((".tsv", ".tab"), table_comparison.by_tabs),
     ((".csv",), table_comparison.by_commas),
     ((".parquet", ".pq"), table_comparison.by_parquet),

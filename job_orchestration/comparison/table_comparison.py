@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from job_orchestration.comparison.findings import Findings
+    from job_orchestration.comparison.deviations import Deviations
 
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _LONGEST_CELL: Final = 64 << 20
 _ABSENT: Final = "(absent)"
 
@@ -34,19 +35,19 @@ class _Table:
         return [row[index] for row in self.rows]
 
 
-def by_tabs(before: bytes, after: bytes, found: Findings) -> str:
+def by_tabs(before: bytes, after: bytes, found: Deviations) -> str:
     """Compare two texts of cells with tabs between them; return what was compared."""
     return _compared(_read(before, "\t"), _read(after, "\t"), found)
 
 
-def by_commas(before: bytes, after: bytes, found: Findings) -> str:
+def by_commas(before: bytes, after: bytes, found: Deviations) -> str:
     """Compare two texts of cells with commas, or semicolons, between them; return what was compared."""
     first = before.partition(b"\n")[0]
     delimiter = ";" if first.count(b";") > first.count(b",") else ","
     return _compared(_read(before, delimiter), _read(after, delimiter), found)
 
 
-def by_parquet(before: bytes, after: bytes, found: Findings) -> str:
+def by_parquet(before: bytes, after: bytes, found: Deviations) -> str:
     """Compare two Parquet files; return what was compared."""
     import pyarrow.parquet
 
@@ -75,7 +76,7 @@ def _read(data: bytes, delimiter: str) -> _Table:
     return _Table(columns, [row for row in rows[1:] if row])
 
 
-def _compared(before: _Table, after: _Table, found: Findings) -> str:
+def _compared(before: _Table, after: _Table, found: Deviations) -> str:
     for name in dict.fromkeys((*before.columns, *after.columns)):
         if name not in before.columns or name not in after.columns:
             shown = (f"{len(t.rows)} rows" if name in t.columns else _ABSENT for t in (before, after))
@@ -99,7 +100,7 @@ def _remark(
     before: _Table,
     after: _Table,
     rows: tuple[Mapping[Any, Sequence[Any]], Mapping[Any, Sequence[Any]]],
-    found: Findings,
+    found: Deviations,
 ) -> None:
     if list(rows[0]) != list(rows[1]) and rows[0].keys() == rows[1].keys():
         found.remark = "the rows are in another order"
@@ -115,7 +116,7 @@ def _shown(row: Sequence[Any] | None) -> str:
     return _ABSENT if row is None else ", ".join(map(str, row))
 
 
-def _compare_cells(found: Findings, where: str, before: Any, after: Any) -> None:
+def _compare_cells(found: Deviations, where: str, before: Any, after: Any) -> None:
     if type(before) is type(after) and before == after:
         return
     if isinstance(before, str) and isinstance(after, str):
@@ -127,7 +128,7 @@ def _compare_cells(found: Findings, where: str, before: Any, after: Any) -> None
 
 def _number_in(text: str) -> float | None:
     try:
-        return float(text) if "_" not in text else None
+        return None if "_" in text else int(text) if _WHOLE.fullmatch(text) else float(text)
     except ValueError:
         return None
 

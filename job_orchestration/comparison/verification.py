@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.comparison import file_comparison
-from job_orchestration.comparison.findings import Comparison, Deviation, Tolerance, Verdict
+from job_orchestration.comparison.deviations import Comparison, Deviation, Tolerance, Verdict
 from job_orchestration.runs import working_folder
+from job_orchestration.runs.opening import INPUTS
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace import safe_reads
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import RunState, TaskState
 
 _OURS: Final = frozenset(
-    {"config.yaml", "provenance.json", "journal", "status.yaml", "log.log", "lock.file", working_folder.NAME}
+    {
+        *("config.yaml", "provenance.json", "journal", "status.yaml", "log.log", "lock.file"),
+        *(working_folder.NAME, INPUTS),
+    }
 )
 _CHUNK: Final = 1 << 20
 _GONE: Final = "(absent)"

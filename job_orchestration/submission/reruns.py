@@ -167,19 +167,38 @@ def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Ope
     state = rerun.state
     added = rerun.run.removeprefix(rerun.original) if rerun.run.startswith(rerun.original) else ENDING
     config = naming.bounded(f"{state.config}{added}", naming.MOST_STEM_BYTES)
+    values, inputs = _with_inputs(workspace, rerun)
     checked = opening.CheckedRun(
         Source(f"{config}.rerun", (0, 0, 0, 0)),
         rerun.run,
         config,
         config,
-        {**state.values, "outputDir": rerun.run},
+        {**values, "outputDir": rerun.run},
         state.code,
         trial=None,
         seed=state.seed,
         rerun_of=rerun.original,
         verify=rerun.verify,
+        inputs=inputs,
     )
     return opening.prepare(checked, taken, functools.partial(_provenance, workspace, rerun))
+
+
+def _with_inputs(workspace: Workspace, rerun: Rerun) -> tuple[Mapping[str, Json], tuple[str, ...]]:
+    """Return the values of a rerun, and the files that were submitted with its original.
+
+    The new run gets links to these files, and its config names the links.
+    """
+    before, after = (
+        os.path.join(workspace.run_folder(run), opening.INPUTS) for run in (rerun.original, rerun.run)
+    )
+    values: dict[str, Json] = dict(rerun.state.values)
+    inputs: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, str) and os.path.dirname(value) == before and os.path.isfile(value):
+            inputs[key] = value
+            values[key] = os.path.join(after, os.path.basename(value))
+    return values, tuple(dict.fromkeys(inputs.values()))
 
 
 def _provenance(workspace: Workspace, rerun: Rerun, digest: str, seed: int) -> bytes:

@@ -57,6 +57,7 @@ CHANGES = {
     "up",
     "retry",
     "rerun",
+    "verify",
     "gc",
     "restore",
     "notify",

@@ -79,7 +79,7 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class Findings:
+class Deviations:
     """Collects the places in which two contents are not alike."""
 
     tolerance: Tolerance
@@ -94,13 +94,21 @@ class Findings:
         a, b = number_of(before), number_of(after)
         if a is not None and b is not None:
             if a != b and not (math.isnan(a) and math.isnan(b)):
-                self.measure(where, a, b)
+                both_whole = isinstance(before, int) and isinstance(after, int)
+                self.measure(where, a, b, may_accept=not both_whole)
         elif type(before) is not type(after) or before != after:
             self.differ(where, before, after)
 
-    def measure(self, where: str, before: float, after: float) -> None:
-        """Add two numbers that are not exactly the same."""
-        accepted = self.tolerance.accepts(before, after)
+    def measure(self, where: str, before: float, after: float, *, may_accept: bool = True) -> None:
+        """Add two numbers that are not exactly the same.
+
+        Args:
+            where: the place.
+            before: the number in the original.
+            after: the number in the rerun.
+            may_accept: whether the tolerance holds for them: not for whole numbers, which count or name.
+        """
+        accepted = may_accept and self.tolerance.accepts(before, after)
         difference = abs(after - before)
         finite = difference if math.isfinite(difference) else None
         if finite is not None:
