@@ -1,4 +1,4 @@
-"""Samplers of other packages: the example of the docs is really installed, and broken ones harm nobody."""
+"""Samplers of other packages: the example of the docs is installed, and a broken one stops only its search."""
 
 from __future__ import annotations
 
@@ -135,9 +135,9 @@ def test_a_sampler_that_fails_later_is_named_and_other_searches_go_on(sandbox, b
     sentence = "The sampler raises of the package broken-samplers failed: ValueError: no more ideas"
     assert f"search bad: {sentence}" in said
     assert "search good: all 5 trials have ended" in said, "and a plugin cannot replace a built-in one"
-    (stuck,) = status(sandbox.workspace).searches
-    assert stuck.search == "bad"
-    assert sentence in stuck.problem
+    (waiting,) = status(sandbox.workspace).searches
+    assert waiting.search == "bad"
+    assert sentence in waiting.problem
 
 
 @pytest.mark.parametrize(
