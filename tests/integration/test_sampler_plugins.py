@@ -1,4 +1,4 @@
-"""Samplers of other packages: the example of the docs is installed, and a broken one stops only its search."""
+"""Samplers of other packages: the docs' example is installed, and a broken one stops only its own search."""
 
 from __future__ import annotations
 
