@@ -53,6 +53,11 @@ def describe(store: CodeStore, commit: str) -> CommitDetails | None:
     return None
 
 
+def describe_without_imports(store: CodeStore, commit: str) -> CommitDetails | None:
+    """Return the same by one git process, for `ready`, which does not import GitPython."""
+    return _described_by_git(store.of(commit), commit)
+
+
 def files(store: CodeStore, commit: str) -> dict[str, str]:
     """Return the path of each file in a commit, with the hash of its content; submodules' files as well.
 

@@ -1,4 +1,7 @@
-"""The provenance of a run: its commit, config, seed, and the environment of the process that queued it."""
+"""The provenance of a run: its commit, config, seed, and the environment of the process that queued it.
+
+Secrets are masked here, before anything is written; only ``source``, the author's file, is kept as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ import re
 import socket
 import sys
 from dataclasses import dataclass, field, fields
-from importlib import metadata
 from typing import TYPE_CHECKING, Final, cast
 
-from job_orchestration.code import git
+from job_orchestration.code import git, installed_packages, machine
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
@@ -24,6 +27,18 @@ if TYPE_CHECKING:
 
 _PROGRAMS: Final = frozenset({"job-orchestration", "jo"})
 """Names under which the command line is installed."""
+_VARIABLES: Final = re.compile(
+    r"(?:OMP|GOMP|KMP|MKL|OPENBLAS|GOTO|BLIS|VECLIB|NUMEXPR|NUMBA|CUDA|CUDNN|CUBLAS|NCCL|NVIDIA|HIP|ROCR|PYTHON"
+    r"|TF|XLA|JAX|TORCH|PYTORCH|TOKENIZERS|MALLOC|LC)_?.*|LANG|LANGUAGE|TZ|LD_PRELOAD|LD_LIBRARY_PATH"
+    r"|CONDA_PREFIX|CONDA_DEFAULT_ENV|VIRTUAL_ENV"
+)
+_NO_VARIABLE: Final = re.compile(
+    "PYTHON(?:UNBUFFERED|DONTWRITEBYTECODE|STARTUP|_HISTORY|_COLORS|BREAKPOINT|FAULTHANDLER)|TF_CLI.*"
+)
+"""Those among them that do not."""
+"""Environment variables that may change what a task computes."""
+_LONGEST: Final = 2000
+"""Characters of a variable's value that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +75,18 @@ class Provenance:
     source: str | None = None
     """The dropped file as the author wrote it, with comments and placeholders."""
     environment: Mapping[str, Json] = field(default_factory=dict)
-    """Of the process that queued it: ``python``, ``platform``, ``host``, ``user``, ``packages``, …"""
+    """Of the process that queued it: ``python``, ``platform``, ``host``, ``user``, ``machine``, …"""
+    author: str | None = None
+    """Of the commit; of captured changes the commit that they were made on."""
+    authored_at: str | None = None
+    subject: str | None = None
 
     def as_json(self) -> dict[str, Json]:
         """Return one flat object; the keys of the environment stand beside the others."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "environment"}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"environment", "source"}}
         plain = {k: [escaped(e) for e in v] if isinstance(v, tuple) else v for k, v in own.items()}
-        return {**self.environment, **cast("dict[str, Json]", plain)}
+        hidden = cast("dict[str, Json]", secrets.masked_values(plain, known=secrets.values_in(os.environ)))
+        return {**self.environment, **hidden, "source": self.source}
 
 
 def command_line(argv: Sequence[str]) -> tuple[str, ...]:
@@ -77,7 +97,7 @@ def command_line(argv: Sequence[str]) -> tuple[str, ...]:
     name = os.path.basename(argv[0]) if argv else ""
     is_module = name == "__main__.py" and os.path.basename(os.path.dirname(argv[0])) == "job_orchestration"
     is_ours = is_module or name.removesuffix(".exe") in _PROGRAMS
-    return tuple(argv) if is_ours else (name,)
+    return secrets.masked_words(argv) if is_ours else (name,)
 
 
 def environment() -> dict[str, Json]:
@@ -85,15 +105,17 @@ def environment() -> dict[str, Json]:
 
     Returns:
         ``python`` (version, implementation, executable), ``platform`` (system, release, machine,
-        description), ``host``, ``user``, ``cpu_count``, ``git`` and ``job_orchestration`` (a version, or
-        ``None`` where it is not installed), ``packages`` (each installed distribution's name to its version).
+        description), ``host``, ``user``, ``cpu_count``, ``machine`` (cpu, memory_bytes, gpus), ``variables``
+        (those that may matter, without secrets), ``job_orchestration`` (a version, or ``None`` where it is
+        not installed), ``packages`` (each installed distribution's name to its version) and ``editable`` (of
+        those that are installed as editable ``folder`` and ``commit``).
     """
     return copy.deepcopy(_environment())
 
 
 @functools.cache
 def _environment() -> dict[str, Json]:
-    packages = _packages()
+    packages, editable = installed_packages.installed()
     return {
         "python": {
             "version": platform.python_version(),
@@ -109,20 +131,27 @@ def _environment() -> dict[str, Json]:
         "host": socket.gethostname(),
         "user": _user(),
         "cpu_count": os.cpu_count(),
-        "git": git.version(),
+        "machine": machine.described(),
+        "variables": variables(os.environ),
         "job_orchestration": packages.get("job-orchestration"),
         "packages": packages,
+        "editable": editable,
     }
 
 
-def _packages() -> dict[str, Json]:
-    """Return the installed distributions by normalised name. The first on ``sys.path`` is imported."""
-    found: dict[str, Json] = {}
-    for distribution in metadata.distributions():
-        about = distribution.metadata
-        if "Name" in about and "Version" in about:  # an interrupted uninstallation leaves neither
-            found.setdefault(re.sub(r"[-_.]+", "-", about["Name"]).lower(), about["Version"])
-    return dict(sorted(found.items()))
+def git_version() -> str | None:
+    """Return the version of git, which only `ready` records: a worker runs code that is pinned already."""
+    return git.version()
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, Json]:
+    """Return the environment variables that may change what a task computes, without secrets."""
+    found: dict[str, Json] = {
+        name: escaped(value[:_LONGEST])
+        for name, value in sorted(environ.items())
+        if _VARIABLES.fullmatch(name) and not _NO_VARIABLE.fullmatch(name)
+    }
+    return cast("dict[str, Json]", secrets.masked_values(found, known=secrets.values_in(environ)))
 
 
 def _user() -> str:

@@ -12,7 +12,7 @@ from job_orchestration.comparison import code_changes, difference
 from job_orchestration.comparison.difference import Side
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.runs import catalog, provenance_file
+from job_orchestration.runs import catalog, environments, provenance_file
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def _side(workspace: Workspace, record: RunRecord) -> Side:
     if record.run is None or record.state is None:
         raise UsageError(f"{escaped(record.config)} is not queued yet", "Run: job-orchestration ready")
     row = selection.row_of(workspace, record, clock.now(), [])
-    provenance = provenance_file.read(workspace.run_folder(record.run)) or {}
+    queued = provenance_file.read(workspace.run_folder(record.run)) or {}
+    provenance = {**queued, **environments.of_run(workspace, record.run, record.state)}
     return Side(record.run, row.parameters, row.results, record.state, provenance)
 
 

@@ -15,7 +15,7 @@ from job_orchestration.commands.status import StatusEntry, entry, reasons_of
 from job_orchestration.config import json_floats
 from job_orchestration.forecast.time_left import TimeLeft, pending_trials, places_of
 from job_orchestration.results import tables
-from job_orchestration.runs import provenance_file, working_folder
+from job_orchestration.runs import environments, provenance_file, working_folder
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.workspace import clock
 from job_orchestration.workspace.layout import Place
@@ -60,6 +60,8 @@ class Shown:
 
     log: tuple[str, ...] = ()
     """The last lines of the log, or, of a failed run, its last error with the traceback."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Where its last attempt ran, if an attempt has recorded it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` prints it."""
@@ -68,6 +70,7 @@ class Shown:
             "tasks": [{**_task(t), "commit": self.commits.get(t.id)} for t in self.tasks],
             "changes": [provenance_file.as_json(change) for change in self.changes],
             "provenance": self.provenance,
+            "environment": dict(self.environment) or None,
             "commit_details": None if self.commit is None else asdict(self.commit),
             "parameters": json_floats.strict(dict(self.parameters)),
             "results": json_floats.strict(dict(self.results)),
@@ -95,7 +98,7 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
     return Shown(
         entry(record, ahead)._replace(why=reasons_of(workspace, records, places).of(record)),
         state.tasks if state else (),
-        provenance_file.read(folder) if folder else None,
+        _provenance(workspace, folder),
         folder,
         _files(folder) if folder else (),
         _described(workspace, state),
@@ -105,7 +108,18 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
         row.results,
         tuple(column for column in table.shown if column in row.results),
         _end_of_log(record, folder),
+        environments.of_run(workspace, record.run, state)
+        if record.run and state and state.environment
+        else {},
     )
+
+
+def _provenance(workspace: Workspace, folder: str | None) -> dict[str, Any] | None:
+    """Return the provenance of a run, with its packages."""
+    found = provenance_file.read(folder) if folder else None
+    if found is None:
+        return None
+    return {**found, environments.PACKAGES: environments.packages_of(workspace, found)}
 
 
 def _end_of_log(record: RunRecord, folder: str | None) -> tuple[str, ...]:
@@ -133,6 +147,7 @@ def _task(task: TaskState) -> dict[str, Any]:
         "ended_at": task.ended_at,
         "duration_s": task.duration_s,
         "result": task.result,
+        "usage": None if task.usage is None else asdict(task.usage),
         "outputs": [asdict(o) for o in task.outputs],
         "error": task.error,
     }

@@ -45,7 +45,7 @@ from job_orchestration.executor.import_folder import ImportFolder
 from job_orchestration.executor.shared_memory import SharedPage
 from job_orchestration.processes import reaper, stop_signals
 from job_orchestration.runs import working_folder
-from job_orchestration.runs.events import JournalEntry, Outcome, TaskFinished, TaskStarted
+from job_orchestration.runs.events import JournalEntry, Outcome, TaskFinished, TaskStarted, Usage
 from job_orchestration.workspace import failures, locks
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class ForkServer:
         if not self.has_forked:
             self.has_forked = True
             _context = contextvars.copy_context()  # a task has one, too
-            open_files.know_types({TaskStarted, TaskFinished, JournalEntry})
+            open_files.know_types({TaskStarted, TaskFinished, JournalEntry, Usage})
         os.environ.update(child.order["environment"])  # the fork server itself reads none of it
         pid = os.fork()
         if pid:

@@ -35,6 +35,7 @@ from job_orchestration.executor import (
     tracebacks,
     unfinished_work,
     unseeded_generators,
+    usage,
 )
 from job_orchestration.executor.child_setup import seed_all
 from job_orchestration.executor.messages import FinishedTask, TaskStart
@@ -214,6 +215,8 @@ class TaskRunner:
         self._workspace: str | None = order.get(messages.REUSE)
         """Of a run with ``reuse``."""
         self._reused: ReusedTasks | None = None
+        self._meter = usage.Meter()
+        self._made_in = os.getpid()
         self.specs = specs_of(start["values"])
         self.values: dict[str, Json] = {**start["values"], "outputDir": self.folder}
 
@@ -254,6 +257,8 @@ class TaskRunner:
         """Note the process that runs the tasks."""
         self._process = os.getpid()
         self._open_files = open_files.count()
+        if self._process == self._made_in:
+            self._meter.restart()  # a spawned child has imported the tasks
 
     def finished(self, task_id: str) -> FinishedTask:
         """Return a task of this run that has its checkpoint."""
@@ -329,6 +334,7 @@ class TaskRunner:
     def _run_task(self, index: int, task: TaskStart) -> bool:
         self._fence()
         self.write(TaskStarted(task.id, task.tries + 1, self._reused.reason if self._reused else None))
+        self._meter.begin()
         started = _monotonic()
         self.shared_page.begin_task(index, started)
         child_setup.log_line(f"Running task with id: {task.id}{self._again(task.failures + 1)}")
@@ -355,7 +361,8 @@ class TaskRunner:
         self._fence()
         duration = round(_monotonic() - started, 6)
         imported = imported_files.new_ones()
-        finished = TaskFinished(task.id, duration, value, folder, outputs, self._commit, imported)
+        used = self._meter.end()
+        finished = TaskFinished(task.id, duration, value, folder, outputs, self._commit, imported, used)
         self.write(finished, sync=True)
         self._finished[task.id] = FinishedTask(value, folder)
         if self._reused is not None:

@@ -190,8 +190,17 @@ def still_ours(path: str, descriptor: int) -> bool:
     return named.st_ino == locked.st_ino and named.st_dev == locked.st_dev
 
 
-def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Claim | None:
+def claim(
+    workspace: Workspace, token: Token, worker: str, hostname: str, environment: str | None = None
+) -> Claim | None:
     """Try to claim a run.
+
+    Args:
+        workspace: the workspace.
+        token: the run's token.
+        worker: the name of the worker.
+        hostname: its machine.
+        environment: the digest of its environment.
 
     Returns:
         The claim, or `None` if another process holds the run or has moved its token.
@@ -222,7 +231,8 @@ def claim(workspace: Workspace, token: Token, worker: str, hostname: str) -> Cla
             journal.sync(folder, earlier)  # this attempt builds on these events
         idle = lifecycle.idle_attempts(written) if len(written) > _FEW else []
         counts = {n: count for n, count in lifecycle.counts_of(written).items() if n not in idle}
-        entry = writer.write(Claimed(attempt, worker, hostname, os.getpid(), counts), sync=bool(idle))
+        event = Claimed(attempt, worker, hostname, os.getpid(), counts, environment)
+        entry = writer.write(event, sync=bool(idle))
         for number in idle:  # after the event that no longer builds on them is on the disk
             durable.unlink(journal.path_of(folder, number))
             del written[number]

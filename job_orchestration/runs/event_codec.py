@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config import json_floats
 from job_orchestration.runs import events
-from job_orchestration.runs.events import Code, Event, JournalEntry, Outcome, OutputFile, Trial
+from job_orchestration.runs.events import Code, Event, JournalEntry, Outcome, OutputFile, Trial, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("config", "digest", "worker", "hostname", "task", "error", "reason"), (str,)),
     **dict.fromkeys(("seed", "attempt", "pid", "number"), (int,)),
     **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
-    **dict.fromkeys(("folder", "not_before", "commit", "rerun_of"), (str, NoneType)),
+    **dict.fromkeys(("folder", "not_before", "commit", "rerun_of", "environment", "inputs"), (str, NoneType)),
     **dict.fromkeys(("not_reused", "reused_from"), (str, NoneType)),
     **dict.fromkeys(("values", "parameters"), (dict,)),
     "verify": (dict, NoneType),
@@ -55,6 +55,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 """The accepted types of an event's plain fields; `_CONVERTERS` has the others."""
 _TEXTS: Final = frozenset({str})
+_OF_USAGE: Final = tuple(f.name for f in fields(Usage))
 _quoted: Final = json.encoder.encode_basestring
 
 
@@ -82,13 +83,20 @@ def _json(value: Any) -> str:
         return _quoted(value)
     if kind is int or (kind is float and isfinite(value)):
         return repr(value)
+    if kind is Usage:
+        return _used(value)
     if kind is tuple and _TEXTS.issuperset(map(type, value)):
         return f"[{', '.join(map(_quoted, value))}]"
     return json_floats.text_of(value, default=_plain, ensure_ascii=False)
 
 
+def _used(usage: Usage) -> str:
+    parts = [(name, getattr(usage, name)) for name in _OF_USAGE]
+    return f"{{{', '.join(f'{_quoted(name)}: {value!r}' for name, value in parts if value is not None)}}}"
+
+
 def _plain(value: object) -> object:
-    if isinstance(value, (Code, OutputFile, Trial)):
+    if isinstance(value, (Code, OutputFile, Trial, Usage)):
         return {f.name: getattr(value, f.name) for f in fields(value)}
     return dict(value)  # type: ignore[call-overload]  # the only other values are mappings
 
@@ -152,6 +160,14 @@ def _trial(sweep: str, parameters: dict[str, Json], digest: str = "", number: in
     return Trial(_text(sweep), parameters, _text(digest), number)
 
 
+def _usage(cpu_s: float, peak_bytes: int, read_bytes: object = None, written_bytes: object = None) -> Usage:
+    if not all(isinstance(number, int | float | NoneType) for number in (read_bytes, written_bytes)):
+        raise TypeError(read_bytes)
+    written = None if written_bytes is None else int(written_bytes)  # type: ignore[call-overload]
+    read = None if read_bytes is None else int(read_bytes)  # type: ignore[call-overload]
+    return Usage(float(cpu_s), int(peak_bytes), read, written)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
@@ -166,6 +182,7 @@ _CONVERTERS: Final[dict[str, Callable[[Any], object]]] = {
     "outcome": Outcome,
     "code": _code,
     "trial": lambda value: _trial(**value),
+    "usage": lambda value: None if value is None else _usage(**value),
     "outputs": lambda value: tuple(OutputFile(**output) for output in value),
     "builds_on": lambda value: {int(attempt): int(count) for attempt, count in value.items()},
     **dict.fromkeys(("dirty", "imported", "files"), _texts),

@@ -79,6 +79,19 @@ class OutputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a task used, with the processes that it started and waited for."""
+
+    cpu_s: float
+    """Seconds of CPU, user and system."""
+    peak_bytes: int
+    """The most memory that one of its processes held at a time (resident set), its own or a child's."""
+    read_bytes: int | None = None
+    """What it read, from the disk or its cache, files and pipes alike; `None` if the system cannot tell."""
+    written_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Readied:
     """The run was checked, pinned and opened. The only event of ``000000.jsonl``."""
 
@@ -110,6 +123,8 @@ class Claimed:
     pid: int
     builds_on: Mapping[int, int] = field(default_factory=dict)
     """Attempt to the number of its events that this attempt has read; its later events are void."""
+    environment: str | None = None
+    """Digest of the environment of the worker, whose content is in ``Misc/environments``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,9 @@ class TaskFinished:
     an earlier task of the same attempt names."""
     reused_from: str | None = None
     """The run whose checkpoint this is a copy of; `None` if the task ran here."""
+    usage: Usage | None = None
+    inputs: str | None = None
+    """Digest of the recorded inputs, if the config names some and none changed while the task ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,6 +294,7 @@ class RunStateBuilder:
             target,
             attempt=event.attempt,
             worker=event.worker,
+            environment=event.environment,
             open=True,
             interruptions=state.interruptions + interrupted,
             started_at=state.started_at or at,
@@ -303,12 +304,15 @@ class RunStateBuilder:
             waiting_since=None,
         )
 
-    def _task_event(self, event: TaskStarted | TaskFinished | TaskFailed, at: str, target: Status) -> None:
+    def _task_event(self, event: _TaskEvent, at: str, target: Status) -> None:
         index = self._index.get(event.task)
         if index is None or self._tasks[index].status is TaskStatus.FINISHED:
             return
         commit = self._state.code.commit if self._state.code else None
-        self._tasks[index] = _after(self._tasks[index], event, at, self._state.attempt, commit)
+        task = _after(self._tasks[index], event, at, self._state.attempt, commit)
+        if isinstance(event, TaskStarted) and task.environment != self._state.environment:
+            task = replace(task, environment=self._state.environment)
+        self._tasks[index] = task
         self._changed = True
         match event:
             case TaskStarted() if self._state.requeued is not None:
@@ -339,6 +343,9 @@ def _readied(event: Readied, at: str) -> RunState:
     )
 
 
+_TaskEvent: TypeAlias = TaskStarted | TaskFinished | TaskFailed
+
+
 def _stopped(task: TaskState) -> TaskState:
     """Return a running task as waiting: its holder is gone."""
     return replace(task, status=TaskStatus.WAITING) if task.status is TaskStatus.RUNNING else task
@@ -356,13 +363,7 @@ def _fresh(task: TaskState) -> TaskState:
     return replace(task, status=TaskStatus.WAITING, failures=0, error=None, permanent=False, delay_s=None)
 
 
-def _after(
-    task: TaskState,
-    event: TaskStarted | TaskFinished | TaskFailed,
-    at: str,
-    attempt: int,
-    commit: str | None,
-) -> TaskState:
+def _after(task: TaskState, event: _TaskEvent, at: str, attempt: int, commit: str | None) -> TaskState:
     """Return a task after one of its own events, in an attempt that runs in a commit."""
     match event:
         case TaskStarted():
@@ -390,6 +391,8 @@ def _after(
                 commit=event.commit or commit,
                 imported=event.imported,
                 reused_from=event.reused_from,
+                usage=event.usage,
+                inputs=event.inputs,
             )
         case TaskFailed():
             return replace(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.config.config import Json
-    from job_orchestration.runs.events import Code, Outcome, OutputFile, Requeued, Trial
+    from job_orchestration.runs.events import Code, Outcome, OutputFile, Requeued, Trial, Usage
 
 V = TypeVar("V")
 
@@ -80,6 +80,11 @@ class TaskState:
     """The run that its checkpoint was taken from; `None` if it ran."""
     not_reused: str | None = None
     """With ``reuse``: why its last try ran."""
+    usage: Usage | None = None
+    inputs: str | None = None
+    """Digest of the inputs that it ran with; `None` if there are none, or they changed meanwhile."""
+    environment: str | None = None
+    """Digest of the environment of the worker of its last try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,8 @@ class RunState:
     attempt: int = 0
     worker: str | None = None
     """The current or last holder of the run."""
+    environment: str | None = None
+    """Digest of the environment of that worker, see `runs.environments`; `None` in older journals."""
     open: bool = False
     """Whether the last attempt has begun and has no final event."""
     interruptions: int = 0

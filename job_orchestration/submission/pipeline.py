@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from job_orchestration.code import provenance
+from job_orchestration.code import commits, provenance
 from job_orchestration.code.provenance import Provenance
+from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.config import json_floats
 from job_orchestration.diagnostics.problems import Problem
-from job_orchestration.runs import cache_maintenance, opening, queued_sources, trash
+from job_orchestration.runs import cache_maintenance, environments, opening, queued_sources, trash
 from job_orchestration.search import searches
 from job_orchestration.search.driver import SearchDriver
 from job_orchestration.submission import (
@@ -32,6 +33,7 @@ from job_orchestration.workspace import clock, failures, naming, problems_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+    from job_orchestration.code.commits import CommitDetails
     from job_orchestration.config.config import Config, Json
     from job_orchestration.runs.queued_sources import Source
     from job_orchestration.submission.candidate import Candidate
@@ -200,7 +202,7 @@ def _ready_search(workspace: Workspace, family: Sequence[Candidate], _: set[str]
     order, config = candidate.order, candidate.config
     assert order is not None, "a search has an order"
     assert config is not None, "it is fine"
-    common = json.loads(_provenance(candidate, "", 0))
+    common = json.loads(_provenance(workspace, candidate, "", 0))
     order = replace(
         order, values=_values_of(workspace, candidate, config), code=candidate.code, provenance=common
     )
@@ -272,12 +274,13 @@ def _opening(workspace: Workspace, candidate: Candidate, taken: set[str]) -> ope
         keeps_source=candidate.drop.is_submitted,
         inputs=tuple(path for _, path in candidate.drop.inputs),
     )
-    return opening.prepare(checked, taken, functools.partial(_provenance, candidate))
+    return opening.prepare(checked, taken, functools.partial(_provenance, workspace, candidate))
 
 
-def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
+def _provenance(workspace: Workspace, candidate: Candidate, digest: str, seed: int) -> bytes:
     tree, code = candidate.tree, candidate.code
     repository = candidate.checked.values.get("githubRepository")
+    details = _commit_details(workspace, tree.head if tree else code.commit) if code else None
     found = Provenance(
         run=candidate.run,
         config=naming.stem_of(candidate.drop.filename),
@@ -285,6 +288,9 @@ def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
         readied_at=clock.timestamp(),
         seed=seed,
         commit=code.commit if code else None,
+        author=details.author if details else None,
+        authored_at=details.date if details else None,
+        subject=details.subject if details else None,
         folder=code.folder if code else None,
         work_tree=code.work_tree if code else None,
         branch=tree.branch if tree else None,
@@ -297,13 +303,19 @@ def _provenance(candidate: Candidate, digest: str, seed: int) -> bytes:
         source=run_inputs.source_in_run(candidate.drop, candidate.run),
     )
     own = json_floats.text_of(found.as_json(), indent=1, ensure_ascii=False)
-    return f"{own[:-2]},\n{_environment()[2:]}\n".encode("utf-8", "backslashreplace")
+    return f"{own[:-2]},\n{_environment(workspace)[2:]}\n".encode("utf-8", "backslashreplace")
 
 
 @functools.cache
-def _environment() -> str:
+def _environment(workspace: Workspace) -> str:
     """Return the part of the provenance that all runs queued by this process share, as text."""
-    return json.dumps(provenance.environment(), indent=1, ensure_ascii=False)
+    found = environments.with_stored_packages(workspace, provenance.environment())
+    return json.dumps({**found, "git": provenance.git_version()}, indent=1, ensure_ascii=False)
+
+
+@functools.cache
+def _commit_details(workspace: Workspace, commit: str) -> CommitDetails | None:
+    return commits.describe_without_imports(CodeStore(Path(workspace.misc)), commit)
 
 
 def _write_problems(workspace: Workspace, report: Report) -> None:

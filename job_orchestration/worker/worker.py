@@ -31,7 +31,7 @@ from job_orchestration.processes import identity, reaper
 from job_orchestration.processes.wakeup import WakeupPipe
 from job_orchestration.queue.queue import Queue
 from job_orchestration.queue.resource_pool import NO_ALLOCATION, ResourcePool
-from job_orchestration.runs import claims, summary_cache, unreadable
+from job_orchestration.runs import claims, environments, summary_cache, unreadable
 from job_orchestration.runs.outlived_locks import OutlivedLocks
 from job_orchestration.runs.record_backup import BackupWriter
 from job_orchestration.runs.state import Status
@@ -86,6 +86,7 @@ class Worker:
         self._resource_pool = ResourcePool(workspace, options.pool or self.name, options.resources, say)
         self._stop_requests = StopRequests(options.seconds)
         self._run: ClaimedRun | None = None
+        self._environment_digest: str | None = None
         publisher = Publisher(workspace, self.hostname, say)
         self._services = WorkerServices(
             workspace=workspace,
@@ -256,6 +257,16 @@ class Worker:
         if claim.state.status is Status.COMPLETE and claim.state.verify is not None:
             verification_start.verify(self.workspace, claim.run, self._is_ending, self.say)
 
+    def _environment(self) -> str | None:
+        """Return the digest of this worker's environment, which is stored once; `None` if it cannot be."""
+        if self._environment_digest is None:
+            from job_orchestration.code import provenance
+
+            with suppress(OSError):
+                found = provenance.environment()
+                self._environment_digest = environments.store(self.workspace, found)
+        return self._environment_digest
+
     def _wait_for_resources(self, error: ExhaustedError) -> None:
         """Wait before the next start, longer each time."""
         starts = self._services.starts
@@ -266,7 +277,7 @@ class Worker:
     def _claim(self, found: Token, queue: Queue) -> Claim | None:
         """Claim the run of a token; `None` if that cannot be done now, and the queue knows why."""
         try:
-            claim = claims.claim(self.workspace, found, self.name, self.hostname)
+            claim = claims.claim(self.workspace, found, self.name, self.hostname, self._environment())
         except claims.UnfitTokenError as error:
             queue.set_aside(found)
             self.say(f"{escaped(found.filename)}: {error}")

@@ -100,6 +100,26 @@ class Workspace:
         return os.path.join(self.misc, "reuse")
 
     @property
+    def packages(self) -> str:
+        """The folder of lists of packages, one for each distinct set."""
+        return os.path.join(self.misc, "packages")
+
+    @property
+    def environments(self) -> str:
+        """The folder of descriptions of the environments in which workers run tasks."""
+        return os.path.join(self.misc, "environments")
+
+    @property
+    def inputs(self) -> str:
+        """The folder of lists of input files, one for each distinct content."""
+        return os.path.join(self.misc, "inputs")
+
+    @property
+    def hashes(self) -> str:
+        """The folder of the cache of hashes of input files."""
+        return os.path.join(self.misc, "hashes")
+
+    @property
     def outbox(self) -> str:
         """The folder of notifications that wait for delivery."""
         return os.path.join(self.misc, "outbox")

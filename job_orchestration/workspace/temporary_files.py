@@ -123,6 +123,7 @@ def _places_of(workspace: Workspace) -> list[tuple[str, re.Pattern[str]]]:
         *(misc, workspace.opening, workspace.workers, workspace.outbox, searches),
         *(os.path.join(workspace.outbox, name) for name in ("undelivered", "sent_once")),
         *(os.path.join(misc, name) for name in ("summaries", "trash", "cancel")),
+        *(os.path.join(misc, name) for name in ("packages", "environments", "inputs", "hashes")),
         *(os.path.join(searches, name) for name in names_in(searches)),
     )
     return [

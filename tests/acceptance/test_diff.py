@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from job_orchestration.runs import stored_lists
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
@@ -138,11 +140,16 @@ def test_seeds_that_were_drawn_are_the_cause_only_if_there_is_no_other(cli: Cli,
 def test_packages_and_python_are_compared(cli: Cli, project: Project, workspace: Path) -> None:
     project.run("a")
     project.run("b")
-    path = workspace / "Output/b/provenance.json"
-    provenance = json.loads(path.read_text())
-    provenance["packages"]["numpy"], provenance["packages"]["new"] = "0.0.1", "1"
-    provenance["python"]["version"] = "3.99"
-    path.write_text(json.dumps(provenance))
+    journal = workspace / "Output/b/journal/000001.jsonl"
+    claimed = json.loads(journal.read_text().partition("\n")[0])
+    there = workspace / "Misc/environments" / f"{claimed['environment']}.json"
+    environment = json.loads(there.read_text())
+    packages = workspace / "Misc/packages" / f"{environment['packages_digest']}.json"
+    other = {**json.loads(packages.read_text()), "numpy": "0.0.1", "new": "1"}
+    environment["packages_digest"] = stored_lists.write(str(packages.parent), other)
+    environment["python"]["version"] = "3.99"
+    elsewhere = stored_lists.write(str(there.parent), environment)
+    journal.write_text(journal.read_text().replace(claimed["environment"], elsewhere))
     found = difference(cli, "a", "b")
     kinds = [(c["kind"], c["name"]) for c in found["causes"]]
     assert kinds == [("package", "numpy"), ("package", "new"), ("environment", "python.version")]
