@@ -14,12 +14,14 @@ from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
 
     from job_orchestration.cli.live_view import LiveView
     from job_orchestration.commands.log_extracts import Extract
     from job_orchestration.commands.status import Overview
     from job_orchestration.commands.work import Worked
     from job_orchestration.submission.reports import Report
+    from job_orchestration.workspace.layout import Workspace
 
 
 def _code(worked: Worked) -> int:
@@ -28,6 +30,17 @@ def _code(worked: Worked) -> int:
     if worked.trouble:
         return ExitCode.WORKSPACE_ERROR
     return ExitCode.RUNS_FAILED if worked.failed else 0
+
+
+def _workers(arguments: Namespace, workspace: Workspace, say: Callable[[str], None]) -> int:
+    """Return the number of workers that was given, or, for ``auto``, that this machine can use."""
+    if arguments.workers is not None:
+        return int(arguments.workers)
+    from job_orchestration.queue import worker_count
+
+    found = worker_count.automatic(workspace)
+    say(f"{found.number} {'worker' if found.number == 1 else 'workers'}: {found.reason}.")
+    return found.number
 
 
 def init(arguments: Namespace) -> int:
@@ -117,7 +130,7 @@ def work(arguments: Namespace) -> int:
     worked = run_workers(
         workspace,
         output.say,
-        workers=arguments.workers,
+        workers=_workers(arguments, workspace, output.say),
         until_idle=arguments.until_idle,
         seconds=arguments.seconds,
         resources=arguments.resources,
@@ -155,7 +168,7 @@ def up(arguments: Namespace) -> int:
             workspace,
             view.say,
             view.show,
-            workers=arguments.workers,
+            workers=_workers(arguments, workspace, view.say),
             until_idle=arguments.until_idle,
             resources=arguments.resources,
         )

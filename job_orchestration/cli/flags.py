@@ -34,6 +34,11 @@ def _count(text: str) -> int:
     return 0 if text == "0" else _positive(text)
 
 
+def _workers(text: str) -> int | None:
+    """Parse a number of workers; `None` for ``auto``."""
+    return None if text.lower() == "auto" else _positive(text)
+
+
 def _duration(text: str) -> float:
     import argparse
 
@@ -322,7 +327,14 @@ FROM_RUN = Argument(
     },
 )
 WORKERS = Argument(
-    ("--workers",), {"metavar": "N", "type": _positive, "default": 1, "help": "number of workers; default: 1"}
+    ("--workers",),
+    {
+        "metavar": "N",
+        "type": _workers,
+        "default": 1,
+        "help": "number of workers; auto: one for each CPU that may be used, or fewer if runs ask for more"
+        " CPUs or memory; default: 1",
+    },
 )
 UNTIL_IDLE = Argument(
     ("--until-idle",), {"action": "store_true", "help": "exit if no run is waiting or running"}
