@@ -188,6 +188,7 @@ COMMANDS: Final = (
             *flags.SELECT,
             flags.RERUN_COMMIT,
             flags.RERUN_SET,
+            flags.RERUN_FROM,
             flags.HERE,
             flags.VERIFY,
             *flags.TOLERANCE,

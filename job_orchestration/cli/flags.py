@@ -219,6 +219,14 @@ RERUN_SET = Argument(
         "help": "run with this value; TASK.KEY=VALUE for one task. Repeatable",
     },
 )
+RERUN_FROM = Argument(
+    ("--from",),
+    {
+        "metavar": "TASK",
+        "dest": "task",
+        "help": "run from this task on; take results and files of the tasks before it from the original",
+    },
+)
 HERE = Argument(
     ("--here",), {"action": "store_true", "help": "run it now, in this terminal, and follow its log"}
 )

@@ -33,6 +33,7 @@ def rerun(arguments: Namespace) -> int:
         some(arguments),
         commit=_commit(arguments),
         parameters=_parameters(arguments),
+        task=arguments.task,
         verify=how.as_wish() if arguments.verify else None,
         dry_run=arguments.dry_run,
     )

@@ -121,3 +121,17 @@ def unreadable_problem(workspace: Workspace, filename: str, error: OSError) -> P
 def taken_meanwhile(filename: str) -> Problem:
     """Return the problem of a run whose token another process has just locked or moved."""
     return Problem(filename, "Another process is just moving this run", "See where it is with: status")
+
+
+def insist_on_task(record: RunRecord, task: str) -> None:
+    """Insist that a run has a task.
+
+    Raises:
+        UsageError: if it has not.
+    """
+    ids = [t.id for t in record.state.tasks] if record.state else []
+    if not record.is_first_release and task not in ids:
+        raise UsageError(
+            f"{escaped(record.run or record.config)} has no task {escaped(task)}",
+            f"Its tasks are {', '.join(escaped(i) for i in ids)}" if ids else "",
+        )

@@ -62,6 +62,7 @@ def rerun(
     *,
     commit: str | None = None,
     parameters: Mapping[str, Json] | None = None,
+    task: str | None = None,
     verify: Mapping[str, Json] | None = None,
     dry_run: bool = False,
 ) -> RerunResult:
@@ -73,6 +74,7 @@ def rerun(
         commit: a revision of the tasks' repository, ``HEAD``, ``worktree``, or a commit of the workspace's
             store; the recorded commit if not given.
         parameters: config key, or ``taskId.key``, to its new value.
+        task: take the checkpoints of the tasks before this one from the original, which stays as it is.
         verify: with which ``rtol``, ``atol`` and ``ignore`` the new runs are to be compared with the
             originals once they have completed; `None`: they are not. An original must have completed.
         dry_run: check only; queue nothing.
@@ -87,7 +89,10 @@ def rerun(
     if verify is not None:
         unsuited += require_comparable(ended)
         ended = [record for record in ended if record.place is Place.COMPLETED]
-    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}, verify))
+    if task is not None:
+        for record in ended:
+            changes.insist_on_task(record, task)
+    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}, task, verify))
     done = [r for r in checked if not r.is_refused] if dry_run else reruns.queue(workspace, checked)
     refused = [*unsuited, *(p for r in checked if r.is_refused for p in r.problems if p.is_error)]
     return RerunResult(tuple(map(_new_run, done)), tuple(refused), notes)

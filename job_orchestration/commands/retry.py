@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from job_orchestration.code import newer_commits
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import changes, selection
-from job_orchestration.diagnostics.errors import ClaimLostError, UsageError
+from job_orchestration.diagnostics.errors import ClaimLostError
 from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.runs import catalog, claims, lifecycle, provenance_file, status_file, trash
 from job_orchestration.runs.events import INTENDED, Requeued
@@ -93,7 +93,7 @@ def retry(  # one keyword an option of the command
             notes.append(f"Cancelled or pruned runs: {len(intended)}. Retry them with: --status {which}")
     for record in failed:
         if task is not None:
-            _insist_on_task(record, task)
+            changes.insist_on_task(record, task)
     event = Requeued(reason, task, fresh)
     known = [record for record in failed if record.state is not None and not record.is_first_release]
     refused = [*unsuited, *(_first_release(record) for record in failed if record.is_first_release)]
@@ -146,15 +146,6 @@ def _newer_code(workspace: Workspace, records: Sequence[RunRecord]) -> list[str]
         f"{escaped(tree)} has newer code ({head[:12]}); to go on in it, use: retry --commit HEAD"
         for tree, head in trees.items()
     ]
-
-
-def _insist_on_task(record: RunRecord, task: str) -> None:
-    ids = [t.id for t in record.state.tasks] if record.state else []
-    if not record.is_first_release and task not in ids:
-        raise UsageError(
-            f"{escaped(record.run or record.config)} has no task {escaped(task)}",
-            f"Its tasks are {', '.join(escaped(i) for i in ids)}" if ids else "",
-        )
 
 
 def _fault_of(record: RunRecord) -> Fault | None:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from job_orchestration.config import yaml_writer
 from job_orchestration.config.settings import settings_of
 from job_orchestration.runs import (
+    checkpoint_copies,
     event_codec,
     journal,
     lifecycle,
@@ -34,7 +36,8 @@ from job_orchestration.runs import (
     token,
     token_header,
 )
-from job_orchestration.runs.events import JournalEntry, Readied
+from job_orchestration.runs.artifact_store import PARTIAL, ArtifactStore
+from job_orchestration.runs.events import JournalEntry, Readied, TaskFinished, TaskStarted
 from job_orchestration.runs.queued_sources import Source
 from job_orchestration.workspace import clock, durable, failures, locks, naming, safe_reads
 from job_orchestration.workspace.group_sync import GroupSync
@@ -43,12 +46,12 @@ from job_orchestration.workspace.naming import TokenName
 from job_orchestration.workspace.safe_reads import names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from job_orchestration.config.config import Json
-    from job_orchestration.runs.events import Code, Trial
-    from job_orchestration.runs.state import RunState
+    from job_orchestration.runs.events import Code, Event, Trial
+    from job_orchestration.runs.state import RunState, TaskState
     from job_orchestration.workspace.layout import Workspace
 
 CONFIG: Final = "config.yaml"
@@ -88,6 +91,8 @@ class CheckedRun:
     """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
     verify: Mapping[str, Json] | None = None
     """How it is to be compared with that run once it has completed."""
+    checkpoints: tuple[TaskState, ...] = ()
+    """Leading tasks of that run, whose results and files the new one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ class Opening:
     """Whether no source is removed: it becomes several runs and goes with the last, or there is none."""
     inputs: tuple[str, ...] = ()
     """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
+    checkpoints: tuple[TaskState, ...] = ()
+    """The tasks that are taken from the run that ``readied`` names."""
 
 
 class Opened(NamedTuple):
@@ -156,6 +163,7 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
         ),
         keeps_source=checked.keeps_source or checked.trial is not None or checked.rerun_of is not None,
         inputs=checked.inputs,
+        checkpoints=checked.checkpoints,
     )
 
 
@@ -242,6 +250,7 @@ def _intended(opening: Opening) -> dict[str, object]:
         "identity": opening.drop.identity,
         **({"keeps_source": True} if opening.keeps_source else {}),
         **({"inputs": list(opening.inputs)} if opening.inputs else {}),
+        **({"checkpoints": [task.id for task in opening.checkpoints]} if opening.checkpoints else {}),
     }
 
 
@@ -263,7 +272,7 @@ def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState
         return _fill(workspace, opening, folder, writes)
     except OSError as error:
         if not failures.concerns_all(error):
-            _remove_half_made(workspace, opening.run, opening.inputs)
+            _remove_half_made(workspace, opening.run, opening.inputs, [t.id for t in opening.checkpoints])
         raise
 
 
@@ -275,12 +284,31 @@ def _fill(workspace: Workspace, opening: Opening, folder: str, writes: GroupSync
             durable.link(path, os.path.join(folder, INPUTS, os.path.basename(path)))
     writes.write_new(os.path.join(folder, CONFIG), opening.token)
     writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
-    entry = JournalEntry(1, clock.timestamp(), opening.readied)
-    writes.write_new(journal.path_of(folder, 0), event_codec.encode(entry))
-    state = lifecycle.fold({0: [entry]})
+    events = [opening.readied, *_taken(workspace, opening, folder)]
+    entries = [JournalEntry(n, clock.timestamp(), event) for n, event in enumerate(events, 1)]
+    writes.write_new(journal.path_of(folder, 0), b"".join(map(event_codec.encode, entries)))
+    state = lifecycle.fold({0: entries})
     status_file.write_status(folder, state, is_new=True)
     writes.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
     return state
+
+
+def _taken(workspace: Workspace, opening: Opening, folder: str) -> Iterator[Event]:
+    """Take checkpoints of another run: copy their files, and yield the events that name them."""
+    source = str(opening.readied.rerun_of)
+    for task in opening.checkpoints:
+        store = ArtifactStore(folder, task.id, "0.taken")
+        try:
+            name, outputs = checkpoint_copies.take(workspace.run_folder(source), task, store)
+        except checkpoint_copies.ChangedCheckpointError as error:
+            raise safe_reads.DamagedFileError(workspace.run_folder(source), str(error)) from error
+        yield TaskStarted(task.id, 1)
+        yield TaskFinished(
+            *(task.id, task.duration_s or 0.0, task.result, name, outputs, task.commit, task.imported),
+            reused_from=task.reused_from or source,
+        )
+    if opening.checkpoints:
+        shutil.rmtree(os.path.join(folder, PARTIAL), ignore_errors=True)
 
 
 def recover(workspace: Workspace) -> list[str]:
@@ -332,15 +360,21 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
         return f"{source} was queued as {run} before; finished what was left of that"
     inputs = intended.get("inputs", ())
     assert isinstance(inputs, (list, tuple))
-    _remove_half_made(workspace, run, inputs)
+    tasks = intended.get("checkpoints", ())
+    assert isinstance(tasks, (list, tuple))
+    _remove_half_made(workspace, run, inputs, tasks)
     if intended.get("keeps_source"):
         return ""  # one of many runs; the pass that queues the rest reports it
     return f"{source} was not queued when an earlier ready was cut short; it is readied again"
 
 
-def _remove_half_made(workspace: Workspace, run: str, inputs: Iterable[str] = ()) -> None:
+def _remove_half_made(
+    workspace: Workspace, run: str, inputs: Iterable[str] = (), tasks: Sequence[str] = ()
+) -> None:
     """Remove what opening made in a run's folder, and the folder if nothing else is in it."""
     folder = workspace.run_folder(run)
+    for name in (*tasks, PARTIAL) if tasks else ():
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     linked = [os.path.join(INPUTS, os.path.basename(path)) for path in inputs]
     for name in (*MADE, *linked, *_half_written_status(folder)):
         with suppress(FileNotFoundError, NotADirectoryError):

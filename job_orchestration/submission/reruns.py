@@ -11,15 +11,17 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import provenance
 from job_orchestration.code.provenance import Provenance
 from job_orchestration.config import json_floats
-from job_orchestration.runs import cache_maintenance, opening, provenance_file
+from job_orchestration.diagnostics.problems import Severity, escaped, named
+from job_orchestration.runs import cache_maintenance, opening, provenance_file, working_folder
 from job_orchestration.runs.events import Requeued
 from job_orchestration.runs.queued_sources import Source
-from job_orchestration.runs.state import Status
+from job_orchestration.runs.state import Status, TaskStatus
 from job_orchestration.submission.continuation import Continuation, ContinuationChecker
 from job_orchestration.workspace import clock, naming
 
@@ -29,14 +31,15 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.diagnostics.problems import Problem
     from job_orchestration.runs.catalog import RunRecord
-    from job_orchestration.runs.state import RunState
+    from job_orchestration.runs.state import RunState, TaskState
     from job_orchestration.workspace.layout import Workspace
 
 ENDING: Final = "-rerun"
 """What the name of a rerun has after that of its original; a number may follow."""
 _MOST_PART_BYTES: Final = 190
-_OF_THE_QUEUE: Final = frozenset({"after", "sweep"})
-"""Keys of a config that are not repeated: the runs that the original waited for, and how it was chosen."""
+_NOT_REPEATED: Final = frozenset({"after", "sweep", "reuse"})
+"""Keys of a config: the runs that the original waited for, how its parameters were chosen, and whether it
+may take results of earlier runs, which would be its original's."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,11 @@ class Rerun:
     def state(self) -> RunState:
         """The state that it will have once it is queued."""
         return self.checked.state
+
+    @property
+    def checkpoints(self) -> tuple[TaskState, ...]:
+        """The tasks that it takes from its original: the first ones, up to one that is to run."""
+        return tuple(takewhile(lambda task: task.status is TaskStatus.FINISHED, self.state.tasks))
 
     @property
     def problems(self) -> list[Problem]:
@@ -84,6 +92,8 @@ class Wanted:
     """A revision of the tasks' repository, or a commit of the workspace's store; `None`: the recorded one."""
     parameters: Mapping[str, Json] = field(default_factory=dict)
     """Config key, or ``taskId.key``, to its new value."""
+    task: str | None = None
+    """The first task that runs; the checkpoints of those before it are taken from the original."""
     verify: Mapping[str, Json] | None = None
     """With which ``rtol``, ``atol`` and ``ignore`` it is to be compared with the original."""
 
@@ -104,12 +114,24 @@ def check(
     checker = ContinuationChecker(workspace, wanted.commit, wanted.parameters, "rerun")
     taken: set[str] = set()
     subjects = [_subject(workspace, record, taken) for record in records]
-    found = checker.check(subjects, Requeued("rerun", fresh=True))
+    found = checker.check(subjects, Requeued("rerun", wanted.task, fresh=wanted.task is None))
     reruns = [
         Rerun(str(checked.record.run), str(record.run), record, checked, wanted.verify)
         for record, checked in zip(records, found, strict=True)
     ]
+    for rerun in reruns:
+        if rerun.checkpoints and not rerun.is_refused:
+            _warn_of_other_files(workspace, rerun)
     return reruns, tuple(checker.notes)
+
+
+def _warn_of_other_files(workspace: Workspace, rerun: Rerun) -> None:
+    """Say that files are not taken which tasks wrote beside their stores: nothing says which task did."""
+    written = working_folder.files_in(workspace.run_folder(rerun.original))
+    if written:
+        what = f"what its tasks wrote by a relative name is not taken: {escaped(named(written))}"
+        todo = "Have tasks save files with self.context.store, or rerun it without --from"
+        rerun.checked.add(what, todo, severity=Severity.WARNING)
 
 
 def _subject(workspace: Workspace, record: RunRecord, taken: set[str]) -> RunRecord:
@@ -117,7 +139,7 @@ def _subject(workspace: Workspace, record: RunRecord, taken: set[str]) -> RunRec
     state = record.state
     assert state is not None, "it was queued"
     assert record.run is not None, "it was queued"
-    values = {key: value for key, value in state.values.items() if key not in _OF_THE_QUEUE}
+    values = {key: value for key, value in state.values.items() if key not in _NOT_REPEATED}
     ended = replace(state, status=Status.FAILED, values=values, trial=None, changes=())
     run = _free_name(workspace, record.run, taken)
     return replace(record, run=run, folded=ended, cached=None, output=None)
@@ -180,6 +202,7 @@ def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Ope
         rerun_of=rerun.original,
         verify=rerun.verify,
         inputs=inputs,
+        checkpoints=rerun.checkpoints,
     )
     return opening.prepare(checked, taken, functools.partial(_provenance, workspace, rerun))
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.conftest import ROOT
 
 if TYPE_CHECKING:
     import subprocess
@@ -126,6 +129,7 @@ def test_a_rerun_is_a_new_run_in_the_recorded_code_config_and_seed(
     assert not list((workspace / "ConfigSources").iterdir())
 
 
+@pytest.mark.slow
 def test_a_rerun_runs_in_another_commit_and_with_other_values(
     cli: Cli, project: Project, complete: Callable[..., None]
 ) -> None:
@@ -148,6 +152,7 @@ def test_a_rerun_runs_in_another_commit_and_with_other_values(
     assert shown(cli, "runs/a-rerun-3")["provenance"]["seed"] == 6
 
 
+@pytest.mark.slow
 def test_a_commit_in_the_history_of_a_recorded_one_runs_though_its_repository_is_gone(
     cli: Cli, project: Project, complete: Callable[..., None]
 ) -> None:
@@ -163,6 +168,7 @@ def test_a_commit_in_the_history_of_a_recorded_one_runs_though_its_repository_is
         assert "a.yaml: " in said.stdout, revision
 
 
+@pytest.mark.slow
 def test_what_cannot_be_rerun_is_refused_with_the_reason(
     cli: Cli, project: Project, complete: Callable[..., None], drop: Callable[..., Path], workspace: Path
 ) -> None:
@@ -185,6 +191,7 @@ def test_what_cannot_be_rerun_is_refused_with_the_reason(
     assert not list((workspace / "Output/runs").glob("*-rerun*"))
 
 
+@pytest.mark.slow
 def test_globs_and_filters_choose_several_runs(
     cli: Cli, complete: Callable[..., None], workspace: Path
 ) -> None:
@@ -196,3 +203,104 @@ def test_globs_and_filters_choose_several_runs(
         "b-rerun.yaml",
         "c-rerun.yaml",
     ]
+
+
+@pytest.mark.slow
+def test_a_rerun_from_a_task_takes_the_checkpoints_before_it(
+    cli: Cli, project: Project, complete: Callable[..., None], workspace: Path
+) -> None:
+    complete(scale=3)
+    original = {p: p.read_bytes() for p in (workspace / "Output/runs/a").rglob("*") if p.is_file()}
+    assert "a has no task nothing" in cli("rerun", "a", "--from", "nothing", check=2).stderr
+    assert "does not run again" in cli("rerun", "a", "--from=report", "--set=draw.scale=2", check=3).stdout
+    cli("rerun", "a", "--from", "report", "--set", "report.note=new")
+    cli("work", "--until-idle")
+    log = (workspace / "Output/runs/a-rerun/log.log").read_text()
+    assert [log.count(f"LONG WORK of {task}") for task in ("draw", "report")] == [0, 1]
+    tasks = shown(cli, "runs/a-rerun")["tasks"]
+    assert [t["result"] for t in tasks] == results(cli, "runs/a")
+    assert [o["path"] for o in tasks[0]["outputs"]] == ["draw/drawn.json"]
+    copied = workspace / "Output/runs/a-rerun/draw/drawn.json"
+    assert copied.read_bytes() == (workspace / "Output/runs/a/draw/drawn.json").read_bytes()
+    copied.write_text("changed")
+    assert {p: p.read_bytes() for p in original} == original, "the original does not change with its copy"
+    (workspace / "Output/runs/a/draw/drawn.json").write_text("{}")
+    refused = cli("rerun", "a", "--from", "report", check=3)
+    assert "draw/drawn.json has another size" in refused.stdout
+    assert not (workspace / "Output/runs/a-rerun-2").exists()
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_no_half_taken_checkpoint(
+    cli: Cli, complete: Callable[..., None], workspace: Path, tmp_path: Path
+) -> None:
+    complete()
+    killer = tmp_path / "sitecustomize.py"
+    for operation in ("link", "rename", "write_new"):
+        killer.write_text(
+            "import os, signal, sys\n"
+            "if 'rerun' in sys.argv:\n"
+            "    from job_orchestration.workspace import durable\n"
+            f"    real = durable.{operation}\n"
+            "    def die(*arguments, **options):\n"
+            "        if any('a-rerun' in str(a) for a in arguments):\n"
+            "            os.kill(os.getpid(), signal.SIGKILL)\n"
+            "        return real(*arguments, **options)\n"
+            f"    durable.{operation} = die\n"
+        )
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        cli("rerun", "a", "--from", "report", check=-9, env={"PYTHONPATH": path})
+        cli("ready")
+        assert not (workspace / "Output/runs/a-rerun").exists(), operation
+        assert not list((workspace / "ConfigsToRun").iterdir()), operation
+    cli("rerun", "a", "--from", "report")
+    cli("work", "--until-idle")
+    assert results(cli, "runs/a-rerun") == results(cli, "runs/a")
+
+
+def test_verify_says_whether_a_rerun_is_identical_equal_or_different(
+    cli: Cli, complete: Callable[..., None], workspace: Path
+) -> None:
+    complete()
+    said = cli("rerun", "a", "--verify", "--here")
+    assert "LONG WORK of draw" in said.stdout
+    assert "runs/a-rerun: identical to runs/a, 3 results and files compared" in said.stdout
+    saved = workspace / "Output/runs/a-rerun/draw/drawn.json"
+    value = json.loads(saved.read_text())["value"]
+    saved.write_text(json.dumps({"value": value * (1 + 1e-12)}))
+    found = json.loads(cli("verify", "a-rerun", "--json").stdout)["verified"][0]
+    assert (found["verdict"], found["equal"], found["identical"]) == ("equal", 1, 2)
+    assert found["compared"][-1]["first"][0]["where"] == "value"
+    assert cli("verify", "a-rerun", "--rtol", "1e-15", check=1).stdout.count("draw/drawn.json") == 1
+    said = cli(
+        "rerun", "a", "--verify", "--here", "--set", "report.scale=2", "--set", "draw.scale=2", check=1
+    )
+    assert "runs/a-rerun-2: different from runs/a" in said.stdout
+    assert "draw: result (structure), 1 place" in said.stdout
+    assert "is no rerun" in cli("verify", "runs/a", check=3).stdout
+    cli("verify", "runs/a", "--against", "runs/a-rerun", "--rtol", "1e-9")
+    for run, other in (("a", "a-rerun-2"), ("a-rerun-2", "a")):
+        record = workspace / "Output/runs" / run / ".verifications" / f"runs%2F{other}.json"
+        assert json.loads(record.read_text())["verdict"] == "different"
+
+
+@pytest.mark.slow
+def test_a_worker_verifies_a_rerun_that_nobody_waits_for(
+    cli: Cli,
+    start: Callable[..., subprocess.Popen[str]],
+    complete: Callable[..., None],
+    workspace: Path,
+    eventually: Callable[..., object],
+) -> None:
+    complete()
+    waiting = start("rerun", "a", "--verify")
+    eventually(lambda: list((workspace / "ConfigsToRun").iterdir()))
+    waiting.kill()
+    waiting.wait()
+    said = cli("work", "--until-idle").stdout
+    assert "runs/a-rerun: verified: the results are those of its original" in said
+    waiting = start("rerun", "a", "--verify")
+    eventually(lambda: list((workspace / "ConfigsToRun").iterdir()))
+    cli("work", "--until-idle")
+    assert waiting.wait() == 0
+    assert "runs/a-rerun-2: identical to runs/a" in str(waiting.communicate()[0])
