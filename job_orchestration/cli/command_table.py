@@ -103,14 +103,14 @@ COMMANDS: Final = (
         "watch ConfigSources and run workers, with a live view",
         "up --workers 2",
         f"{_DAILY}:up",
-        (flags.WORKERS, flags.UNTIL_IDLE, flags.RESOURCES),
+        (flags.WORKERS, flags.UNTIL_IDLE, flags.RESOURCES, flags.COLOR),
     ),
     Command(
         "status",
         "list runs with their state and time left",
         "status --status failed,running",
         f"{_DAILY}:status",
-        (flags.SOME, *flags.SELECT, flags.WHY, flags.JSON, flags.ALL, flags.WATCH),
+        (flags.SOME, *flags.SELECT, flags.WHY, flags.JSON, flags.ALL, flags.WATCH, flags.COLOR),
         reads=True,
     ),
     Command(

@@ -163,7 +163,7 @@ def up(arguments: Namespace) -> int:
     from job_orchestration.commands.up import up as watch_and_work
 
     workspace = output.prepared(arguments)
-    with _view() as view:
+    with _view(arguments.color) as view:
         worked = watch_and_work(
             workspace,
             view.say,
@@ -175,12 +175,12 @@ def up(arguments: Namespace) -> int:
     return _code(worked)
 
 
-def _view() -> LiveView | render.PlainView:
+def _view(color: str) -> LiveView | render.PlainView:
     if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return render.PlainView()
     from job_orchestration.cli.live_view import LiveView
 
-    return LiveView()
+    return LiveView(color)
 
 
 def status(arguments: Namespace) -> int:
@@ -204,7 +204,7 @@ def status(arguments: Namespace) -> int:
     gc.enable()
     if arguments.json:
         look_on(workspace, lambda frame: output.print_json(frame.overview.as_json(), indent=None), choice)
-    with _view() as view:
+    with _view(arguments.color) as view:
         look_on(workspace, view.show, choice)
     return 0
 
@@ -228,10 +228,12 @@ def _show_overview(found: Overview, arguments: Namespace) -> None:
         output.print_json(found.as_json(), indent=2 if len(found.runs) <= render.MOST_ROWS else None)
         return
     most = len(found.runs) if arguments.all else render.MOST_ROWS
-    if sys.stdout.isatty() or (os.environ.get("FORCE_COLOR") and not os.environ.get("NO_COLOR")):
+    color = getattr(arguments, "color", "auto")  # progressReport has none
+    forced = os.environ.get("FORCE_COLOR") and not os.environ.get("NO_COLOR")
+    if sys.stdout.isatty() or color == "always" or (color == "auto" and forced):
         from job_orchestration.cli.live_view import print_overview
 
-        print_overview(found, most)
+        print_overview(found, most, color)
     else:
         output.print_lines(render.overview(found, most))
 

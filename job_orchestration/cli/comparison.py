@@ -10,6 +10,7 @@ from job_orchestration.cli.results import show_on_terminal
 from job_orchestration.comparison import difference
 from job_orchestration.diagnostics import durations
 from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.results import text_formats
 from job_orchestration.results.tables import Table
@@ -128,7 +129,7 @@ def _code(code: CodeChanges, arguments: Namespace) -> Iterator[str]:
     for file in code.files:
         yield f"  {_summary(file)}"
     if code.others:
-        others = "1 other file has" if code.others == 1 else f"{code.others} other files have"
+        others = counted(code.others, "other file has", "other files have")
         yield f"  {others} changed that no task of these runs imported"
     if not arguments.stat:
         yield from _patch([line for file in code.files for line in file.patch], full=arguments.full)

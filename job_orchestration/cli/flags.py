@@ -141,6 +141,14 @@ def _assignment(text: str) -> tuple[str, Json]:
 
 
 JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
+COLOR = Argument(
+    ("--color",),
+    {
+        "choices": ("auto", "always", "never"),
+        "default": "auto",
+        "help": "default: auto, on a terminal, unless NO_COLOR is set; FORCE_COLOR means always",
+    },
+)
 RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Output/, or a config name"})
 RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "default: all failed runs"})
 WHICH = Argument(

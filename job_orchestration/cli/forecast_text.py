@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics import durations
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def summary(of: Forecast) -> str:
     if of.unknown:
         known = "" if of.work_s is None else f"; the others are {left(of.work_s, of.work_p90_s)} of work"
         return (
-            f"time left unknown: {of.unknown} of {of.runs} runs have a task that never finished before{known}"
+            f"time left unknown: {of.unknown} of {counted(of.runs, 'run has', 'runs have')} a task that never"
+            f" finished before{known}"
         )
-    workers = f"{of.workers} worker" + ("" if of.workers == 1 else "s")
+    workers = counted(of.workers, "worker")
     if of.eta_s is not None:
         return f"{left(of.eta_s, of.eta_p90_s)} left with {workers}, until {until(of.eta_at, of.eta_p90_at)}"
     if of.workers:

@@ -6,9 +6,10 @@ frame unpredictably, so the screen is then cleared and redrawn, with the latest 
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich.console import Console
 from rich.control import Control
@@ -26,9 +27,9 @@ _KEPT: Final = 200
 """Maximum number of messages to print again on a cleared screen."""
 
 
-def print_overview(found: Overview, most: int) -> None:
+def print_overview(found: Overview, most: int, color: str = "auto") -> None:
     """``status`` on a terminal."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, **_options(color))
     if found.runs:
         for row in table(found.runs[:most], console.width):
             shown = ascii_only(row) if console.options.ascii_only else row
@@ -37,11 +38,22 @@ def print_overview(found: Overview, most: int) -> None:
         console.print(line, markup=False)
 
 
+def _options(color: str) -> dict[str, Any]:
+    """Return the options of a console; with `auto`, terminal and environment decide."""
+    if color == "auto":
+        return {}
+    environment = {name: text for name, text in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    if color == "never":
+        return {"color_system": None, "_environ": environment}
+    system = "auto" if os.environ.get("TERM", "dumb") != "dumb" else "standard"
+    return {"force_terminal": True, "color_system": system, "_environ": environment}
+
+
 class LiveView:
     """Live view of ``up`` on a terminal: messages above, a frame with the active runs below."""
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False)
+    def __init__(self, color: str = "auto") -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False, **_options(color))
         self._said: deque[str] = deque(maxlen=_KEPT)
         self._drawn: list[Line] = []
         self._width = 0

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from job_orchestration.cli import forecast_text
-from job_orchestration.diagnostics import durations
+from job_orchestration.diagnostics import durations, sizes
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs.events import INTENDED
 from job_orchestration.workspace.layout import ACTIVE_PLACES, Place
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from job_orchestration.commands.live_view import Frame
-    from job_orchestration.commands.show import Shown
+    from job_orchestration.commands.show import Shown, ShownFile
     from job_orchestration.commands.status import Overview, StatusEntry
     from job_orchestration.config.config import Json
     from job_orchestration.runs.state import Change
@@ -49,6 +50,7 @@ STYLES: Final[Mapping[str, str]] = {
     "cancelled": "dim",
     "pruned": "dim",
 }
+_SHOWN_ABOVE: Final = frozenset({"run", "config", "digest", "commit", "readied_at"})
 _MOST_AHEAD: Final = 2
 """Maximum number of awaited runs in a line."""
 _MINUTE, _HOUR = 60, 3600
@@ -56,6 +58,9 @@ _SHORTEST_WAIT: Final = 1.0
 """Seconds of waiting from which on it is shown."""
 _WIDEST: Final = 100
 """Maximum length of an error in a table, in characters."""
+_STOPPING: Final = (
+    "Stopping: running tasks have their graceTime to end. Ctrl-C or SIGTERM again ends them at once."
+)
 
 
 def words(place: str) -> str:
@@ -116,12 +121,19 @@ def task_of(entry: StatusEntry) -> str:
     return f"{escaped(entry.task or '')} {entry.task_index + 1}/{entry.task_count}"
 
 
-def counts_line(found: Overview, *, zeros: bool = True) -> str:
-    """Return the number of runs in each place, in one line; cancelled and pruned ones apart from failed."""
+def counts_line(found: Overview) -> str:
+    """Return the number of runs in each place that has any, in one line.
+
+    Refused configs are apart from other sources, and cancelled and pruned runs from failed ones.
+    """
     counts = {str(place): n for place, n in found.counts.items()}
     apart = {end: n for end, n in found.ends.items() if end in INTENDED and n}
     counts[Place.FAILED] -= sum(apart.values())
-    return ", ".join(f"{n} {words(name)}" for name, n in {**counts, **apart}.items() if n or zeros)
+    sources = counts.pop(Place.SOURCES, 0) - found.refused
+    dropped = [counted(sources, "source")] * bool(sources) + [f"{found.refused} refused"] * bool(
+        found.refused
+    )
+    return ", ".join([*dropped, *(f"{n} {words(name)}" for name, n in {**counts, **apart}.items() if n)])
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -154,13 +166,14 @@ def below(found: Overview, most: int) -> Iterator[str]:
     for search, problem in found.searches:
         yield f"Search {escaped(search)}: {problem.rstrip('.')}."
     if found.undelivered:
-        what = "1 message was" if found.undelivered == 1 else f"{found.undelivered} messages were"
+        what = counted(found.undelivered, "message was", "messages were")
         yield f"{what} not delivered; see why with: notify."
     if found.hint:
         yield f"{found.hint}."
     if not any(found.counts.values()):
         yield "There is no config yet. Drop one into ConfigSources, then run: job-orchestration up"
-    yield counts_line(found)
+    if line := counts_line(found):
+        yield line
 
 
 def _reasons(entries: Iterable[StatusEntry]) -> Iterator[str]:
@@ -236,10 +249,12 @@ def shown(found: Shown) -> Iterator[str]:
     yield from _values("results", {column: found.results[column] for column in found.headline})
     if found.provenance:
         yield ""
-        yield from fact_lines({k: v for k, v in found.provenance.items() if _is_short(v)})
+        yield from fact_lines({k: v for k, v in found.provenance.items() if _is_new(k, v)})
     if found.files:
         yield ""
-        yield f"files: {'  '.join(escaped(name) for name in found.files)}"
+        yield from table(
+            [("file", "size"), *((escaped(name), size) for name, size in map(_sized, found.files))]
+        )
     if found.log:
         yield ""
         yield "end of the log:"
@@ -298,8 +313,15 @@ def fact_lines(facts: Mapping[str, object]) -> Iterator[str]:
         yield f"{escaped(name):{width}}  {escaped(str(value))}"
 
 
-def _is_short(value: object) -> bool:
+def _is_new(key: str, value: object) -> bool:
+    """Return whether a fact of the provenance is short, and is not shown above or meant for programs."""
+    if key in _SHOWN_ABOVE or (key, value) == ("folder", "."):
+        return False
     return isinstance(value, int | float) or (isinstance(value, str) and "\n" not in value)
+
+
+def _sized(file: ShownFile) -> tuple[str, str]:
+    return file.name, "" if file.bytes is None else sizes.text_of(file.bytes)
 
 
 def without_controls(pieces: Iterable[str]) -> Iterator[str]:
@@ -315,6 +337,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._last = ""
+        self._has_said_stop = False
 
     def __enter__(self) -> Self:
         return self
@@ -328,8 +351,11 @@ class PlainView:
             print(line, flush=True)
 
     def show(self, frame: Frame) -> None:
-        """Print the counts if they have changed."""
+        """Print the counts if they have changed, and once that running tasks are asked to stop."""
         line = counts_line(frame.overview)
-        if line != self._last:
+        if line != self._last and line:
             self.say(line)
         self._last = line
+        if frame.stopping and frame.overview.counts[Place.RUNNING] and not self._has_said_stop:
+            self._has_said_stop = True
+            self.say(_STOPPING)

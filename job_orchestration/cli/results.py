@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.cli import output, render
 from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.results import tables, text_formats
 
@@ -55,13 +56,13 @@ def _give(table: Table, form: str, arguments: Namespace) -> None:
             from job_orchestration.results.columnar import write_parquet
 
             write_parquet(arguments.parquet, table)
-            print(f"{escaped(arguments.parquet)}: {len(table.rows)} rows", file=sys.stderr)
+            print(f"{escaped(arguments.parquet)}: {counted(len(table.rows), 'row')}", file=sys.stderr)
         case "to":
             from job_orchestration.results.database import save
 
             more = save(arguments.to, arguments.table, table) if table.rows else 0
             apart = f"; {more} columns are too many for it, and JSON in its column _more" if more else ""
-            saved = f"{len(table.rows)} rows saved in the table {escaped(arguments.table)}"
+            saved = f"{counted(len(table.rows), 'row')} saved in the table {escaped(arguments.table)}"
             print(f"{saved}{apart}", file=sys.stderr)
         case "" if sys.stdout.isatty():
             show_on_terminal(table)

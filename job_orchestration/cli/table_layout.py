@@ -12,6 +12,7 @@ from rich.cells import cell_len, set_cell_size
 
 from job_orchestration.cli import forecast_text, render
 from job_orchestration.diagnostics import durations
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.workspace.layout import Place
 
@@ -49,10 +50,21 @@ class Line(NamedTuple):
 def lines(frame: Frame, width: int, height: int) -> list[Line]:
     """Return a frame for a screen of this size; it leaves a line for the cursor."""
     foot = [Line(part) for part in _foot(frame, width)]
-    counts = render.counts_line(frame.overview, zeros=False)
+    counts = render.counts_line(frame.overview)
     foot += [Line(part, "bold") for part in textwrap.wrap(counts or "nothing is there", width)]
+    failures = list(_failures(frame, width))
+    if height - 1 - len(foot) - len(failures) >= 1 + len(frame.rows):
+        foot = failures + foot
     body_height = max(height - 1 - len(foot), 0)
     return [*_body(frame, width, body_height), *foot][-max(height - 1, 1) :]
+
+
+def _failures(frame: Frame, width: int) -> Iterator[Line]:
+    """Yield a line for each of the last failures: the run, its task and the error."""
+    for entry in frame.failures:
+        error = (entry.error or "").partition("\n")[0]
+        text = "  ".join(filter(None, (escaped(entry.run or entry.config), _task(entry), escaped(error))))
+        yield Line(_cut(f"failed: {text}", width), render.STYLES[Place.FAILED])
 
 
 def table(entries: Sequence[StatusEntry], width: int) -> list[Line]:
@@ -87,12 +99,18 @@ def ascii_only(line: Line) -> Line:
 
 def _foot(frame: Frame, width: int) -> Iterator[str]:
     forecast = frame.overview.forecast
-    counted = forecast.eta_s is not None or not frame.workers  # the forecast names their number
-    workers = "" if counted else f"{frame.workers} worker" + ("" if frame.workers == 1 else "s")
-    said = [forecast_text.summary(forecast), workers, _keys(frame)]
+    has_count = forecast.eta_s is not None or not frame.workers  # the forecast names their number
+    workers = "" if has_count else counted(frame.workers, "worker")
+    said = [_queue(frame), forecast_text.summary(forecast), workers, _keys(frame)]
     for search, problem in frame.overview.searches:
         yield _cut(f"search {escaped(search)}: {problem}", width)
     yield from textwrap.wrap("; ".join(filter(None, said)), width)
+
+
+def _queue(frame: Frame) -> str:
+    """Return a bar of the whole queue: how many runs have ended since the view began, of all there were."""
+    whole = frame.done + frame.left
+    return f"{_bar(frame.done / whole)} {frame.done}/{whole} have ended" if whole > 1 else ""
 
 
 def _keys(frame: Frame) -> str:
@@ -111,7 +129,7 @@ def _body(frame: Frame, width: int, height: int) -> Iterator[Line]:
     shown = rows if logs else rows[:most]
     if not shown:
         return
-    texts = [_cells(entry) for entry, _ in shown]
+    texts = [_cells(entry, frame.labels) for entry, _ in shown]
     table = _fitted([dict(zip(COLUMNS, COLUMNS, strict=True)) | {"percent": "", "bar": ""}, *texts], width)
     yield Line(table[0], "bold")
     for (entry, log), text in zip(shown, table[1:], strict=True):
@@ -122,7 +140,7 @@ def _body(frame: Frame, width: int, height: int) -> Iterator[Line]:
         yield Line(_cut(f"… and {len(rows) - len(shown)} more", width), "dim")
 
 
-def _cells(entry: StatusEntry) -> dict[str, str]:
+def _cells(entry: StatusEntry, labels: Mapping[str, str]) -> dict[str, str]:
     place = "" if entry.place is Place.RUNNING else render.words(entry.state)
     return {
         "run": escaped(entry.run or entry.config),
@@ -132,7 +150,7 @@ def _cells(entry: StatusEntry) -> dict[str, str]:
         "elapsed": "" if entry.elapsed_s is None else durations.text_of(entry.elapsed_s, coarse=True),
         "left": forecast_text.left(entry.eta_s, entry.eta_p90_s),
         "ends": forecast_text.until(entry.eta_at, entry.eta_p90_at),
-        "worker": escaped(entry.held_by or ""),
+        "worker": labels.get(entry.held_by or "") or escaped(entry.held_by or ""),
         "note": ", ".join(filter(None, (place, render.note_of(entry)))),
     }
 

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from job_orchestration.code import commits
 from job_orchestration.code.snapshots import CodeStore
@@ -30,8 +30,17 @@ if TYPE_CHECKING:
     from job_orchestration.workspace.layout import Workspace
 
 
-_MOST_WRITTEN: Final = 20
-"""Files in the working directory that are named."""
+_MOST_NAMED: Final = 20
+"""Files of one folder that are named."""
+
+
+class ShownFile(NamedTuple):
+    """A file or folder of a run."""
+
+    name: str
+    """Its path in the run's folder; a folder ends in ``/``."""
+    bytes: int | None
+    """`None` for a folder, or if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +52,8 @@ class Shown:
     provenance: dict[str, Any] | None
     folder: str | None
     """The run's output folder; `None` for a config that was not readied yet."""
-    files: tuple[str, ...]
-    """Names in it; a folder ends in ``/``. Of the working directory each file that a task wrote is named."""
+    files: tuple[ShownFile, ...]
+    """What lies in it: of the working directory and of what tasks saved each file, up to a limit."""
     commit: CommitDetails | None = None
     """Author, date and subject of the commit; `None` if there is none or the store cannot tell them."""
     commits: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +109,7 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
         state.tasks if state else (),
         _provenance(workspace, folder),
         folder,
-        _files(folder) if folder else (),
+        _files(folder, state) if folder else (),
         _described(workspace, state),
         state.commits if state else {},
         state.changes if state else (),
@@ -153,12 +162,33 @@ def _task(task: TaskState) -> dict[str, Any]:
     }
 
 
-def _files(folder: str) -> tuple[str, ...]:
-    try:
-        with os.scandir(folder) as found:
-            names = [f"{e.name}/" if e.is_dir() else e.name for e in found if e.name != working_folder.NAME]
-    except OSError:
-        return ()
-    written = working_folder.files_in(folder)
-    more = [f"… {len(written) - _MOST_WRITTEN} more in {working_folder.NAME}/"]
-    return (*sorted([*names, *written[:_MOST_WRITTEN]]), *(more if len(written) > _MOST_WRITTEN else ()))
+def _files(folder: str, state: RunState | None) -> tuple[ShownFile, ...]:
+    saved: dict[str, list[ShownFile]] = {}
+    for task in state.tasks if state else ():
+        for output in task.outputs:
+            saved.setdefault(output.path.partition("/")[0], []).append(ShownFile(output.path, output.bytes))
+    found: list[ShownFile] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in saved:
+                found += _some(saved[entry.name], entry.name)
+            elif entry.name != working_folder.NAME:
+                found.append(_file(folder, f"{entry.name}/" if entry.is_dir() else entry.name))
+    written = [_file(folder, name) for name in working_folder.files_in(folder)]
+    return (*sorted(found), *_some(written, working_folder.NAME))
+
+
+def _some(files: list[ShownFile], folder: str) -> list[ShownFile]:
+    """Return the first files of a folder, and a line for the others."""
+    left = files[_MOST_NAMED:]
+    sizes = [file.bytes for file in left if file.bytes is not None]
+    more = [ShownFile(f"… {len(left)} more in {folder}/", sum(sizes) if len(sizes) == len(left) else None)]
+    return [*files[:_MOST_NAMED], *(more if left else [])]
+
+
+def _file(folder: str, name: str) -> ShownFile:
+    if name.endswith("/"):
+        return ShownFile(name, None)
+    with suppress(OSError):
+        return ShownFile(name, os.lstat(os.path.join(folder, name)).st_size)
+    return ShownFile(name, None)

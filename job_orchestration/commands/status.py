@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from job_orchestration.commands import families, selection
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped, named
 from job_orchestration.forecast import time_left
 from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
@@ -144,6 +145,20 @@ class Entries(Sequence[StatusEntry]):
             return tuple(map(self._make, self.records[at]))
         return self._make(self.records[at])
 
+    def last_failures(self, most: int, after: str) -> tuple[StatusEntry, ...]:
+        """Return the runs that failed last, the latest first; a run that was cancelled or pruned is none.
+
+        Args:
+            most: maximum number of them.
+            after: only those that ended after this time: UTC, ISO 8601.
+        """
+        import heapq
+
+        failed = (r for r in self.records if r.end == "failed" and r.summary is not None)
+        timed = ((r.summary.ended_at or "", at, r) for at, r in enumerate(failed) if r.summary is not None)
+        recent = (one for one in timed if one[0] > after)
+        return tuple(self._make(record) for _, _, record in heapq.nlargest(most, recent))
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -167,6 +182,8 @@ class Overview:
     """Number of messages that were given up."""
     is_explained: bool = False
     """Whether the entries say why they do not run."""
+    refused: int = 0
+    """Number of configs in ConfigSources that were refused."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the overview as ``status --json`` prints it."""
@@ -175,6 +192,7 @@ class Overview:
             "ends": dict(self.ends),
             "searches": [one.as_json() for one in self.searches],
             "undelivered": self.undelivered,
+            "refused": self.refused,
             "forecast": asdict(self.forecast),
             "families": [family.as_json() for family in self.families],
             "runs": [e.as_json() for e in self.runs],
@@ -259,7 +277,7 @@ def _newer_code(workspace: Workspace, records: Sequence[RunRecord]) -> str | Non
     runs = sum(top in trees and commit != trees[top] for top, commit in pairs)
     if not runs:
         return None
-    count = "1 failed run has" if runs == 1 else f"{runs} failed runs have"
+    count = counted(runs, "failed run has", "failed runs have")
     where = escaped(named(trees))
     return f"{count} newer code in {where}; to go on in it: job-orchestration retry RUN --commit HEAD"
 
@@ -298,6 +316,7 @@ def overview(
         ahead.forecast,
         {end: ends[end] for end in ENDS},
         families=families.active(records, shown, ahead, searches),
+        refused=sum(r.place is Place.SOURCES and r.error is not None for r in shown),
     )
 
 

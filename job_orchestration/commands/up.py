@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.commands.live_view import INTERVAL_FACTOR, LOOK_EVERY, frame_of
+from job_orchestration.commands.live_view import INTERVAL_FACTOR, LOOK_EVERY, FrameMaker
 from job_orchestration.commands.status import overview, stuck_searches, waits_for
 from job_orchestration.commands.work import Worked, arguments, shared
 from job_orchestration.config.settings import settings_of
@@ -21,7 +21,7 @@ from job_orchestration.processes.supervisor import Supervisor
 from job_orchestration.queue.resource_pool import capacity
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.submission import reports
-from job_orchestration.workspace import clock
+from job_orchestration.workspace import clock, naming
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ def up(
         pool.start("watch", "watch", "--json", "--workspace", workspace.root)
         for number in range(1, workers + 1):
             pool.start(f"worker {number}", *arguments(workspace, until_idle=False), *words)
+        was_stopping = False
         while pool.turn(supervisor.pause()):
-            looked = supervisor.looks(pool)
+            looked = supervisor.looks(pool, now=pool.stopping and not was_stopping)
+            was_stopping = pool.stopping
             idle = looked and until_idle and supervisor.is_idle()
             if not pool.stopping and (idle or pool.codes("")):  # or one could not go on, and said why
                 pool.stop()
@@ -90,6 +92,7 @@ class _Supervisor:
         self._show = show
         self._catalog = Catalog(workspace)
         self._records: Sequence[RunRecord] = ()
+        self._maker = FrameMaker(workspace)
         self._next = 0.0
         self._failed_before: frozenset[tuple[str, str]] | None = None
         self._in_trouble = False
@@ -136,9 +139,17 @@ class _Supervisor:
         places = places_of(self._workspace, self._records)
         found = overview(self._records, clock.now(), living, coming=coming, places=places)
         found = replace(found, searches=stuck_searches(self._workspace))
-        self._show(frame_of(self._workspace, found, pool.living("worker"), stopping=pool.stopping))
+        labels = {name: label for name in living if (label := self._label(pool, name))}
+        working = pool.living("worker")
+        self._show(self._maker.frame(found, working, stopping=pool.stopping, labels=labels))
         if self._failed_before is None:
             self._failed_before = self._failed()
+
+    @staticmethod
+    def _label(pool: Supervisor, worker: str) -> str | None:
+        """Return the number of one of the workers of this command, as in what it says: ``2``."""
+        label = pool.label_of(naming.worker_pid(worker))
+        return None if label is None else label.removeprefix("worker ")
 
     def _failed(self) -> frozenset[tuple[str, str]]:
         failed = ((r.path, r.summary) for r in self._records if r.end == "failed")

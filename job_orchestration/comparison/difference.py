@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.comparison import values
 from job_orchestration.config import json_floats
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Difference:
         found = [*_causes("parameter", self.parameters)]
         if self.code.files or self.code.fault:
             number = len(self.code.files)
-            name = "1 file" if number == 1 else f"{number} files" if number else "its files are unknown"
+            name = counted(number, "file") if number else "its files are unknown"
             found.append(Cause("code", name, self.code.before, self.code.after))
         found += _causes("package", self.packages)
         found += _causes("environment", (c for c in self.environment if c.name not in _NOT_A_CAUSE))

@@ -202,8 +202,9 @@ class Reader:
         if not isinstance(collections, list):
             collections = [collections] * len(many)
         if not many or len(many) != len(collections):
+            plural = "s" * (len(collections) != 1)
             self.problems.append(
-                f"sp_res names {len(many)} species and gsc_res {len(collections)} collections. "
+                f"sp_res names {len(many)} species and gsc_res {len(collections)} collection{plural}. "
                 f"Give one collection for each species, or one for all."
             )
             return ()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.config import notification_settings, workspace_defaults
 from job_orchestration.config.notification_settings import NotificationEvent
 from job_orchestration.config.settings import settings_of
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.notifications import outbox
 from job_orchestration.notifications.notification import Notification, title_of
@@ -115,7 +116,7 @@ class Publisher:
             since: when this was first seen; it identifies the notification.
             waiting: the number of runs that wait.
         """
-        runs = "1 run waits" if waiting == 1 else f"{waiting} runs wait"
+        runs = counted(waiting, "run waits", "runs wait")
         title = f"{runs} and no worker is alive"
         self._guarded(
             lambda: self._publish_for_workspace(NotificationEvent.STALLED, since, title, {"waiting": waiting})

@@ -130,6 +130,10 @@ class Supervisor:
         """Return the number of living processes whose label has this beginning."""
         return sum(m.lives for m in self.members if m.label.startswith(label))
 
+    def label_of(self, pid: int | None) -> str | None:
+        """Return the label of the living process with this id; `None` if it is none of these."""
+        return next((m.label for m in self.members if m.lives and m.process.pid == pid), None)
+
     def codes(self, label: str) -> list[int]:
         """Return the exit codes of ended processes whose label has this beginning."""
         return [m.code for m in self.members if m.label.startswith(label) and m.code is not None]

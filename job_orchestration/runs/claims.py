@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.errors import ClaimLostError, OrchestrationError
 from job_orchestration.diagnostics.problems import Problem
-from job_orchestration.runs import journal, lifecycle, record_repair, token
+from job_orchestration.runs import journal, lifecycle, token
 from job_orchestration.runs.events import Claimed, Readied
 from job_orchestration.runs.state import Status
 from job_orchestration.runs.token import Token, scan
@@ -27,6 +27,7 @@ from job_orchestration.workspace.naming import TokenName, numbered, worker_name
 from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
+    from job_orchestration.runs import record_repair
     from job_orchestration.runs.events import Event, JournalEntry
     from job_orchestration.runs.state import RunState
     from job_orchestration.workspace.layout import Workspace
@@ -128,6 +129,8 @@ class Claim:
 
     def note_stamps(self) -> None:
         """Note how the files in `kept` lie on the disk, before the code of a task is executed."""
+        from job_orchestration.runs import record_repair  # commands that only read claim nothing
+
         self._stamps = record_repair.stamps_of(self.run_folder, self.kept)
 
     def restore(self) -> list[str]:
@@ -139,6 +142,8 @@ class Claim:
         Raises:
             OSError: one cannot be put back.
         """
+        from job_orchestration.runs import record_repair
+
         return record_repair.restore(self.run_folder, self.journal, self.kept, self.descriptor, self._stamps)
 
     def _fold(self, own: list[JournalEntry]) -> RunState:
@@ -392,6 +397,8 @@ def _inspect_or_repair(
         data = _content(descriptor)
         run = run_named_in(data)
         assert run is not None, "it was inspected"
+        from job_orchestration.runs import record_repair
+
         kept.clear()
         record_repair.repair(workspace, token, data, run, error)
     return inspect(workspace, descriptor, kept)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.parameter_keys import values_with
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.runs import run_times
 from job_orchestration.runs.events import (
     Cancelled,
@@ -483,7 +484,7 @@ def _after_failure(task: TaskState, settings: Settings, now: datetime, index: in
     if task.permanent:
         return GiveUp(f"task {task.id}: {task.error}", outcome)
     if task.failures >= settings.max_attempts:
-        tries = "1 try" if task.failures == 1 else f"{task.failures} tries"
+        tries = counted(task.failures, "try", "tries")
         return GiveUp(f"task {task.id} failed after {tries}: {task.error}", outcome)
     delay = min(settings.retry_delay if task.delay_s is None else task.delay_s, _LONGEST_DELAY)
     if delay > 0 and task.failures and task.ended_at is not None and not task.waited:

@@ -15,6 +15,7 @@ from job_orchestration.code import commits, provenance
 from job_orchestration.code.provenance import Provenance
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.config import json_floats
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.runs import cache_maintenance, environments, opening, queued_sources, trash
 from job_orchestration.search import searches
@@ -184,7 +185,7 @@ def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[s
     if len(fresh) < len(family):
         there = len(family) - len(fresh)
         report.notes.append(
-            f"{family[0].drop.filename}: {there} of its {len(family)} trials have runs already;"
+            f"{family[0].drop.filename}: {there} of its {counted(len(family), 'trial')} have runs already;"
             f" {len(fresh) or 'none'} {'was' if len(fresh) == 1 else 'were'} queued"
         )
     if not family[0].drop.is_submitted:

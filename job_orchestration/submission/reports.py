@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import Problem, Severity, escaped
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _lines_of_sweeps(queued: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         warnings = {str(p): p for t in trials for p in t["warnings"] if p["file"] == file}
         yield from lines_of_problems(warnings.values())
         commit = f" (commit {trials[0]['commit'][:12]})" if trials[0]["commit"] else ""
-        runs = f"{len(trials)} trials" if len(trials) > 1 else "1 trial"
+        runs = counted(len(trials), "trial")
         yield escaped(f"{file}: queued {runs} in {os.path.dirname(trials[0]['run'])}{commit}")
 
 

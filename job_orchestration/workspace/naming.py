@@ -212,6 +212,12 @@ def worker_name(hostname: str, pid: int, letters: str) -> str:
     return f"{label or 'host'}.{pid}.{letters}"
 
 
+def worker_pid(worker: str) -> int | None:
+    """Return the process id in a worker's name; `None` if it has none."""
+    digits = worker.split(".")[-2:-1]
+    return int(digits[0]) if digits and digits[0].isdecimal() else None
+
+
 # -- output folders ---------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -17,10 +18,24 @@ def test_a_mistyped_option_is_answered_with_the_one_that_may_be_meant(cli):
 
 def test_an_empty_workspace_says_what_to_do_and_one_with_a_config_does_not(cli, drop):
     said = cli("status").stdout
-    assert said.startswith("There is no config yet. Drop one into ConfigSources")
-    assert said.endswith("0 completed, 0 failed\n")
+    assert said == "There is no config yet. Drop one into ConfigSources, then run: job-orchestration up\n"
     drop("a", "a: 1\n")
-    assert "There is no config yet" not in cli("status").stdout
+    assert cli("status").stdout.endswith("\n1 source\n")
+    cli("ready", check=3)
+    drop("b", "b: 1\n")
+    drop("c", "c: 1\n")
+    assert cli("status").stdout.endswith("\n2 sources, 1 refused\n")
+    assert json.loads(cli("status", "--json").stdout)["refused"] == 1
+
+
+def test_colour_is_asked_for_or_refused(cli, drop):
+    drop("a", "a: 1\n")
+    plain = cli("status").stdout
+    assert "\x1b[" not in plain
+    assert "\x1b[1m" in cli("status", "--color", "always").stdout
+    assert "\x1b[1m" in cli("status", "--color=always", env={"NO_COLOR": "1"}).stdout
+    assert cli("status", "--color", "never", env={"FORCE_COLOR": "1"}).stdout == plain
+    assert "invalid choice" in cli("status", "--color", "red", check=2).stderr
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -163,7 +164,16 @@ def test_status_says_in_json_what_is_promised_and_nothing_else(
 ) -> None:
     make_one_of_each(cli, drop, workspace, tmp_path)
     found = json.loads(cli("status", "--json").stdout)
-    assert list(found) == ["counts", "ends", "searches", "undelivered", "forecast", "families", "runs"]
+    assert list(found) == [
+        "counts",
+        "ends",
+        "searches",
+        "undelivered",
+        "refused",
+        "forecast",
+        "families",
+        "runs",
+    ]
     assert found["ends"] == {"completed": 1, "failed": 1, "pruned": 0, "cancelled": 0}
     assert found["counts"] == {
         "sources": 1,
@@ -215,7 +225,10 @@ def test_show_says_what_status_says_and_the_tasks_and_the_provenance(
     (output,) = task["outputs"]
     assert sorted(output) == ["bytes", "path", "sha256"]
     said = cli("show", "a").stdout
-    assert "log.log" in said
+    assert re.search(r"^log\.log +\d+ B$", said, re.MULTILINE)
+    assert re.search(rf"^{re.escape(output['path'])} +{output['bytes']} B$", said, re.MULTILINE)
+    assert said.count(found["commit"]) == 1
+    assert "digest" not in said
     assert found["commit"] in said
     assert "\x1b[31mred" in cli("logs", "a").stdout  # not a terminal: as it is
 

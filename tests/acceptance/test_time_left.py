@@ -250,9 +250,9 @@ def test_status_that_watches_prints_a_line_when_something_changed_without_a_term
     drop("a")
     watching = start("status", "--watch")
     assert watching.stdout is not None
-    assert watching.stdout.readline().startswith("1 sources, 0 to run")
+    assert watching.stdout.readline().startswith("1 source")
     cli("ready")
-    assert watching.stdout.readline().startswith("0 sources, 1 to run")
+    assert watching.stdout.readline().startswith("1 to run")
     watching.terminate()
     watching.wait(timeout=60)
     assert watching.returncode == 130

@@ -174,6 +174,7 @@ def test_ctrl_c_reaches_every_worker_once_and_leaves_no_process(
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.count("asked to stop") == 2
+    assert said.count("Ctrl-C or SIGTERM again ends them at once") == 1
     assert counts(cli)["to_run"] == 2
     assert are_gone(family)
 
@@ -200,8 +201,8 @@ def test_up_readies_and_works_off_what_is_there_and_ends(
     said = cli("up", "--workers", "2", "--until-idle").stdout
     assert "a0.yaml: queued as runs/a0" in said
     assert "bad.yaml:1:" in said
-    last = [line for line in said.splitlines() if "completed, " in line][-1]
-    assert last == "1 sources, 0 to run, 0 held, 0 running, 0 interrupted, 3 completed, 0 failed"
+    last = [line for line in said.splitlines() if "completed" in line][-1]
+    assert last == "1 refused, 3 completed"
     drop("fails", {"mended": str(tmp_path / "mended"), "maxAttempts": 1}, tasks=["Fails"])
     cli("up", "--until-idle", check=1)
     cli("up", "--until-idle")  # it failed before this command began
@@ -250,17 +251,24 @@ def test_on_a_terminal_up_shows_a_live_view_and_leaves_its_last_frame(
     environment: dict[str, str], drop: Callable[..., Path], tmp_path: Path
 ) -> None:
     drop("a", {"gate": str(tmp_path / "gate")}, tasks=["Quick", "Waits"])
+    drop("b", {"mended": str(tmp_path / "mended"), "maxAttempts": 1}, tasks=["Fails"])
+    drop("bad", "tasks: 5\n")
     seen = b""
     size = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    for data in on_a_terminal(["up", "--until-idle"], environment | size):
+    for data in on_a_terminal(["up", "--workers", "2", "--until-idle"], environment | size):
         seen += data
-        if b"waits 2/2" in seen:
+        if b"waits 2/2" in seen and b"failed: runs/b" in seen:
             (tmp_path / "gate").touch()
     assert b"waits 2/2" in seen
     assert b"\x1b[?25l" in seen  # it hides the cursor
     assert b"\x1b[?25h" in seen  # and shows it again
     text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", seen).decode()
-    assert "1 completed" in text.strip().splitlines()[-1]
+    assert text.strip().splitlines()[-1] == "1 refused, 1 completed, 1 failed"
+    assert "failed: runs/b  fails 1/1  ValueError: as the test asked" in text
+    assert "█████░░░░░ 1/2 have ended" in text
+    number = re.search(r"worker (\d): runs/a: task quick \(1 of 2\)", text)
+    assert number is not None
+    assert re.search(rf"^runs/a .* {number[1]}\s*$", text, re.MULTILINE), "the number of its messages"
     assert b"Traceback" not in seen
 
 

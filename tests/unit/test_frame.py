@@ -82,6 +82,19 @@ def test_the_last_lines_say_what_ctrl_c_does() -> None:
     assert "Ctrl-C leaves; nothing is stopped" in texts(replace(own, is_look=True), 200)[-2]
 
 
+def test_failures_and_a_bar_of_the_queue_stand_below_the_runs_on_a_screen_that_is_high_enough() -> None:
+    lost = entry("sweep/lost", Place.FAILED)._replace(error="ValueError: no such gene\nin line 2")
+    shown = replace(frame((entry(), "epoch 3")), done=32, left=8, failures=(lost,))
+    assert "failed: sweep/lost  train 2/3  ValueError: no such gene" in texts(shown, 100)
+    assert "████████░░ 32/40 have ended; 2 workers; Ctrl-C ends" in texts(shown, 100)
+    assert not any("sweep/lost" in text for text in texts(shown, 100, 5)), "runs come first"
+
+
+def test_a_worker_of_the_view_is_called_as_in_its_messages() -> None:
+    shown = replace(frame((entry(), "")), labels={"lab3.4711.k7f": "2"})
+    assert texts(shown, 200)[1].split()[-2:] == ["2", "silent"]
+
+
 def test_on_a_smaller_screen_the_name_task_and_time_left_stay_the_longest() -> None:
     row = texts(frame((entry("sweep/a_rather_long_name_of_a_run"), "")), 60)[1]
     assert row.startswith("sweep/a_r")
