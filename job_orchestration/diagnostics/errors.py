@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,27 +37,51 @@ class UsageError(OrchestrationError):
     exit_code = 2
 
 
-class ConfigRefusedError(OrchestrationError):
-    """A submitted config was refused; nothing of it is left in the workspace.
+class RefusedError(OrchestrationError):
+    """Something was refused, each for a reason of its own.
 
     Attributes:
-        problems: everything that is wrong with it; each has ``file``, ``line``, ``column``, ``key``, ``what``
-            and ``todo``, and its text is one line with all of them.
+        problems: all reasons; each has ``file``, ``line``, ``column``, ``key``, ``what`` and ``todo``, and
+            its text is one line with all of them.
     """
 
     exit_code = 3
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, sentence: str, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        number = sum(problem.is_error for problem in self.problems)
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(f"The config has {number} problem{'' if number == 1 else 's'}:{lines}")
+        super().__init__(f"{sentence}:{''.join(f'{chr(10)}  {problem}' for problem in self.problems)}")
 
     def __str__(self) -> str:
         return self.what
 
-    def __reduce__(self) -> tuple[type[ConfigRefusedError], tuple[tuple[Problem, ...]]]:
+
+class ConfigRefusedError(RefusedError):
+    """A submitted config was refused; nothing of it is left in the workspace."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        found = tuple(problems)
+        number = sum(problem.is_error for problem in found)
+        super().__init__(f"The config has {number} problem{'' if number == 1 else 's'}", found)
+
+    def __reduce__(self) -> tuple[type[ConfigRefusedError], tuple[Any, ...]]:
         return type(self), (self.problems,)
+
+
+class RunRefusedError(RefusedError):
+    """Some of the runs could not be changed; the others were.
+
+    Attributes:
+        runs: the names of the runs that were changed.
+    """
+
+    def __init__(self, problems: Iterable[Problem], runs: Iterable[str] = ()) -> None:
+        found = tuple(problems)
+        self.runs = tuple(runs)
+        number = "1 run was" if len(found) == 1 else f"{len(found)} runs were"
+        super().__init__(f"{number} refused", found)
+
+    def __reduce__(self) -> tuple[type[RunRefusedError], tuple[Any, ...]]:
+        return type(self), (self.problems, self.runs)
 
 
 class WorkspaceError(OrchestrationError):

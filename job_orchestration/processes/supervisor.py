@@ -47,7 +47,7 @@ class SupervisedProcess:
         """Start the process."""
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            _command(self._arguments),
+            command_of(self._arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -202,7 +202,7 @@ def program(arguments: Sequence[str], before: str = "") -> list[str]:
     return [sys.executable, "-P", "-c", code, *arguments]
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
+def command_of(arguments: Sequence[str]) -> list[str]:
     """Return the command line of this program; it ends if the supervisor dies."""
     stop = "from job_orchestration.processes.supervisor import stop_with_parent"
     return program(arguments, f"{stop}; stop_with_parent({os.getpid()}); ")

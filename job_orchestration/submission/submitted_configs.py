@@ -105,6 +105,16 @@ def read(config: ConfigLike) -> SubmittedConfig:
     return SubmittedConfig(naming.stem_of(found.filename), found.data, _values_in(found.data))
 
 
+def is_sweep(config: ConfigLike) -> bool:
+    """Return whether a config stands for several runs.
+
+    Raises:
+        ConfigRefusedError: as `read`.
+        UsageError: as `read`.
+    """
+    return "sweep" in config if isinstance(config, Mapping) else read(config).is_sweep
+
+
 def document_of(filename: str, config: Mapping[str, object]) -> bytes:
     """Return a dict as a YAML document; NumPy's numbers, paths, dates, … become their JSON.
 

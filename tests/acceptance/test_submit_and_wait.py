@@ -104,6 +104,7 @@ def test_submit_reads_standard_input(environment, draft, tmp_path):
     assert done.stdout == "drafts/piped\n"
 
 
+@pytest.mark.slow
 def test_wait_says_each_end_and_which_failed(cli, start, draft, eventually, workspace, tmp_path):
     gate = tmp_path / "gate"
     submitted = cli(
@@ -122,7 +123,7 @@ def test_wait_says_each_end_and_which_failed(cli, start, draft, eventually, work
     assert "ValueError: as the test asked" in done.stdout
     done = cli("wait", "--timeout", "1s", check=124)
     assert done.stderr == "The time is over; 1 has not ended: drafts/slow\n"
-    waiting = start("wait", "--json")
+    waiting = start("wait", "slow", "--json")
     eventually(lambda: watches(waiting))
     gate.touch()
     out, _ = waiting.communicate(timeout=120)
@@ -134,6 +135,7 @@ def test_wait_says_each_end_and_which_failed(cli, start, draft, eventually, work
     assert "There is no run nothing." in cli("wait", "nothing", check=2).stderr
 
 
+@pytest.mark.slow
 def test_submit_waits_for_its_run_and_ends_as_it_does(cli, start, draft, tmp_path):
     start("work")
     done = cli("submit", str(draft("a")), "--wait")

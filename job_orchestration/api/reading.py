@@ -1,0 +1,75 @@
+"""What all objects of one workspace share to read it: its place, and a catalog that caches ended runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from job_orchestration.commands import selection
+from job_orchestration.config import expressions
+from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.runs.catalog import Catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.commands.status import Overview
+    from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.workspace.layout import Workspace
+
+
+class Reader:
+    """Reads a workspace; any number of threads may use it.
+
+    Args:
+        workspace: the workspace.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._catalog = Catalog(workspace)
+        self._lock = threading.Lock()
+
+    def records(self) -> list[RunRecord]:
+        """List every config and run, as they are now."""
+        with self._lock:
+            return self._catalog.records()
+
+    def record(self, run: str) -> RunRecord:
+        """Return the record of one run, as it is now.
+
+        Raises:
+            UsageError: if it is gone.
+        """
+        for record in self.records():
+            if record.run == run:
+                return record
+        raise UsageError(f"There is no run {escaped(run)}", "Its folder was deleted, or moved to the trash")
+
+    def overview(self, choice: Selection = selection.EVERYTHING) -> Overview:
+        """Return the states of runs with their times left."""
+        from job_orchestration.commands.status import status
+
+        with self._lock:
+            return status(self.workspace, self._catalog, choice)
+
+
+def selection_of(
+    names: Sequence[str] = (), status: str | Iterable[str] = (), expression: str = ""
+) -> Selection:
+    """Return a selection as the options of the command line make it.
+
+    Raises:
+        UsageError: if a status is unknown or the expression cannot be read.
+    """
+    words = status if isinstance(status, str) else ",".join(status)
+    try:
+        return selection.Selection(
+            tuple(map(str, names)),
+            selection.statuses_of(words) if words else frozenset(),
+            expressions.parse(expression) if expression else None,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None

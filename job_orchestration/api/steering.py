@@ -1,0 +1,115 @@
+"""Change runs by the commands of the same names; what a command refuses is an exception here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from job_orchestration.api.reading import selection_of
+from job_orchestration.commands import selection
+from job_orchestration.diagnostics.errors import RunRefusedError, UsageError
+from job_orchestration.diagnostics.problems import escaped, named
+from job_orchestration.workspace import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from job_orchestration.api.reading import Reader
+    from job_orchestration.commands.selection import Selection
+    from job_orchestration.diagnostics.problems import Problem
+
+
+def retry(
+    reader: Reader,
+    choice: Selection,
+    *,
+    task: str | None,
+    fresh: bool,
+    commit: str | None,
+    parameters: Mapping[str, Any] | None,
+) -> Sequence[str]:
+    """Queue failed runs again; return their names."""
+    from job_orchestration.commands.retry import retry as queue
+
+    done = queue(
+        prepared(reader),
+        choice,
+        "asked from Python",
+        task=task,
+        fresh=fresh,
+        commit=commit,
+        parameters=parameters,
+    )
+    return _checked(done.runs, done.refused)
+
+
+def rerun(
+    reader: Reader, choice: Selection, *, commit: str | None, parameters: Mapping[str, Any] | None
+) -> Sequence[str]:
+    """Queue new runs; return their names."""
+    from job_orchestration.commands.rerun import rerun as queue
+
+    done = queue(prepared(reader), choice, commit=commit, parameters=parameters)
+    return _checked([new.run for new in done.runs], done.refused)
+
+
+def cancel(reader: Reader, choice: Selection) -> Sequence[str]:
+    """End runs; return the names of those that have ended."""
+    from job_orchestration.commands.cancel import cancel as end
+
+    done = end(prepared(reader), _some(choice))
+    if done.asked:
+        todo = "Its worker will end it when it can; wait for it"
+        raise UsageError(f"No worker has answered yet for {named(map(escaped, done.asked))}", todo)
+    return _checked(done.runs, done.refused)
+
+
+def hold(reader: Reader, choice: Selection) -> Sequence[str]:
+    """Hold waiting runs; return their names."""
+    from job_orchestration.commands.hold import hold as keep
+
+    done = keep(prepared(reader), _some(choice))
+    return _checked(done.runs, done.refused)
+
+
+def release(reader: Reader, choice: Selection) -> Sequence[str]:
+    """Release held runs; return their names."""
+    from job_orchestration.commands.hold import release as let_go
+
+    done = let_go(prepared(reader), _some(choice))
+    return _checked(done.runs, done.refused)
+
+
+def wait(reader: Reader, names: Sequence[str], timeout: float | None) -> list[str]:
+    """Wait until runs have ended; return their names in the order of their ends.
+
+    Raises:
+        TimeoutError: if some have not ended in time.
+        UsageError: if the folder of one was deleted.
+    """
+    from job_orchestration.commands.wait import GONE
+    from job_orchestration.commands.wait import wait as wait_for
+
+    waited = wait_for(reader.workspace, selection_of(names), timeout=timeout)
+    if waited.left:
+        raise TimeoutError(f"not ended within {timeout:g} s: {named(map(escaped, waited.left))}")
+    if gone := [end.run for end in waited.ends if end.end == GONE]:
+        raise UsageError(f"There is no run {named(map(escaped, gone))}", "Its folder was deleted meanwhile")
+    return [end.run for end in waited.ends]
+
+
+def prepared(reader: Reader) -> layout.Workspace:
+    """Return the workspace with all its folders in place, for what changes it."""
+    return layout.prepare(reader.workspace.root)
+
+
+def _some(choice: Selection) -> Selection:
+    if choice == selection.EVERYTHING:
+        raise UsageError("No run is named", "Name some, or choose them by status or filter; '*' means all")
+    return choice
+
+
+def _checked(runs: Iterable[str], refused: Sequence[Problem]) -> Sequence[str]:
+    done = tuple(runs)
+    if refused:
+        raise RunRefusedError(refused, done)
+    return done
