@@ -122,7 +122,7 @@ def _pickle(file: IO[bytes], name: str, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
         raise _pickled(f"{escaped(name)} is a pickle")
     if name.lower().endswith((".joblib", ".joblib.gz")):
-        import joblib  # type: ignore[import-untyped]  # whoever wrote the file has it
+        import joblib  # type: ignore[import-untyped]  # what wrote the file has it
 
         return joblib.load(file)
     import pickle
