@@ -362,7 +362,9 @@ class TaskRunner:
         duration = round(_monotonic() - started, 6)
         imported = imported_files.new_ones()
         used = self._meter.end()
-        finished = TaskFinished(task.id, duration, value, folder, outputs, self._commit, imported, used)
+        finished = TaskFinished(
+            *(task.id, duration, value, folder, outputs, self._commit, imported), usage=used
+        )
         self.write(finished, sync=True)
         self._finished[task.id] = FinishedTask(value, folder)
         if self._reused is not None:
