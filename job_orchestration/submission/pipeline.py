@@ -310,8 +310,7 @@ def _provenance(workspace: Workspace, candidate: Candidate, digest: str, seed: i
 @functools.cache
 def _environment(workspace: Workspace) -> str:
     """Return the part of the provenance that all runs queued by this process share, as text."""
-    found = environments.with_stored_packages(workspace, provenance.environment())
-    return json.dumps({**found, "git": provenance.git_version()}, indent=1, ensure_ascii=False)
+    return json.dumps(environments.of_this_process(workspace), indent=1, ensure_ascii=False)
 
 
 @functools.cache

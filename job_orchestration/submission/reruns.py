@@ -18,7 +18,13 @@ from job_orchestration.code import provenance
 from job_orchestration.code.provenance import Provenance
 from job_orchestration.config import json_floats
 from job_orchestration.diagnostics.problems import Severity, escaped, named
-from job_orchestration.runs import cache_maintenance, opening, provenance_file, working_folder
+from job_orchestration.runs import (
+    cache_maintenance,
+    environments,
+    opening,
+    provenance_file,
+    working_folder,
+)
 from job_orchestration.runs.events import Requeued
 from job_orchestration.runs.queued_sources import Source
 from job_orchestration.runs.state import Status, TaskStatus
@@ -224,6 +230,11 @@ def _with_inputs(workspace: Workspace, rerun: Rerun) -> tuple[Mapping[str, Json]
     return values, tuple(dict.fromkeys(inputs.values()))
 
 
+def _text(provenance: Mapping[str, Any], key: str) -> str | None:
+    value = provenance.get(key)
+    return value if isinstance(value, str) else None
+
+
 def _provenance(workspace: Workspace, rerun: Rerun, digest: str, seed: int) -> bytes:
     """Return the content of ``provenance.json``: the code's as the original has it, the machine's of now."""
     before: Mapping[str, Any] = provenance_file.read(workspace.run_folder(rerun.original)) or {}
@@ -246,7 +257,10 @@ def _provenance(workspace: Workspace, rerun: Rerun, digest: str, seed: int) -> b
         dirty=tuple(map(str, dirty or ())),
         argv=provenance.command_line(sys.argv),
         source=before.get("source"),
-        environment=provenance.environment(),
+        environment=environments.of_this_process(workspace),
+        author=_text(before, "author") if is_same else None,
+        authored_at=_text(before, "authored_at") if is_same else None,
+        subject=_text(before, "subject") if is_same else None,
     )
     whole = {**found.as_json(), "rerun_of": rerun.original}
     return f"{json_floats.text_of(whole, indent=1, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace")
