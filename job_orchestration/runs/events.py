@@ -253,6 +253,9 @@ Event: TypeAlias = (
 )
 
 
+TaskEvent: TypeAlias = TaskStarted | TaskFinished | TaskFailed
+
+
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
     """One line of a journal file."""

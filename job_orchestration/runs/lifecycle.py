@@ -39,13 +39,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from job_orchestration.config.config import Json, Settings
+    from job_orchestration.runs.events import TaskEvent
 
-_READY, _RUNNING, _FINISHED, _FAILED_TASK = (
-    Status.READY,
-    Status.RUNNING_TASK,
-    Status.FINISHED_TASK,
-    Status.FAILED_TASK,
-)
+_READY, _RUNNING = Status.READY, Status.RUNNING_TASK
+_FINISHED, _FAILED_TASK = Status.FINISHED_TASK, Status.FAILED_TASK
 _ALIVE: Final = (_READY, _RUNNING, _FINISHED, _FAILED_TASK)
 _LONGEST_DELAY: Final = 10 * 365 * 86_400.0
 """Seconds; a longer requested delay could exceed the calendar."""
@@ -305,7 +302,7 @@ class RunStateBuilder:
             waiting_since=None,
         )
 
-    def _task_event(self, event: _TaskEvent, at: str, target: Status) -> None:
+    def _task_event(self, event: TaskEvent, at: str, target: Status) -> None:
         index = self._index.get(event.task)
         if index is None or self._tasks[index].status is TaskStatus.FINISHED:
             return
@@ -344,9 +341,6 @@ def _readied(event: Readied, at: str) -> RunState:
     )
 
 
-_TaskEvent: TypeAlias = TaskStarted | TaskFinished | TaskFailed
-
-
 def _stopped(task: TaskState) -> TaskState:
     """Return a running task as waiting: its holder is gone."""
     return replace(task, status=TaskStatus.WAITING) if task.status is TaskStatus.RUNNING else task
@@ -364,7 +358,7 @@ def _fresh(task: TaskState) -> TaskState:
     return replace(task, status=TaskStatus.WAITING, failures=0, error=None, permanent=False, delay_s=None)
 
 
-def _after(task: TaskState, event: _TaskEvent, at: str, attempt: int, commit: str | None) -> TaskState:
+def _after(task: TaskState, event: TaskEvent, at: str, attempt: int, commit: str | None) -> TaskState:
     """Return a task after one of its own events, in an attempt that runs in a commit."""
     match event:
         case TaskStarted():
