@@ -154,6 +154,13 @@ COMMANDS: Final = (
         reads=True,
     ),
     Command(
+        "bisect",
+        "find the commit that moved a metric, by rerunning commits between two runs",
+        "bisect 2026_11_20/a 2026_11_27/a --metric loss",
+        "job_orchestration.cli.bisection:bisect",
+        (*flags.BISECTED, flags.JSON),
+    ),
+    Command(
         "code",
         "make a git clone of the code that a run executed, or print one of its files",
         "code 2026_11_20/bbs",

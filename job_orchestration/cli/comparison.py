@@ -53,7 +53,7 @@ def diff(arguments: Namespace) -> int:
         if arguments.json:
             output.print_json(code.as_json())
         else:
-            output.print_lines(_code(code, arguments))
+            output.print_lines(code_lines(code, arguments))
             if code.fault is None and not code.files:
                 print(f"The code of {escaped(runs[0])} is the same in {escaped(code.after or '')}.")
     elif len(runs) == _PAIR:
@@ -81,7 +81,7 @@ def _lines(found: Difference, arguments: Namespace) -> Iterator[str]:
     for part, title in _TITLES.items():
         yield from _section(title, getattr(found, part), full=arguments.full)
         if part == "parameters":
-            yield from _code(found.code, arguments)
+            yield from code_lines(found.code, arguments)
     yield from _durations(found.durations)
 
 
@@ -117,7 +117,8 @@ def _durations(changes: Sequence[ValueChange]) -> Iterator[str]:
         yield f"  {escaped(change.name)}  {before} → {after}"
 
 
-def _code(code: CodeChanges, arguments: Namespace) -> Iterator[str]:
+def code_lines(code: CodeChanges, arguments: Namespace) -> Iterator[str]:
+    """Return what differs between two versions of the code, as ``--stat`` and ``--full`` ask for it."""
     if code.before == code.after or not (code.files or code.fault or code.others):
         return
     yield ""

@@ -106,6 +106,19 @@ def _resources(text: str) -> dict[str, int]:
     return dict(found)
 
 
+def _number(text: str) -> float:
+    import argparse
+    from math import isfinite
+
+    try:
+        found = float(text)
+    except ValueError:
+        found = float("nan")
+    if not isfinite(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return found
+
+
 def _name(text: str) -> str:
     import argparse
 
@@ -177,6 +190,27 @@ CLONE = Argument(
 FILE = Argument(
     ("--file",),
     {"metavar": "PATH", "help": "make no clone: print this file as it ran"},
+)
+BISECTED = (
+    Argument(("good",), {"metavar": "GOOD", "help": "a run in whose commit the metric is as it should be"}),
+    Argument(("bad",), {"metavar": "BAD", "help": "a run in whose commit it is not; its config is rerun"}),
+    Argument(
+        ("--metric",),
+        {"metavar": "NAME", "required": True, "help": "a column of results, such as train.loss or loss"},
+    ),
+    Argument(
+        ("--at",),
+        {"metavar": "VALUE", "type": _number, "help": "the limit between good and bad; default: half-way"},
+    ),
+    Argument(
+        ("--higher",), {"action": "store_true", "help": "bad is whatever is higher than in the run GOOD"}
+    ),
+    Argument(("--lower",), {"action": "store_true", "help": "bad is whatever is lower than in the run GOOD"}),
+    Argument(
+        ("--here",), {"action": "store_true", "help": "if no worker is running, run one until it is done"}
+    ),
+    STAT,
+    FULL,
 )
 FROM = Argument(
     ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}

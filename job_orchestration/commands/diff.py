@@ -58,15 +58,20 @@ def diff_work_tree(workspace: Workspace, name: str) -> CodeChanges:
         raise UsageError(f"{escaped(side.run)} has no code of its own", "Compare it with another run")
     tree = newer_commits.tree_of(workspace.root, path)
     store = CodeStore(Path(workspace.misc))
-    return code_changes.with_work_tree(store, state.code.commit, tree.top, [tree.folder], _imported(state))
+    return code_changes.with_work_tree(store, state.code.commit, tree.top, [tree.folder], imported(state))
 
 
 def _sides(workspace: Workspace, names: Sequence[str]) -> list[Side]:
     records = catalog.entries(workspace)
-    return [_side(workspace, selection.one(records, name)) for name in names]
+    return [side_of(workspace, selection.one(records, name)) for name in names]
 
 
-def _side(workspace: Workspace, record: RunRecord) -> Side:
+def side_of(workspace: Workspace, record: RunRecord) -> Side:
+    """Return what is compared of a run.
+
+    Raises:
+        UsageError: if it is a config that is not queued yet.
+    """
     if record.run is None or record.state is None:
         raise UsageError(f"{escaped(record.config)} is not queued yet", "Run: job-orchestration ready")
     row = selection.row_of(workspace, record, clock.now(), [])
@@ -84,9 +89,10 @@ def _code_between(workspace: Workspace, one: RunState, other: RunState) -> CodeC
         one.code.commit,
         other.code.commit,
         {one.code.folder, other.code.folder},
-        _imported(one) | _imported(other),
+        imported(one) | imported(other),
     )
 
 
-def _imported(state: RunState) -> set[str]:
+def imported(state: RunState) -> set[str]:
+    """Return the files that the tasks of a run imported, relative to the top of the repository."""
     return {path for task in state.tasks for path in task.imported}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 ENDING: Final = "-rerun"
 """What the name of a rerun has after that of its original; a number may follow."""
 _MOST_PART_BYTES: Final = 190
-_NOT_REPEATED: Final = frozenset({"after", "sweep", "reuse"})
+NOT_REPEATED: Final = frozenset({"after", "sweep", "reuse"})
 """Keys of a config: the runs that the original waited for, how its parameters were chosen, and whether it
 may take results of earlier runs, which would be its original's."""
 
@@ -145,7 +145,7 @@ def _subject(workspace: Workspace, record: RunRecord, taken: set[str]) -> RunRec
     state = record.state
     assert state is not None, "it was queued"
     assert record.run is not None, "it was queued"
-    values = {key: value for key, value in state.values.items() if key not in _NOT_REPEATED}
+    values = {key: value for key, value in state.values.items() if key not in NOT_REPEATED}
     ended = replace(state, status=Status.FAILED, values=values, trial=None, changes=())
     run = _free_name(workspace, record.run, taken)
     return replace(record, run=run, folded=ended, cached=None, output=None)

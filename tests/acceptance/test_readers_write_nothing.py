@@ -61,6 +61,7 @@ CHANGES = {
     "gc",
     "restore",
     "notify",
+    "bisect",
     "cancel",
     "code",
     "debug",
