@@ -21,7 +21,7 @@ from job_orchestration.code import ancestry, commits
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import diff, selection
 from job_orchestration.comparison import bisection, bisection_records, code_changes, difference
-from job_orchestration.comparison.bisection import Criterion, History, Step
+from job_orchestration.comparison.bisection import CommitGraph, Criterion, Step
 from job_orchestration.comparison.bisection_records import TestedCommit
 from job_orchestration.diagnostics.errors import UsageError, WorkspaceError
 from job_orchestration.diagnostics.problems import escaped
@@ -154,7 +154,7 @@ class _Question:
     """Of the bad run."""
     metric: str
     criterion: Criterion
-    history: History
+    graph: CommitGraph
 
     @classmethod
     def of(cls, workspace: Workspace, ends: tuple[str, str], metric: str, asked: Criterion) -> _Question:
@@ -165,8 +165,8 @@ class _Question:
         if criterion.fault is not None:
             what = criterion.fault[0].upper() + criterion.fault[1:]
             raise UsageError(what, "Choose other runs, or another limit with --at, --higher or --lower")
-        history = _history(workspace, good, bad)
-        return cls(good, bad, selection.one(records, bad.run), column, criterion, history)
+        graph = _graph_between(workspace, good, bad)
+        return cls(good, bad, selection.one(records, bad.run), column, criterion, graph)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class _Question:
         return {
             "good": self.good.run,
             "bad": self.bad.run,
-            "commits": [self.history.good, self.history.bad],
+            "commits": [self.graph.good, self.graph.bad],
             "configs": [self.good.state.digest, self.bad.state.digest],
             "metric": self.metric,
             "at": self.criterion.at,
@@ -184,7 +184,7 @@ class _Question:
     @property
     def differs_in_more(self) -> bool:
         """Whether something else than the code may have moved the metric."""
-        commit = self.history.bad
+        commit = self.graph.bad
         found = difference.between(self.good, self.bad, code_changes.without(commit, commit, ""))
         return bool(found.causes) or found.seeds[0] != found.seeds[1]
 
@@ -199,7 +199,7 @@ def _metric(side: Side, column: str) -> float:
     return float(value)
 
 
-def _history(workspace: Workspace, good: Side, bad: Side) -> History:
+def _graph_between(workspace: Workspace, good: Side, bad: Side) -> CommitGraph:
     if good.state.code is None or bad.state.code is None:
         run = good.run if good.state.code is None else bad.run
         raise UsageError(
@@ -217,7 +217,7 @@ def _history(workspace: Workspace, good: Side, bad: Side) -> History:
             f"The workspace knows no commit that leads to both {ends[0][:12]} and {ends[1][:12]}",
             "If the repository is a shallow clone, run there: git fetch --unshallow; then queue both again",
         )
-    return History(ancestry.between(store, *ends), *ends, bases)
+    return CommitGraph(ancestry.between(store, *ends), *ends, bases)
 
 
 class _Watch:
@@ -264,7 +264,7 @@ class _Bisection:
         self._folder = folder
         self._watch = watch
         self._criterion = question.criterion
-        self._history = question.history
+        self._graph_between = question.graph
         self._store = CodeStore(Path(workspace.misc))
         self._tested = {one.commit: one for one in bisection_records.read(folder)}
         self._known = self._earlier_reruns()
@@ -281,11 +281,11 @@ class _Bisection:
     def _step(self) -> Step:
         verdicts = {c: one.is_bad for c, one in self._tested.items() if one.is_bad is not None}
         skipped = {c for c, one in self._tested.items() if one.reason is not None}
-        return bisection.next_step(self._history, verdicts, skipped)
+        return bisection.next_step(self._graph_between, verdicts, skipped)
 
     def _control(self) -> str | None:
         """Test the commit of the good run in the config of the bad one; return the verdict if that is bad."""
-        commit = self._history.good
+        commit = self._graph_between.good
         if commit not in self._tested or self._tested[commit].value is None:
             self._watch.say("The runs differ in more than their code: the commit of the good one comes first")
         one = self._test(commit)
@@ -377,21 +377,21 @@ class _Bisection:
         parent, changes, details = None, None, None
         if found is not None:
             details = commits.describe(self._store, found)
-            parent = next(iter(self._history.parents[found]), None)
+            parent = next(iter(self._graph_between.parents[found]), None)
         if found is not None and parent is not None:
             folders = {s.state.code.folder for s in (question.good, question.bad) if s.state.code}
             imported = diff.imported(question.good.state) | diff.imported(question.bad.state)
             changes = code_changes.between_commits(self._store, parent, found, folders, imported)
         ends = (
-            TestedCommit(self._history.good, question.good.run, question.criterion.good, is_bad=False),
-            TestedCommit(self._history.bad, question.bad.run, question.criterion.bad, is_bad=True),
+            TestedCommit(self._graph_between.good, question.good.run, question.criterion.good, is_bad=False),
+            TestedCommit(self._graph_between.bad, question.bad.run, question.criterion.bad, is_bad=True),
         )
         return Bisected(
             good=question.good.run,
             bad=question.bad.run,
             metric=question.metric,
             verdict=verdict,
-            commits=len(self._history.parents),
+            commits=len(self._graph_between.parents),
             tested=tuple(self._tested.values()),
             ends=ends,
             found=found,

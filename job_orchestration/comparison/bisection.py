@@ -68,7 +68,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class CommitGraph:
     """The commits on the ways between two ends."""
 
     parents: Mapping[str, Sequence[str]]
@@ -97,22 +97,22 @@ class Step:
         return self.suspects[0] if self.test is None and len(self.suspects) == 1 else None
 
 
-def next_step(history: History, verdicts: Mapping[str, bool], skipped: Collection[str]) -> Step:
+def next_step(graph: CommitGraph, verdicts: Mapping[str, bool], skipped: Collection[str]) -> Step:
     """Return what is known and the commit to test next.
 
     Args:
-        history: the commits between the ends.
+        graph: the commits between the ends.
         verdicts: whether each tested commit is bad; the ends are known.
         skipped: commits that cannot be tested.
     """
-    known = {**verdicts, history.good: False, history.bad: True}
-    open_bases = [base for base in history.bases if base not in known and base not in skipped]
-    backwards = any(known.get(base) for base in history.bases)
-    new = history.good if backwards else history.bad
-    suspects = _suspects(history.parents, new, {c: bad is not backwards for c, bad in known.items()})
+    known = {**verdicts, graph.good: False, graph.bad: True}
+    open_bases = [base for base in graph.bases if base not in known and base not in skipped]
+    backwards = any(known.get(base) for base in graph.bases)
+    new = graph.good if backwards else graph.bad
+    suspects = _suspects(graph.parents, new, {c: bad is not backwards for c, bad in known.items()})
     if open_bases and not backwards:
         return Step(suspects, open_bases[0])
-    weights = _weights(history.parents, suspects)
+    weights = _weights(graph.parents, suspects)
     return Step(suspects, _best(weights, known, skipped), backwards)
 
 
@@ -120,7 +120,7 @@ def _suspects(parents: Mapping[str, Sequence[str]], new: str, moved: Mapping[str
     """Return the commits that may have moved the metric, in the order of the history.
 
     Args:
-        parents: the history.
+        parents: the graph.
         new: the end that has moved.
         moved: whether each known commit has moved.
     """

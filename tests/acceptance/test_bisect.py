@@ -169,7 +169,7 @@ def test_a_merged_branch_is_looked_into(cli: Cli, project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_the_parameters_that_moved_the_metric_are_told_from_a_commit(cli: Cli, project: Project) -> None:
+def test_the_parameters_that_moved_the_metric_are_not_taken_for_a_commit(cli: Cli, project: Project) -> None:
     project.commit(0.4)
     project.queue("old")
     project.commit(0.4)

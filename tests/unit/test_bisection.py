@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from job_orchestration.comparison import bisection
-from job_orchestration.comparison.bisection import Criterion, History
+from job_orchestration.comparison.bisection import CommitGraph, Criterion
 
 
 def ancestors(parents: dict[str, tuple[str, ...]], commit: str) -> set[str]:
@@ -30,23 +30,23 @@ def graphs(draw: st.DrawFn, most: int = 10) -> dict[str, tuple[str, ...]]:
     return dict(reversed(parents.items()))
 
 
-def history_of(parents: dict[str, tuple[str, ...]], good: str, bad: str) -> History:
+def graph_of(parents: dict[str, tuple[str, ...]], good: str, bad: str) -> CommitGraph:
     """What git says of two ends: the commits that only one of them has, and the best they have in common."""
     ours, theirs = ancestors(parents, good), ancestors(parents, bad)
     both = ours & theirs
     bases = [c for c in parents if c in both and not any(c in ancestors(parents, o) for o in both - {c})]
     between = {c: parents[c] for c in parents if c in ours ^ theirs}
-    return History(between, good, bad, tuple(bases))
+    return CommitGraph(between, good, bad, tuple(bases))
 
 
-def searched(history: History, is_bad, skipped=()):
+def searched(graph: CommitGraph, is_bad, skipped=()):
     """Every commit that was tested, and the last step."""
     tested: dict[str, bool] = {}
     gone: set[str] = set()
     tries = []
-    while (step := bisection.next_step(history, tested, gone)).test is not None:
+    while (step := bisection.next_step(graph, tested, gone)).test is not None:
         commit = step.test
-        assert commit not in {*tested, *gone, history.good, history.bad}, "never a commit twice"
+        assert commit not in {*tested, *gone, graph.good, graph.bad}, "never a commit twice"
         tries.append(commit)
         if commit in skipped:
             gone.add(commit)
@@ -65,12 +65,12 @@ def test_the_commit_that_moved_the_metric_is_found_in_any_history(parents, data)
     other = data.draw(st.sampled_from(sorted(set(parents) - moved)))
     one_is_bad = data.draw(st.booleans())
     good, bad = (other, one) if one_is_bad else (one, other)
-    history = history_of(parents, good, bad)
-    assume(history.bases)
-    tries, step = searched(history, lambda c: (c in moved) is one_is_bad)
+    graph = graph_of(parents, good, bad)
+    assume(graph.bases)
+    tries, step = searched(graph, lambda c: (c in moved) is one_is_bad)
     assert step.found == culprit
     assert step.backwards is not one_is_bad
-    assert len(tries) <= len(ancestors(parents, one)) - 1 + len(history.bases)
+    assert len(tries) <= len(ancestors(parents, one)) - 1 + len(graph.bases)
 
 
 @settings(max_examples=50)
@@ -78,14 +78,14 @@ def test_the_commit_that_moved_the_metric_is_found_in_any_history(parents, data)
 def test_a_line_of_commits_needs_no_more_tests_than_halving(size, data):
     parents = {f"c{n}": (f"c{n - 1}",) if n else () for n in range(size + 1)}
     culprit = data.draw(st.integers(1, size))
-    history = history_of_line(parents, size)
-    tries, step = searched(history, lambda c: int(c[1:]) >= culprit)
+    graph = graph_of_line(parents, size)
+    tries, step = searched(graph, lambda c: int(c[1:]) >= culprit)
     assert step.found == f"c{culprit}"
     assert len(tries) <= math.ceil(math.log2(size))
 
 
-def history_of_line(parents: dict[str, tuple[str, ...]], size: int) -> History:
-    return History({c: p for c, p in parents.items() if c != "c0"}, "c0", f"c{size}", ("c0",))
+def graph_of_line(parents: dict[str, tuple[str, ...]], size: int) -> CommitGraph:
+    return CommitGraph({c: p for c, p in parents.items() if c != "c0"}, "c0", f"c{size}", ("c0",))
 
 
 @settings(max_examples=100)
@@ -94,8 +94,8 @@ def test_each_choice_is_the_best_that_there_is(parents, data):
     bad = data.draw(st.sampled_from(sorted(parents)))
     good = data.draw(st.sampled_from(sorted(ancestors(parents, bad))))
     assume(good != bad)
-    history = history_of(parents, good, bad)
-    step = bisection.next_step(history, {}, set())
+    graph = graph_of(parents, good, bad)
+    step = bisection.next_step(graph, {}, set())
     suspects = ancestors(parents, bad) - ancestors(parents, good)
     assert set(step.suspects) == suspects
 
@@ -120,7 +120,7 @@ def test_with_commits_that_cannot_run_the_right_one_stays_among_the_suspects(par
     culprit = data.draw(st.sampled_from(sorted(suspects)))
     skipped = data.draw(st.sets(st.sampled_from(sorted(suspects))))
     _, step = searched(
-        history_of(parents, good, bad), lambda c: culprit in ancestors(parents, c), skipped - {bad}
+        graph_of(parents, good, bad), lambda c: culprit in ancestors(parents, c), skipped - {bad}
     )
     assert culprit in step.suspects
     unknown = [c for c in step.suspects if c not in skipped]
@@ -130,7 +130,7 @@ def test_with_commits_that_cannot_run_the_right_one_stays_among_the_suspects(par
 def test_the_choice_keeps_away_from_a_range_that_cannot_run():
     parents = {f"c{n}": (f"c{n - 1}",) if n else () for n in range(65)}
     broken = {f"c{n}" for n in range(26, 42)}
-    tries, step = searched(history_of_line(parents, 64), lambda c: int(c[1:]) >= 50, broken)
+    tries, step = searched(graph_of_line(parents, 64), lambda c: int(c[1:]) >= 50, broken)
     assert step.found == "c50"
     assert len(set(tries) & broken) <= 3
 
@@ -139,7 +139,7 @@ def test_twenty_thousand_commits_with_merges_are_a_matter_of_a_second():
     parents = {"c0": ()}
     for n in range(1, 20_000):
         parents[f"c{n}"] = (f"c{n - 1}", f"c{max(0, n - 7)}") if n % 5 == 0 else (f"c{n - 1}",)
-    step = bisection.next_step(history_of_line(parents, 19_999), {}, set())
+    step = bisection.next_step(graph_of_line(parents, 19_999), {}, set())
     assert step.test == "c9999"
 
 
