@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from job_orchestration.cli import flags
+from job_orchestration.cli import comparison_flags, flags
 
 if TYPE_CHECKING:
     from job_orchestration.cli.flags import Argument
@@ -150,7 +150,7 @@ COMMANDS: Final = (
         "show what differs between runs: parameters, code, packages, results",
         "diff 2026_11_20/a 2026_11_20/b",
         "job_orchestration.cli.comparison:diff",
-        (flags.COMPARED, flags.STAT, flags.FULL, flags.JSON),
+        (comparison_flags.COMPARED, comparison_flags.STAT, comparison_flags.FULL, flags.JSON),
         reads=True,
     ),
     Command(
@@ -158,14 +158,14 @@ COMMANDS: Final = (
         "find the commit that moved a metric, by rerunning commits between two runs",
         "bisect 2026_11_20/a 2026_11_27/a --metric loss",
         "job_orchestration.cli.bisection:bisect",
-        (*flags.BISECTED, flags.JSON),
+        (*comparison_flags.BISECTED, flags.JSON),
     ),
     Command(
         "code",
         "make a git clone of the code that a run executed, or print one of its files",
         "code 2026_11_20/bbs",
         "job_orchestration.cli.code_checkout:code",
-        (flags.RUN, flags.CLONE, flags.FILE, flags.JSON),
+        (flags.RUN, comparison_flags.CLONE, comparison_flags.FILE, flags.JSON),
     ),
     Command(
         "retry",

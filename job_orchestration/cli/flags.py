@@ -106,19 +106,6 @@ def _resources(text: str) -> dict[str, int]:
     return dict(found)
 
 
-def _number(text: str) -> float:
-    import argparse
-    from math import isfinite
-
-    try:
-        found = float(text)
-    except ValueError:
-        found = float("nan")
-    if not isfinite(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return found
-
-
 def _name(text: str) -> str:
     import argparse
 
@@ -166,51 +153,6 @@ RUN = Argument(("run",), {"metavar": "RUN", "help": "an output folder below Outp
 RUNS = Argument(("runs",), {"metavar": "RUN", "nargs": "*", "help": "default: all failed runs"})
 WHICH = Argument(
     ("runs",), {"metavar": "RUN", "nargs": "*", "help": "output folders, config names, or globs"}
-)
-COMPARED = Argument(
-    ("runs",),
-    {
-        "metavar": "RUN",
-        "nargs": "+",
-        "help": "output folders or config names; a single one is compared with the work tree as it is now",
-    },
-)
-STAT = Argument(
-    ("--stat",), {"action": "store_true", "help": "list the files that differ, without their lines"}
-)
-FULL = Argument(("--full",), {"action": "store_true", "help": "print all lines of all files and values"})
-CLONE = Argument(
-    ("folder",),
-    {
-        "metavar": "DIR",
-        "nargs": "?",
-        "help": "an empty folder, or one that does not exist; default: RUN-code in the current folder",
-    },
-)
-FILE = Argument(
-    ("--file",),
-    {"metavar": "PATH", "help": "make no clone: print this file as it ran"},
-)
-BISECTED = (
-    Argument(("good",), {"metavar": "GOOD", "help": "a run in whose commit the metric is as it should be"}),
-    Argument(("bad",), {"metavar": "BAD", "help": "a run in whose commit it is not; its config is rerun"}),
-    Argument(
-        ("--metric",),
-        {"metavar": "NAME", "required": True, "help": "a column of results, such as train.loss or loss"},
-    ),
-    Argument(
-        ("--at",),
-        {"metavar": "VALUE", "type": _number, "help": "the limit between good and bad; default: half-way"},
-    ),
-    Argument(
-        ("--higher",), {"action": "store_true", "help": "bad is whatever is higher than in the run GOOD"}
-    ),
-    Argument(("--lower",), {"action": "store_true", "help": "bad is whatever is lower than in the run GOOD"}),
-    Argument(
-        ("--here",), {"action": "store_true", "help": "if no worker is running, run one until it is done"}
-    ),
-    STAT,
-    FULL,
 )
 FROM = Argument(
     ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}
