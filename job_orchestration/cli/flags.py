@@ -1,18 +1,13 @@
-"""Arguments of the commands, each defined once, with the parser of its value.
-
-Parsers import their rules only if a value is given, so that ``--help`` imports none of them.
-"""
+"""Arguments of the commands, each defined once, with the parser of its value."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from job_orchestration.cli import flag_values
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from job_orchestration.config.config import Json
-    from job_orchestration.config.expressions import Filter
-    from job_orchestration.housekeeping.retention import Keep
 
 
 class Argument(NamedTuple):
@@ -20,124 +15,6 @@ class Argument(NamedTuple):
 
     flags: tuple[str, ...]
     options: Mapping[str, Any]
-
-
-def _positive(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    return 0 if text == "0" else _positive(text)
-
-
-def _workers(text: str) -> int | None:
-    """Parse a number of workers; `None` for ``auto``."""
-    return None if text.lower() == "auto" else _positive(text)
-
-
-def _duration(text: str) -> float:
-    import argparse
-
-    from job_orchestration.config.settings import parse_duration
-
-    seconds = parse_duration(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 30m or 4h")
-    return seconds
-
-
-def _age(text: str) -> float:
-    """Parse a time that may be zero."""
-    from job_orchestration.config.settings import parse_duration
-
-    return 0.0 if text == "0" or parse_duration(text) == 0 else _duration(text)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _statuses(text: str) -> frozenset[str]:
-    import argparse
-
-    from job_orchestration.commands.selection import statuses_of
-
-    try:
-        return statuses_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _filter(text: str) -> Filter:
-    import argparse
-
-    from job_orchestration.config.expressions import FilterError, parse
-
-    try:
-        return parse(text)
-    except FilterError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _keep(text: str) -> Keep:
-    import argparse
-
-    from job_orchestration.housekeeping.retention import parse_keep
-
-    found = parse_keep(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not last:N, best:N:METRIC or lowest:N:METRIC")
-    return found
-
-
-def _resources(text: str) -> dict[str, int]:
-    import argparse
-
-    from job_orchestration.config.settings import parse_resources
-
-    parts = [part.partition("=") for part in text.split(",")]
-    found = parse_resources({name: int(n) if n.isdecimal() else n for name, _, n in parts})
-    if found is None or len(found) < len(parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as gpus=2,memory=64G,licence=4")
-    return dict(found)
-
-
-def _name(text: str) -> str:
-    import argparse
-
-    if not text.replace(".", "").replace("-", "").isalnum() or text.startswith("."):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a name of letters, digits, '.' and '-'")
-    return text
-
-
-def _tolerance(text: str) -> float:
-    import argparse
-    import math
-
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 <= found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 1e-9")
-    return found
-
-
-def _assignment(text: str) -> tuple[str, Json]:
-    import argparse
-
-    from job_orchestration.config import yaml_reader
-
-    key, equals, value = text.partition("=")
-    root, problems = yaml_reader.read(f"value: {value}".encode(), "--set")
-    found = yaml_reader.plain(root) if root is not None and not problems else None
-    if not key or not equals or not isinstance(found, dict) or found.keys() != {"value"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a key=value such as epochs=20 or train.lr=0.001")
-    return key.strip(), found["value"]
 
 
 JSON = Argument(("--json",), {"action": "store_true", "help": "print JSON on stdout, messages on stderr"})
@@ -177,7 +54,7 @@ SET = Argument(
     ("--set",),
     {
         "metavar": "KEY=VALUE",
-        "type": _assignment,
+        "type": flag_values.assignment,
         "action": "append",
         "dest": "parameters",
         "default": [],
@@ -196,7 +73,7 @@ RERUN_SET = Argument(
     ("--set",),
     {
         "metavar": "KEY=VALUE",
-        "type": _assignment,
+        "type": flag_values.assignment,
         "action": "append",
         "dest": "parameters",
         "default": [],
@@ -226,7 +103,7 @@ TOLERANCE = (
         ("--rtol",),
         {
             "metavar": "SHARE",
-            "type": _tolerance,
+            "type": flag_values.tolerance,
             "help": "numbers that differ by this share of the larger one count as equal; default: 1e-6",
         },
     ),
@@ -234,7 +111,7 @@ TOLERANCE = (
         ("--atol",),
         {
             "metavar": "X",
-            "type": _tolerance,
+            "type": flag_values.tolerance,
             "help": "numbers that differ by this much count as equal; default: 0",
         },
     ),
@@ -271,7 +148,7 @@ SET_IN_CONFIG = Argument(
     ("--set",),
     {
         "metavar": "KEY=VALUE",
-        "type": _assignment,
+        "type": flag_values.assignment,
         "action": "append",
         "dest": "parameters",
         "default": [],
@@ -285,7 +162,7 @@ TIMEOUT = Argument(
     ("--timeout",),
     {
         "metavar": "TIME",
-        "type": _duration,
+        "type": flag_values.duration,
         "help": "wait no longer than this, such as 4h; then exit with 124",
     },
 )
@@ -322,7 +199,7 @@ WORKERS = Argument(
     ("--workers",),
     {
         "metavar": "N",
-        "type": _workers,
+        "type": flag_values.workers,
         "default": 1,
         "help": "number of workers; auto: one for each CPU that may be used, or fewer if runs ask for more"
         " CPUs or memory; default: 1",
@@ -333,14 +210,19 @@ UNTIL_IDLE = Argument(
 )
 FOR = Argument(
     ("--for",),
-    {"metavar": "TIME", "type": _duration, "dest": "seconds", "help": "exit within this time, such as 4h"},
+    {
+        "metavar": "TIME",
+        "type": flag_values.duration,
+        "dest": "seconds",
+        "help": "exit within this time, such as 4h",
+    },
 )
 SELECT = (
     Argument(
         ("--status",),
         {
             "metavar": "WORDS",
-            "type": _statuses,
+            "type": flag_values.statuses,
             "dest": "statuses",
             "default": frozenset(),
             "help": "only runs with one of these states or outcomes, such as failed,interrupted or timeout",
@@ -350,7 +232,7 @@ SELECT = (
         ("--filter",),
         {
             "metavar": "EXPRESSION",
-            "type": _filter,
+            "type": flag_values.expression,
             "help": "only runs for which this is true, such as 'model == \"Conv\" and epochs > 3'",
         },
     ),
@@ -362,22 +244,33 @@ SOME = Argument(
 )
 RESOURCES = Argument(
     ("--resources",),
-    {"metavar": "NAME=N,…", "type": _resources, "help": "resources for runs here, such as gpus=2,licence=4"},
+    {
+        "metavar": "NAME=N,…",
+        "type": flag_values.resources,
+        "help": "resources for runs here, such as gpus=2,licence=4",
+    },
 )
 POOL = Argument(
     ("--pool",),
     {
         "metavar": "NAME",
-        "type": _name,
+        "type": flag_values.name,
         "help": "share the resources with workers of the same pool on this machine",
     },
 )
 FOLLOW = Argument(("-f", "--follow"), {"action": "store_true", "help": "follow the log until the run ends"})
-LINES = Argument(("-n", "--lines"), {"metavar": "N", "type": _count, "help": "only the last N lines"})
+LINES = Argument(
+    ("-n", "--lines"), {"metavar": "N", "type": flag_values.count, "help": "only the last N lines"}
+)
 TASK = Argument(("--task",), {"metavar": "TASK", "help": "only what this task wrote"})
 TRY = Argument(
     ("--try",),
-    {"metavar": "N", "type": _positive, "dest": "number", "help": "only the N-th try of a task, from 1"},
+    {
+        "metavar": "N",
+        "type": flag_values.positive,
+        "dest": "number",
+        "help": "only the N-th try of a task, from 1",
+    },
 )
 ERRORS = Argument(
     ("--errors",),
@@ -393,14 +286,14 @@ ARRANGE = (
         {"metavar": "FIGURE", "help": "the run with the highest value of this figure; --top N shows more"},
     ),
     Argument(("--lowest",), {"action": "store_true", "help": "take the lowest value as the best"}),
-    Argument(("--top",), {"metavar": "N", "type": _positive, "help": "the first N rows"}),
+    Argument(("--top",), {"metavar": "N", "type": flag_values.positive, "help": "the first N rows"}),
     Argument(("--sort",), {"metavar": "COLUMN", "help": "sort by this column"}),
     Argument(("--descending",), {"action": "store_true", "help": "sort from high to low"}),
     Argument(
         ("--group-by",),
         {
             "metavar": "COLUMNS",
-            "type": _words,
+            "type": flag_values.words,
             "default": (),
             "help": "show mean, std, min and max of each group",
         },
@@ -409,7 +302,7 @@ ARRANGE = (
         ("--columns",),
         {
             "metavar": "COLUMNS",
-            "type": _words,
+            "type": flag_values.words,
             "default": (),
             "help": "show only these columns, in this order",
         },
@@ -450,7 +343,7 @@ KEEP = Argument(
     ("--keep",),
     {
         "metavar": "WHICH",
-        "type": _keep,
+        "type": flag_values.keep,
         "action": "append",
         "help": "last:N, best:N:METRIC (the highest), lowest:N:METRIC; METRIC is task.key or key of a"
         " task's result. Repeatable; all other completed runs can be deleted",
@@ -460,7 +353,7 @@ OLDER_THAN = Argument(
     ("--older-than",),
     {
         "metavar": "TIME",
-        "type": _age,
+        "type": flag_values.age,
         "help": "only runs that ended longer ago than this, such as 30d; 0: all",
     },
 )
