@@ -285,7 +285,7 @@ def test_verify_says_whether_a_rerun_is_identical_equal_or_different(
 
 
 @pytest.mark.slow
-def test_a_worker_verifies_a_rerun_that_nobody_waits_for(
+def test_a_worker_verifies_a_rerun_for_which_no_command_waits(
     cli: Cli,
     start: Callable[..., subprocess.Popen[str]],
     complete: Callable[..., None],
