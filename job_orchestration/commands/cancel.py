@@ -165,7 +165,19 @@ class _Ending:
         self._outlived_locks = OutlivedLocks(_LOG.warning)
 
     def turn(self, ended: CancelResult) -> bool:
-        """Take the next possible step; return whether the run has ended and is recorded in `ended`."""
+        """Take the next possible step; return whether that was the last, and is recorded in `ended`."""
+        has_ended = False
+
+        def step() -> None:
+            nonlocal has_ended
+            has_ended = self._step(ended)
+
+        problem = changes.guarded(self._workspace, os.path.basename(self._path), step)
+        if problem is not None:
+            ended.refused.append(problem)
+        return has_ended or problem is not None
+
+    def _step(self, ended: CancelResult) -> bool:
         if not os.path.lexists(self._path) and not self._find():
             return False  # it is being moved at this moment
         if self._has_ended(ended):
@@ -174,9 +186,6 @@ class _Ending:
             claim = claims.claim_briefly(self._workspace, self._path, "cancel")
         except claims.UnfitTokenError as error:
             ended.refused.append(error.problem(os.path.basename(self._path)))
-            return True
-        except OSError as error:
-            ended.refused.append(changes.problem_of(self._workspace, os.path.basename(self._path), error))
             return True
         if claim is not None:
             self._finish_without_holder(claim)

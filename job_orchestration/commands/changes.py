@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import errno
+import functools
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from job_orchestration.commands import selection
-from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.errors import OrchestrationError, UsageError
 from job_orchestration.diagnostics.problems import Problem, escaped
 from job_orchestration.runs import unreadable
+from job_orchestration.workspace import failures
 from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def require(
 
 
 def change_each(
+    workspace: Workspace,
     records: Iterable[RunRecord],
     change: Callable[[RunRecord], Problem | None],
     unsuited: Iterable[Problem] = (),
@@ -85,14 +88,19 @@ def change_each(
     """Change runs.
 
     Args:
+        workspace: the workspace of the runs.
         records: the runs.
         change: changes one, or returns why it could not.
         unsuited: the problems of runs that do not suit the command.
+
+    Raises:
+        OSError: the disk or the machine failed; the remaining runs are unchanged.
     """
     runs: list[str] = []
     refused = list(unsuited)
     for record in records:
-        problem = change(record)
+        filename = os.path.basename(record.path)
+        problem = guarded(workspace, filename, functools.partial(change, record))
         if problem is None:
             runs.append(record.run or record.config)
         else:
@@ -100,16 +108,36 @@ def change_each(
     return Changes(tuple(runs), tuple(refused))
 
 
-def problem_of(workspace: Workspace, filename: str, error: OSError) -> Problem:
-    """Return the problem of a run that could not be claimed or moved, because its files cannot be used.
+def guarded(workspace: Workspace, filename: str, call: Callable[[], Problem | None]) -> Problem | None:
+    """Change one thing of many; what only this one can meet is its problem, and no error of the command.
+
+    Args:
+        workspace: its workspace.
+        filename: what the problem is about.
+        call: makes the change, or returns why it could not.
 
     Raises:
-        OSError: the error is none of this run: the disk could not be written.
+        OSError: the disk or the machine failed, which every other change would meet as well.
     """
-    is_of_run = isinstance(error, DamagedFileError | UnreadableFileError)
-    if not is_of_run and error.errno not in {errno.EACCES, errno.EPERM}:
-        raise error
-    return unreadable_problem(workspace, filename, error)
+    try:
+        return call()
+    except Exception as error:
+        is_of_run = isinstance(error, DamagedFileError | UnreadableFileError)
+        if failures.concerns_all(error) and not is_of_run:
+            raise
+        return problem_of(workspace, filename, error)
+
+
+def problem_of(workspace: Workspace, filename: str, error: Exception) -> Problem:
+    """Return the problem of a thing that could not be changed, by the error that was met."""
+    if isinstance(error, OrchestrationError):
+        return Problem(filename, error.what, error.todo)
+    if isinstance(error, DamagedFileError | UnreadableFileError):
+        return unreadable_problem(workspace, filename, error)
+    what = f"it could not be changed: {escaped(failures.reason_of(error, workspace.root))[:500]}"
+    if isinstance(error, OSError):
+        return Problem(filename, what, "See what is wrong there, mend it and try again")
+    return Problem(filename, what, "Look at it with doctor; if nothing is wrong there, report this")
 
 
 def unreadable_problem(workspace: Workspace, filename: str, error: OSError) -> Problem:

@@ -268,8 +268,8 @@ def collect(workspace: Workspace, wanted: Wanted) -> Collected:
             problem = _delete(workspace, item, tokens)
         except FileNotFoundError:
             continue  # another gc deleted it
-        except OSError as error:
-            problem = _problem(item, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, others may go, and a full disk needs that
+            problem = changes.problem_of(workspace, item.name, error)
         if problem is None:
             gone.append(item)
         else:
@@ -289,8 +289,8 @@ def _delete_snapshots(
                 try:
                     _keep_foreign_files(workspace, item)
                     scratch = garbage.set_unused_aside(workspace, item.path)
-                except OSError as error:
-                    refused.append(_problem(item, error))
+                except Exception as error:  # noqa: BLE001  # as above
+                    refused.append(changes.problem_of(workspace, item.name, error))
                     continue
                 if scratch is not None:
                     aside.append(scratch)
@@ -306,10 +306,6 @@ def _keep_foreign_files(workspace: Workspace, item: Item) -> None:
     if names:
         files = {name: os.path.join(item.path, name) for name in names}
         trash.put_files_away(workspace, f"snapshot {commit[:12]}", files)
-
-
-def _problem(item: Item, error: OSError) -> Problem:
-    return Problem(item.name, error.strerror or str(error), "Mend that and try again")
 
 
 def _delete(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Token]]) -> Problem | None:

@@ -60,6 +60,7 @@ def _each(workspace: Workspace, choice: Selection, *, held: bool) -> Changes:
     fit = _CAN_BE_HELD if held else _CAN_BE_RELEASED
     chosen = selection.chosen(workspace, records, choice)
     return changes.change_each(
+        workspace,
         [record for record in chosen if record in named or record.place in fit],
         lambda record: _move(workspace, record, held=held),
         unsuited,
@@ -89,8 +90,6 @@ def _move(workspace: Workspace, record: RunRecord, *, held: bool) -> Problem | N
         return _rename(workspace, record.path, held=held)
     except claims.UnfitTokenError as error:
         return error.problem(os.path.basename(record.path))
-    except OSError as error:
-        return changes.problem_of(workspace, os.path.basename(record.path), error)
 
 
 def _rename(workspace: Workspace, source: str, *, held: bool) -> Problem | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration.commands import selection
+from job_orchestration.commands import changes, selection
 from job_orchestration.commands.changes import Changes
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Fault, Problem, escaped
@@ -62,12 +63,13 @@ def restore(workspace: Workspace, names: Sequence[str]) -> Changes:
     for name, found in _wanted(workspace, names, runs):
         if found is not None and found.run in runs:
             continue  # named twice
+        run = name if found is None else found.run or found.name
         with opening.only_one(workspace):
-            run, fault = _restore_one(workspace, name, found)
-        if fault is None:
+            problem = changes.guarded(workspace, run, functools.partial(_restore_one, workspace, run, found))
+        if problem is None:
             runs.append(run)
         else:
-            refused.append(Problem(run, fault.what, fault.todo))
+            refused.append(problem)
     return Changes(tuple(runs), tuple(refused))
 
 
@@ -85,13 +87,15 @@ def _wanted(
     return found
 
 
-def _restore_one(workspace: Workspace, name: str, found: TrashEntry | None) -> tuple[str, Fault | None]:
-    """Bring back one run; returns its name, and why it stays where it is, if it does."""
+def _restore_one(workspace: Workspace, run: str, found: TrashEntry | None) -> Problem | None:
+    """Bring back one run; return why it stays where it is, if it does."""
     if found is None:
-        return name, trash.give_token(workspace, name)
-    if not trash.still_there(found):
-        return found.run or name, Fault("It has been restored in the meantime", "Look again")
-    return found.run or found.name, trash.bring_back(workspace, found)
+        fault = trash.give_token(workspace, run)
+    elif not trash.still_there(found):
+        fault = Fault("It has been restored in the meantime", "Look again")
+    else:
+        fault = trash.bring_back(workspace, found)
+    return Problem(run, fault.what, fault.todo) if fault else None
 
 
 def _without_globs(contents: Sequence[TrashEntry], names: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ the next worker finishes or resumes that run as its journal says.
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,11 @@ def _requeue(
         if record.path not in events:
             continue
         event = events[record.path]
-        problem = _retry_one(workspace, record, event)
+        problem = changes.guarded(
+            workspace,
+            os.path.basename(record.path),
+            functools.partial(_retry_one, workspace, record, event),
+        )
         if problem is not None:
             refused.append(problem)
             continue
@@ -171,8 +176,6 @@ def _retry_one(workspace: Workspace, record: RunRecord, event: Requeued) -> Prob
         claim = claims.claim_briefly(workspace, record.path, "retry")
     except claims.UnfitTokenError as error:
         return error.problem(filename)
-    except OSError as error:
-        return changes.problem_of(workspace, filename, error)
     if claim is None:
         return changes.taken_meanwhile(filename)
     try:

@@ -71,19 +71,27 @@ def become_child(fork_server: int, shared_page: SharedPage) -> None:
     _shared_page = shared_page
 
 
-def log_line(sentence: str, level: str = "INFO") -> None:
-    """Write a line of the log: what logging would write, without what it would touch."""
+def log_line(sentence: str, level: str = "INFO") -> bool:
+    """Write a line of the log: what logging would write, without what it would touch.
+
+    Returns:
+        Whether it could be written; a task may have closed the descriptors of its output.
+    """
     now = time.time()
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    write_to_log(f"{stamp},{int(now % 1 * 1000):03d} [{level[:5]:5}]  {sentence}\n")
+    return write_to_log(f"{stamp},{int(now % 1 * 1000):03d} [{level[:5]:5}]  {sentence}\n")
 
 
-def write_to_log(text: str) -> None:
-    """Write text into the log of the run, as `print` would."""
+def write_to_log(text: str) -> bool:
+    """Write text into the log of the run, as `print` would; return whether it could be written."""
     try:
         sys.stderr.write(text)
     except (AttributeError, OSError, ValueError):  # a task closed it, or put something else in its place
-        os.write(2, text.encode(errors="backslashreplace"))
+        try:
+            os.write(2, text.encode(errors="backslashreplace"))
+        except OSError:
+            return False
+    return True
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:

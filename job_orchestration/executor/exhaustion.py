@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-_LACK: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+from job_orchestration.workspace import failures
+
 _NO_THREAD: Final = "can't start new thread"
 
 
@@ -20,7 +21,7 @@ class ExhaustedError(OSError):
 def number_of(error: BaseException) -> int | None:
     """Return the number of an error that means a lack of room; `None` for every other error."""
     if isinstance(error, OSError):
-        return error.errno if error.errno in _LACK else None
+        return error.errno if error.errno in failures.SHORTAGES else None
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         return errno.EAGAIN
     return errno.ENOMEM if isinstance(error, MemoryError) else None

@@ -201,6 +201,8 @@ class TaskRunner:
         self._failing_task: str | None = None
         """The task whose own write met an error that may be the disk's."""
         self._open_files: int | None = None
+        self._has_output = True
+        """Whether the log can be written; if a task has closed it, the next task gets another process."""
         self._allocation: dict[str, str] = order["allocation"]
         self._cpus: int | None = order.get("cpus")
         variables = (*order["environment"], *self._allocation, thread_pools.COMMON)
@@ -298,7 +300,7 @@ class TaskRunner:
         for index, task in enumerate(self._tasks):
             if task.is_finished:
                 continue
-            if self.shared_page.stop is not None:
+            if self.shared_page.stop is not None or not self._has_output:
                 return Verdict.STOPPED
             if self._reused is not None and self._take_earlier(self._reused, index, task):
                 continue
@@ -369,7 +371,7 @@ class TaskRunner:
         self._finished[task.id] = FinishedTask(value, folder)
         if self._reused is not None:
             self._reused.note(index, finished, reported=self._reporting is not None)
-        child_setup.log_line(f"Finished task with id: {task.id} ({duration:.3f} s)")
+        self._has_output = child_setup.log_line(f"Finished task with id: {task.id} ({duration:.3f} s)")
         return True
 
     def _call(self, index: int, context: TaskContext) -> Json:

@@ -6,7 +6,6 @@ descriptor, so the lock lasts until the last of them ends or the holder releases
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -22,7 +21,7 @@ from job_orchestration.runs.events import Claimed, Readied
 from job_orchestration.runs.state import Status
 from job_orchestration.runs.token import Token, scan
 from job_orchestration.runs.token_header import run_named_in, run_of
-from job_orchestration.workspace import durable, safe_reads
+from job_orchestration.workspace import durable, failures, safe_reads
 from job_orchestration.workspace.naming import TokenName, numbered, worker_name
 from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import RunState
     from job_orchestration.workspace.layout import Workspace
 
-_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errors that say nothing about a file."""
 _LIMIT: Final = 8 << 20
 """Bytes; `ready` writes no larger token."""
 _FEW: Final = 3
@@ -351,8 +348,8 @@ def lock(path: str) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in _SHORTAGES:
-            raise
+        if failures.is_of_machine(error):
+            raise  # it says nothing about the file
         raise UnfitTokenError(
             f"It cannot be opened: {error.strerror}", "Move it away, or repair it"
         ) from None

@@ -9,21 +9,23 @@ token equals the run's frozen config byte for byte, so a lost token is recreated
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.diagnostics.errors import OrchestrationError
 from job_orchestration.diagnostics.problems import Fault
 from job_orchestration.runs import artifact_store, claims, journal, lifecycle, token, token_header
 from job_orchestration.runs.opening import CONFIG, PROVENANCE, enclosed_run, enclosing_run, taken_stems
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, durable, safe_reads
+from job_orchestration.workspace import clock, durable, failures, safe_reads
 from job_orchestration.workspace.layout import FINAL_PLACES, TOKEN_PLACES, Place
 from job_orchestration.workspace.naming import TokenName, numbered, stem_of
+from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from job_orchestration.runs.state import RunState
     from job_orchestration.workspace.layout import Workspace
@@ -263,16 +265,37 @@ def _run_in(config: str) -> str | None:
 def settle(workspace: Workspace) -> list[str]:
     """Restore runs whose move was interrupted. The caller holds `opening.only_one`.
 
+    An entry that cannot be restored stays where it is, and `doctor` names it.
+
     Returns:
         The restored runs.
+
+    Raises:
+        OSError: the disk or the machine failed.
     """
     for found in contents(workspace):
-        if found.run and found.token and _has_other_name(workspace, found.run, found.token):
-            durable.unlink(found.token)  # a move was interrupted between its link and its unlink
+        with _alone():
+            if found.run and found.token and _has_other_name(workspace, found.run, found.token):
+                durable.unlink(found.token)  # a move was interrupted between its link and its unlink
     for name in safe_reads.names_in(_bin_of(workspace)):
         with suppress(OSError):
             os.rmdir(os.path.join(_bin_of(workspace), name))  # an empty entry
-    return [d.run for d in unfinished(workspace) if d.run and bring_back(workspace, d) is None]
+    restored: list[str] = []
+    for found in unfinished(workspace):
+        with _alone():
+            if found.run and bring_back(workspace, found) is None:
+                restored.append(found.run)
+    return restored
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Go on with the next entry after an error that only this one meets."""
+    try:
+        yield
+    except (OSError, OrchestrationError) as error:
+        if failures.concerns_all(error) and not isinstance(error, DamagedFileError | UnreadableFileError):
+            raise
 
 
 def _has_other_name(workspace: Workspace, run: str, path: str) -> bool:
@@ -327,6 +350,7 @@ def bring_back(workspace: Workspace, found: TrashEntry) -> Fault | None:
         fault = _obstacle(workspace, found.run)
         if fault is not None:
             return fault
+        journal.read(found.folder)  # if it is damaged, it stays where it is
         target = workspace.run_folder(found.run)
         durable.make_folder(os.path.dirname(target))
         durable.rename_folder(found.folder, target)

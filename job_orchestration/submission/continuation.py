@@ -22,7 +22,7 @@ from job_orchestration.executor.fork_server_client import ForkServerPool
 from job_orchestration.runs import lifecycle
 from job_orchestration.runs.events import Code, JournalEntry, Requeued
 from job_orchestration.runs.state import TaskStatus
-from job_orchestration.submission import changed_values
+from job_orchestration.submission import changed_values, task_check
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -264,7 +264,8 @@ class ContinuationChecker:
             for plan, asked in groups.items():
                 questions = [self._question(n, continuation) for n, continuation in enumerate(asked)]
                 try:
-                    answers = validation_client.ask(fork_servers.get(plan), questions)
+                    limit = task_check.limit_of(continuation.state.values for continuation in asked)
+                    answers = validation_client.ask(fork_servers.get(plan, limit), questions, limit)
                 except ForkServerError as error:
                     for continuation in asked:
                         todo = f"Mend the import, commit it, and {self._command} the run again"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from job_orchestration.code.task_importer import CodePlan
+    from job_orchestration.config.config import Json
     from job_orchestration.executor.fork_server_client import ForkServerPool
     from job_orchestration.submission.candidate import Candidate
     from job_orchestration.workspace.layout import Workspace
@@ -69,9 +70,9 @@ class Waiting:
         return False
 
 
-def _limit_of(candidates: Iterable[Candidate]) -> float:
-    """Return the seconds that the imports, and the validation of one config, may take."""
-    values = (candidate.checked.values.get(LIMIT) for candidate in candidates)
+def limit_of(configs: Iterable[Mapping[str, Json]]) -> float:
+    """Return the seconds that the imports of configs, and the validation of one of them, may take."""
+    values = (values.get(LIMIT) for values in configs)
     return max((parse_duration(v) or 0.0 for v in values), default=0.0) or validation_client.SILENCE_LIMIT
 
 
@@ -83,7 +84,7 @@ def _ask(
     asked: Mapping[int, Candidate],
 ) -> None:
     questions = [_question(workspace, n, candidate) for n, candidate in asked.items()]
-    limit = _limit_of(asked.values())
+    limit = limit_of(candidate.checked.values for candidate in asked.values())
     files = named(dict.fromkeys(escaped(candidate.drop.filename) for candidate in asked.values()))
     folder = os.path.normpath(os.path.join(plan.work_tree, plan.folder or "")) if plan.work_tree else ""
     where = escaped(folder or ", ".join(plan.modules))

@@ -20,6 +20,7 @@ from job_orchestration.executor.shared_memory import Verdict
 from job_orchestration.runs import artifact_store, claims
 from job_orchestration.runs.events import HandedBack, Outcome, Spoilt, TaskFailed
 from job_orchestration.runs.state import Status
+from job_orchestration.workspace import failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +34,6 @@ if TYPE_CHECKING:
 
 REASON: Final = "the disk kept it from going on"
 """Why a run was released whose attempt ended by an error of a write."""
-_DISKS: Final = frozenset(
-    {
-        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE),
-        *(errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT),
-    }
-)
-"""Errors of a disk, which may be over when the worker tries it."""
-_MACHINES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""Errors of a worker that has reached a limit of its machine; they are no run's fault."""
 _FIRST, _LONGEST = timedelta(seconds=2), timedelta(minutes=5)
 
 
@@ -166,12 +158,7 @@ def judge_start(error: OrchestrationError, can_write: Callable[[], bool]) -> Non
 
 def may_be_over(number: int | None, earlier: journal.Journal) -> bool:
     """Whether an error is a disk's that has passed since, and the attempt before did not end so as well."""
-    return number in _DISKS and _last_release(earlier) is None
-
-
-def is_machines(number: int | None) -> bool:
-    """Whether an error that the worker itself met is of its machine, and of no run."""
-    return number in _MACHINES
+    return failures.is_of_disk(number) and _last_release(earlier) is None
 
 
 def _last_release(earlier: journal.Journal) -> timedelta | None:

@@ -48,7 +48,7 @@ from job_orchestration.runs.events import (
 from job_orchestration.runs.opening import PROVENANCE
 from job_orchestration.runs.state import Status
 from job_orchestration.worker import child_end
-from job_orchestration.workspace import clock, safe_reads, temporary_files
+from job_orchestration.workspace import clock, failures, safe_reads, temporary_files
 from job_orchestration.workspace.layout import VARIABLE, Place
 from job_orchestration.workspace.naming import TokenName
 
@@ -202,7 +202,7 @@ class ClaimedRun:
 
         The first of several such errors in a row may have been the disk's and over since: it is not counted.
         """
-        if child_end.is_machines(error.errno) or child_end.may_be_over(error.errno, self._claim.earlier):
+        if failures.is_of_machine(error) or child_end.may_be_over(error.errno, self._claim.earlier):
             self.defer_by_disk()
             return
         claim = self._claim

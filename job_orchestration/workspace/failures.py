@@ -11,7 +11,9 @@ import errno
 import os
 from typing import Final
 
-_OF_MACHINE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""Errors of a machine that lacks descriptors, memory or processes."""
+_OF_MACHINE: Final = SHORTAGES | {errno.EINTR}
 _OF_DISK: Final = frozenset(
     {
         errno.EIO,
@@ -30,6 +32,11 @@ _OF_DISK: Final = frozenset(
 def concerns_all(error: BaseException) -> bool:
     """Return whether an error met at one item would be met at every other."""
     return isinstance(error, OSError) and error.errno in _OF_MACHINE | _OF_DISK
+
+
+def is_of_disk(number: int | None) -> bool:
+    """Return whether this is the number of an error of the disk, or of the connection to it."""
+    return number in _OF_DISK
 
 
 def is_of_machine(error: OSError) -> bool:

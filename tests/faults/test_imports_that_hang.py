@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import textwrap
 
 import pytest
 
 from tests.conftest import LIMIT, wait_until
 from tests.faults.workspace_files import names
+from tests.integration.harness import git
 
 HANGS = """
     import time
@@ -97,6 +99,32 @@ def test_an_import_that_hangs_is_refused_after_the_limit_that_is_set(workspace, 
     done = cli("ready", check=3)
     assert "The imports of the tasks took longer than 1 s" in done.stdout
     assert names(workspace, "ConfigsToRun") == ["quick"]
+
+
+FAILS = """
+    from job_orchestration import TaskBase
+
+    class Quick(TaskBase):
+        def run(self):
+            raise ValueError("to be mended")
+"""
+
+
+@pytest.mark.slow
+def test_a_retry_in_another_commit_whose_import_hangs_is_refused_after_that_limit(
+    workspace, drop, cli, repository, tmp_path
+):
+    folder = repository(FAILS, name="mended")
+    for name, values in {"slow": {"validationTimeout": "1s"}, "other": {}}.items():
+        drop(name, {"pathToTasks": str(folder), "maxAttempts": 1, **values})
+    cli("ready")
+    cli("work", "--until-idle", check=1)
+    hangs = HANGS.format(note=str(tmp_path / "note"), gate=str(tmp_path / "gate"))
+    (folder / "Tasks.py").write_text(textwrap.dedent(hangs))
+    git(folder, "commit", "--quiet", "--all", "--message=hangs")
+    done = cli("retry", "slow", "--commit", "HEAD", check=3)
+    assert "The imports of the tasks took longer than 1 s" in done.stdout + done.stderr
+    assert names(workspace, "Failed") == ["other", "slow"]
 
 
 @pytest.mark.slow

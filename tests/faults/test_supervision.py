@@ -350,6 +350,7 @@ def test_the_log_tells_where_in_the_code_it_was(sandbox, name):
 @pytest.mark.parametrize("name", FINE)
 def test_what_is_strange_but_no_failure_is_none(sandbox, name):
     assert sandbox.events(name, "task_failed") == []
+    assert len(sandbox.events(name, "claimed")) == 1, "it was not tried again"
     assert sandbox.results(name)["two"] == "quick"
     assert name in sandbox.names("Completed")
 
