@@ -196,6 +196,7 @@ COMMANDS: Final = (
             flags.RERUN_COMMIT,
             flags.RERUN_SET,
             flags.RERUN_FROM,
+            flags.STRICT,
             flags.HERE,
             flags.VERIFY,
             *flags.TOLERANCE,

@@ -88,6 +88,10 @@ RERUN_FROM = Argument(
         "help": "run from this task on; take results and files of the tasks before it from the original",
     },
 )
+STRICT = Argument(
+    ("--strict",),
+    {"action": "store_true", "help": "refuse if packages, Python, machine or inputs are not as they were"},
+)
 HERE = Argument(
     ("--here",), {"action": "store_true", "help": "run it now, in this terminal, and follow its log"}
 )

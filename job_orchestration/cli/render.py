@@ -35,6 +35,7 @@ HEADER: Final = (
         "left",
         "ends",
         "waits for",
+        "verified",
         "note",
         "error",
     ),
@@ -84,6 +85,7 @@ def cells(entry: StatusEntry) -> tuple[str, ...]:
         else "",
         forecast_text.until(entry.eta_at, entry.eta_p90_at),
         _waits_for(entry),
+        entry.verdict or "",
         note_of(entry),
         escaped(error if len(error) <= _WIDEST else f"{error[:_WIDEST]}…"),
     )
@@ -236,9 +238,16 @@ def shown(found: Shown) -> Iterator[str]:
         "note": entry.note,
         "outcome": entry.outcome,
         "error": entry.error,
+        "rerun of": found.rerun_of,
         "folder": found.folder,
     }
     yield from fact_lines(facts)
+    if found.verifications:
+        from job_orchestration.cli import verification_text
+
+        yield ""
+        yield "verified:"
+        yield from (f"  {line}" for line in verification_text.summaries(found.verifications))
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from job_orchestration.commands.rerun import NewRun, RerunResult
     from job_orchestration.commands.verify import How, VerifyResult
     from job_orchestration.config.config import Json
+    from job_orchestration.submission.environment_changes import EnvironmentChange
     from job_orchestration.workspace.layout import Workspace
 
 
@@ -34,6 +35,7 @@ def rerun(arguments: Namespace) -> int:
         commit=_commit(arguments),
         parameters=_parameters(arguments),
         task=arguments.task,
+        strict=arguments.strict,
         verify=how.as_wish() if arguments.verify else None,
         dry_run=arguments.dry_run,
     )
@@ -111,8 +113,15 @@ def _as_json(done: RerunResult) -> dict[str, Any]:
 
 
 def _lines(done: RerunResult, *, is_dry: bool) -> Iterator[str]:
+    shown: tuple[EnvironmentChange, ...] = ()
     for new in done.runs:
         yield f"{escaped(new.run)}: {'would be' if is_dry else 'is'} queued, {_what(new)}"
+        if new.changes and new.changes != shown:
+            yield "  not as it was:"
+            yield from (f"    {change}" for change in new.changes)
+        elif new.changes:
+            yield "  not as it was: the same as above"
+        shown = new.changes
     yield from map(str, done.refused)
     if not (done.runs or done.refused):
         yield "No run that fits has ended."

@@ -26,7 +26,19 @@ COLUMNS: Final = ("run", "task", "bar", "percent", "elapsed", "left", "ends", "w
 _LEAVING: Final = ("worker", "elapsed", "ends", "bar", "note", "percent", "left", "task")
 """Columns in the order in which they are omitted."""
 _LEAVING_TABLES: Final = (
-    *("waited", "worker", "elapsed", "ends", "progress", "note", "left", "waits for", "error", "task"),
+    *(
+        "waited",
+        "worker",
+        "elapsed",
+        "ends",
+        "progress",
+        "note",
+        "left",
+        "verified",
+        "waits for",
+        "error",
+        "task",
+    ),
 )
 """The same for tables."""
 _FEWEST: Final = {"run": 16, "waits for": 16, "error": 16}

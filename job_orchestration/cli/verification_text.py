@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _MOST_FILES: Final = 20
+_MOST_SHOWN: Final = 3
 _MOST_PLACES: Final = 10
 _LONGEST: Final = 60
 
@@ -39,6 +40,17 @@ def headline(record: Mapping[str, Any]) -> str:
         within = f"rtol {record['rtol']:g}" + (f", atol {record['atol']:g}" if record["atol"] else "")
         return f"{rerun}: equal to {original} within {within}, {parts}: {', '.join(counts)}"
     return f"{rerun}: different from {original}, {parts}: {', '.join(counts)}"
+
+
+def summaries(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each of the last verifications of a run, and the first places of a difference."""
+    for record in records[:_MOST_SHOWN]:
+        yield headline(record)
+        different = [c for c in record["compared"] if c["verdict"] == "different"]
+        for comparison in different[:_MOST_SHOWN]:
+            yield from list(_lines_of_one(comparison))[:2]
+    if len(records) > _MOST_SHOWN:
+        yield f"… and {len(records) - _MOST_SHOWN} more: show --json"
 
 
 def _lines_of_one(comparison: Mapping[str, Any]) -> Iterator[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from job_orchestration.commands.selection import Selection
     from job_orchestration.config.config import Json
     from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.submission.environment_changes import EnvironmentChange
     from job_orchestration.submission.reruns import Rerun
     from job_orchestration.workspace.layout import Workspace
 
@@ -34,10 +35,14 @@ class NewRun:
     stem: str
     """The stem of its token; empty with a dry run."""
     warnings: tuple[Problem, ...] = ()
+    changes: tuple[EnvironmentChange, ...] = ()
+    """What is not as it was when the original was executed."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as ``rerun --json`` has it."""
-        return {"run": self.run, "rerun_of": self.original, "commit": self.commit, "seed": self.seed}
+        differences = [change.as_json() for change in self.changes]
+        own = {"run": self.run, "rerun_of": self.original, "commit": self.commit, "seed": self.seed}
+        return {**own, "differences": differences}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ def rerun(
     commit: str | None = None,
     parameters: Mapping[str, Json] | None = None,
     task: str | None = None,
+    strict: bool = False,
     verify: Mapping[str, Json] | None = None,
     dry_run: bool = False,
 ) -> RerunResult:
@@ -74,6 +80,7 @@ def rerun(
         commit: a revision of the tasks' repository, ``HEAD``, ``worktree``, or a commit of the workspace's
             store; the recorded commit if not given.
         parameters: config key, or ``taskId.key``, to its new value.
+        strict: refuse a run if packages, Python, machine or inputs are not as they were.
         task: take the checkpoints of the tasks before this one from the original, which stays as it is.
         verify: with which ``rtol``, ``atol`` and ``ignore`` the new runs are to be compared with the
             originals once they have completed; `None`: they are not. An original must have completed.
@@ -92,7 +99,7 @@ def rerun(
     if task is not None:
         for record in ended:
             changes.insist_on_task(record, task)
-    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}, task, verify))
+    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}, strict, task, verify))
     done = [r for r in checked if not r.is_refused] if dry_run else reruns.queue(workspace, checked)
     refused = [*unsuited, *(p for r in checked if r.is_refused for p in r.problems if p.is_error)]
     return RerunResult(tuple(map(_new_run, done)), tuple(refused), notes)
@@ -100,7 +107,13 @@ def rerun(
 
 def _new_run(found: Rerun) -> NewRun:
     return NewRun(
-        found.run, found.original, found.commit, found.state.seed, found.stem, tuple(found.problems)
+        found.run,
+        found.original,
+        found.commit,
+        found.state.seed,
+        found.stem,
+        tuple(found.problems),
+        found.changes,
     )
 
 

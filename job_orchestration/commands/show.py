@@ -21,7 +21,7 @@ from job_orchestration.workspace import clock
 from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from job_orchestration.code.commits import CommitDetails
     from job_orchestration.commands.families import Family
@@ -71,6 +71,10 @@ class Shown:
     """The last lines of the log, or, of a failed run, its last error with the traceback."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Where its last attempt ran, if an attempt has recorded it."""
+    rerun_of: str | None = None
+    """The run that it repeats."""
+    verifications: Sequence[Mapping[str, Any]] = ()
+    """The records of the comparisons of it with its original, or with its reruns, the last first."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` prints it."""
@@ -80,6 +84,8 @@ class Shown:
             "changes": [provenance_file.as_json(change) for change in self.changes],
             "provenance": self.provenance,
             "environment": dict(self.environment) or None,
+            "rerun_of": self.rerun_of,
+            "verifications": list(self.verifications),
             "commit_details": None if self.commit is None else asdict(self.commit),
             "parameters": json_floats.strict(dict(self.parameters)),
             "results": json_floats.strict(dict(self.results)),
@@ -102,10 +108,14 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
     record = selection.one(records, name)
     state = record.state
     folder = workspace.run_folder(record.run) if record.run else None
+    verified = _verifications(folder, state)
     row = selection.row_of(workspace, record, clock.now(), [])
     table = tables.table_of([row])
     return Shown(
-        entry(record, ahead)._replace(why=reasons_of(workspace, records, places).of(record)),
+        entry(record, ahead)._replace(
+            why=reasons_of(workspace, records, places).of(record),
+            verdict=verified[0].get("verdict") if verified else None,
+        ),
         state.tasks if state else (),
         _provenance(workspace, folder),
         folder,
@@ -120,7 +130,18 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
         environments.of_run(workspace, record.run, state)
         if record.run and state and state.environment
         else {},
+        state.rerun_of if state else None,
+        verified,
     )
+
+
+def _verifications(folder: str | None, state: RunState | None) -> Sequence[Mapping[str, Any]]:
+    """Return the verifications of a run; nothing is imported where there are none."""
+    if folder is None or state is None or not os.path.isdir(os.path.join(folder, ".verifications")):
+        return ()
+    from job_orchestration.comparison import verdicts
+
+    return verdicts.of_run(folder, state.readied_at)
 
 
 def _provenance(workspace: Workspace, folder: str | None) -> dict[str, Any] | None:

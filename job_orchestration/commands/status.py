@@ -46,6 +46,8 @@ _ORDER: Final = (
 _RANK: Final = {place: rank for rank, place in enumerate(_ORDER)}
 _KEYS: Final = {"try_number": "try", "most_tries": "max_tries"}
 """Fields whose JSON key has another name."""
+VERDICTS: Final = "verdicts.jsonl"
+"""The file in ``Misc`` that lists the verdicts of verifications, if there are any."""
 ENDS: Final = ("completed", "failed", "pruned", "cancelled")
 """How runs end."""
 _SILENT: Final = "silent"
@@ -105,6 +107,8 @@ class StatusEntry(NamedTuple):
     """How many tries a task has."""
     why: tuple[Reason, ...] | None = None
     """Why it does not run, the most important reason first; `None` without ``--why``."""
+    verdict: str | None = None
+    """``identical``, ``equal`` or ``different``: the last verdict on it and its original or rerun."""
 
     @property
     def state(self) -> str:
@@ -130,6 +134,20 @@ class Entries(Sequence[StatusEntry]):
     def explained(self, reasons: WaitingReasons) -> Entries:
         """Return the same entries with the reasons why they do not run."""
         return Entries(self.records, lambda record: self._make(record)._replace(why=reasons.of(record)))
+
+    def with_verdicts(self, workspace: Workspace) -> Entries:
+        """Return the same entries with the verdicts of verifications."""
+        from job_orchestration.comparison import verdicts
+
+        listed = verdicts.listed(workspace)
+
+        def make(record: RunRecord) -> StatusEntry:
+            made = self._make(record)
+            found = listed.get(made.run or "")
+            is_its = found is not None and found.readied_at == made.readied_at
+            return made._replace(verdict=found.verdict) if found and is_its else made
+
+        return Entries(self.records, make)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -223,6 +241,8 @@ def status(
     coming, places = pending_trials(workspace, records), time_left.places_of(workspace, records)
     searches = families.standings(workspace)
     found = overview(records, clock.now(), living, shown, coming=coming, places=places, searches=searches)
+    if os.path.exists(os.path.join(workspace.misc, VERDICTS)) and isinstance(found.runs, Entries):
+        found = replace(found, runs=found.runs.with_verdicts(workspace))
     if why and isinstance(found.runs, Entries):
         reasons = reasons_of(workspace, records, places)
         found = replace(found, runs=found.runs.explained(reasons), is_explained=True)

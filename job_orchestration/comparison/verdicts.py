@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from job_orchestration.workspace.layout import Workspace
 
 FOLDER: Final = ".verifications"
-_LIST: Final = "verdicts.jsonl"
+LIST: Final = "verdicts.jsonl"
 _MOST_NAME_BYTES: Final = 200
 _MOST_RECORDS: Final = 1000
 
@@ -72,7 +72,7 @@ def record(workspace: Workspace, found: Verification, before: Side, after: Side)
         "runs": {side.run: side.state.readied_at for side in (before, after)},
     }
     with suppress(OSError):
-        durable.append_view(os.path.join(workspace.misc, _LIST), f"{json.dumps(line)}\n".encode())
+        durable.append_view(os.path.join(workspace.misc, LIST), f"{json.dumps(line)}\n".encode())
     return faults
 
 
@@ -103,7 +103,7 @@ def of_pair(run_folder: str, readied_at: str | None, original: str) -> dict[str,
 def listed(workspace: Workspace) -> Mapping[str, ShortVerdict]:
     """Return the last verdict on each run of a workspace; no run is read for it."""
     try:
-        data = safe_reads.whole(os.path.join(workspace.misc, _LIST))
+        data = safe_reads.whole(os.path.join(workspace.misc, LIST))
     except OSError:
         return {}
     return dict(_lines(data.splitlines()))

@@ -28,6 +28,7 @@ from job_orchestration.runs import (
 from job_orchestration.runs.events import Requeued
 from job_orchestration.runs.queued_sources import Source
 from job_orchestration.runs.state import Status, TaskStatus
+from job_orchestration.submission import environment_changes
 from job_orchestration.submission.continuation import Continuation, ContinuationChecker
 from job_orchestration.workspace import clock, naming
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from job_orchestration.diagnostics.problems import Problem
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.runs.state import RunState, TaskState
+    from job_orchestration.submission.environment_changes import EnvironmentChange
     from job_orchestration.workspace.layout import Workspace
 
 ENDING: Final = "-rerun"
@@ -61,6 +63,8 @@ class Rerun:
     checked: Continuation
     verify: Mapping[str, Json] | None = None
     """How it is to be compared with the original."""
+    changes: tuple[EnvironmentChange, ...] = ()
+    """What is not as it was when the original was executed."""
     stem: str = ""
     """The stem of its token, once it is queued."""
 
@@ -98,6 +102,8 @@ class Wanted:
     """A revision of the tasks' repository, or a commit of the workspace's store; `None`: the recorded one."""
     parameters: Mapping[str, Json] = field(default_factory=dict)
     """Config key, or ``taskId.key``, to its new value."""
+    is_strict: bool = False
+    """Whether a run is refused if anything is not as it was."""
     task: str | None = None
     """The first task that runs; the checkpoints of those before it are taken from the original."""
     verify: Mapping[str, Json] | None = None
@@ -126,9 +132,18 @@ def check(
         for record, checked in zip(records, found, strict=True)
     ]
     for rerun in reruns:
+        _compare_environments(workspace, rerun, wanted)
         if rerun.checkpoints and not rerun.is_refused:
             _warn_of_other_files(workspace, rerun)
     return reruns, tuple(checker.notes)
+
+
+def _compare_environments(workspace: Workspace, rerun: Rerun, wanted: Wanted) -> None:
+    assert rerun.record.state is not None, "it was queued"
+    rerun.changes = environment_changes.changes_since(workspace, rerun.original, rerun.record.state)
+    if wanted.is_strict and rerun.changes:
+        what = f"not everything is as it was: {named(map(str, rerun.changes))}"
+        rerun.checked.add(what, "Restore it, or rerun it without --strict")
 
 
 def _warn_of_other_files(workspace: Workspace, rerun: Rerun) -> None:

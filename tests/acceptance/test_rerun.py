@@ -304,3 +304,45 @@ def test_a_worker_verifies_a_rerun_for_which_no_command_waits(
     cli("work", "--until-idle")
     assert waiting.wait() == 0
     assert "runs/a-rerun-2: identical to runs/a" in str(waiting.communicate()[0])
+
+
+def test_what_is_not_as_it_was_is_listed_and_refused_with_strict(
+    cli: Cli, complete: Callable[..., None], workspace: Path
+) -> None:
+    complete()
+    same = json.loads(cli("rerun", "a", "--dry-run", "--strict", "--json").stdout)
+    assert same["runs"][0]["differences"] == []
+    changed = {"OMP_NUM_THREADS": "3"}
+    said = cli("rerun", "a", "--dry-run", env=changed).stdout
+    assert "  not as it was:\n    variable OMP_NUM_THREADS (absent) → 3" in said
+    refused = cli("rerun", "a", "--strict", env=changed, check=3).stdout
+    assert "not everything is as it was: variable OMP_NUM_THREADS" in refused
+    (packages,) = (workspace / "Misc/packages").iterdir()
+    recorded = json.loads(packages.read_text())
+    recorded["pyyaml"], recorded["gone"] = "5.0", "1.0"
+    packages.write_text(json.dumps(recorded))
+    found = json.loads(cli("rerun", "a", "--dry-run", "--json").stdout)["runs"][0]["differences"]
+    assert [(d["kind"], d["name"], d["before"]) for d in found] == [
+        ("package", "gone", "1.0"),
+        ("package", "pyyaml", "5.0"),
+    ]
+
+
+@pytest.mark.slow
+def test_verdicts_stand_in_show_and_in_a_column_of_status(cli: Cli, complete: Callable[..., None]) -> None:
+    complete()
+    assert "verified" not in cli("status").stdout
+    cli("rerun", "a", "--verify", "--here")
+    cli("rerun", "a", "--verify", "--here", "--set", "scale=2", check=1)
+    rows = [line.split() for line in cli("status").stdout.splitlines() if "runs/a" in line]
+    assert {row[1]: row[-1] for row in rows} == {
+        "runs/a": "different",
+        "runs/a-rerun": "identical",
+        "runs/a-rerun-2": "different",
+    }
+    for run, lines in {"runs/a": 2, "runs/a-rerun": 1, "runs/a-rerun-2": 1}.items():
+        found = shown(cli, run)
+        assert (len(found["verifications"]), found["verdict"]) == (lines, {r[1]: r[-1] for r in rows}[run])
+    assert shown(cli, "runs/a-rerun")["rerun_of"] == "runs/a"
+    assert "rerun of  runs/a" in cli("show", "runs/a-rerun").stdout
+    assert "runs/a-rerun-2: different from runs/a" in cli("show", "runs/a").stdout
