@@ -242,12 +242,7 @@ def shown(found: Shown) -> Iterator[str]:
         "folder": found.folder,
     }
     yield from fact_lines(facts)
-    if found.verifications:
-        from job_orchestration.cli import verification_text
-
-        yield ""
-        yield "verified:"
-        yield from (f"  {line}" for line in verification_text.summaries(found.verifications))
+    yield from _verified(found)
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))
@@ -268,6 +263,16 @@ def shown(found: Shown) -> Iterator[str]:
         yield ""
         yield "end of the log:"
         yield from (f"  {escaped(line)}" for line in found.log)
+
+
+def _verified(found: Shown) -> Iterator[str]:
+    """Yield the last verdicts on a run."""
+    if found.verifications:
+        from job_orchestration.cli import verification_text
+
+        yield ""
+        yield "verified:"
+        yield from (f"  {line}" for line in verification_text.summaries(found.verifications))
 
 
 def _task_rows(found: Shown) -> list[tuple[str, ...]]:

@@ -322,7 +322,7 @@ def test_what_is_not_as_it_was_is_listed_and_refused_with_strict(
     recorded["pyyaml"], recorded["gone"] = "5.0", "1.0"
     packages.write_text(json.dumps(recorded))
     found = json.loads(cli("rerun", "a", "--dry-run", "--json").stdout)["runs"][0]["differences"]
-    assert [(d["kind"], d["name"], d["before"]) for d in found] == [
+    assert sorted((d["kind"], d["name"], d["before"]) for d in found) == [
         ("package", "gone", "1.0"),
         ("package", "pyyaml", "5.0"),
     ]
