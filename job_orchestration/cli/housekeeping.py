@@ -57,7 +57,8 @@ def _collected(done: Collected, *, yes: bool) -> Iterator[str]:
         yield f"{escaped(run)}: was moved half-way before; it is back"
     yield from (str(problem) for problem in done.refused)
     if not done.items:
-        yield "There is nothing that can go."
+        if not done.refused:
+            yield "There is nothing that can go."
         return
     rows = [
         (str(i.kind), escaped(i.name), sizes.text_of(i.bytes), "trash" if i.to_trash else "gone")

@@ -91,5 +91,6 @@ def _arranged(table: Table, how: Arrangement) -> Table:
 def _column(table: Table, name: str, how: Arrangement = AS_THEY_ARE) -> str:
     """Return the column of a name; in a grouped table, a bare name refers to the mean."""
     means = {c.removesuffix(".mean"): c for c in table.figures if how.group_by and c.endswith(".mean")}
-    found = selection.column_of(name, {*table.columns, *means})
+    figures = [c for c in table.figures if any(tables.number_in(row[c]) is not None for row in table.rows)]
+    found = selection.column_of(name, {*table.columns, *means}, figures=figures)
     return means.get(found, found)

@@ -158,7 +158,7 @@ def _fault_of(record: RunRecord) -> Fault | None:
         return None
     todo = "Only a run that gave up can be retried"
     if record.place is Place.COMPLETED:
-        todo = "To run it once more, drop its config again, with an outputDir of its own"
+        todo = f"To run it once more: job-orchestration rerun {escaped(record.run or record.config)}"
     return Fault(f"has not failed: it is {record.place.said}", todo)
 
 

@@ -18,7 +18,7 @@ from job_orchestration.workspace import clock, naming
 from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from job_orchestration.config.config import Json
@@ -88,13 +88,16 @@ def chosen_rows(
     return [(record, row) for record, row in found if choice.filter.matches(row.answers(names))]
 
 
-def column_of(name: str, columns: Iterable[str], keys: Iterable[str] = ()) -> str:
+def column_of(
+    name: str, columns: Iterable[str], keys: Iterable[str] = (), figures: Collection[str] = ()
+) -> str:
     """Find a column by its name or its last parts.
 
     Args:
         name: a column's, or its last parts when only one column ends with them.
         columns: all that there are.
         keys: other names that may be asked for, or whose parts may.
+        figures: the columns that a message names first.
 
     Raises:
         UsageError: if there is none, or more than one.
@@ -109,12 +112,15 @@ def column_of(name: str, columns: Iterable[str], keys: Iterable[str] = ()) -> st
         raise UsageError(
             f"{escaped(name)} may mean {named([escaped(c) for c in found])}", "Write the whole name"
         )
-    raise UsageError(f"No run here has {escaped(name)}", _close_to(name, columns, _names_of(columns)))
+    raise UsageError(
+        f"No run here has {escaped(name)}", _close_to(name, columns, _names_of(columns, figures))
+    )
 
 
-def _names_of(columns: Iterable[str]) -> str:
+def _names_of(columns: Iterable[str], first: Collection[str]) -> str:
     """Return a sentence with the names of columns, without those that every run has."""
-    found = sorted(escaped(column) for column in columns if column not in result_rows.FACTS)
+    asked = sorted((c for c in columns if c not in result_rows.FACTS), key=lambda c: (c not in first, c))
+    found = [escaped(column) for column in asked]
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     return f"There is {', '.join(found[:_MOST_NAMED])}{more}" if found else _SEE_STATUS
 

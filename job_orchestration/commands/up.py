@@ -64,16 +64,16 @@ def up(
         pool.start("watch", "watch", "--json", "--workspace", workspace.root)
         for number in range(1, workers + 1):
             pool.start(f"worker {number}", *arguments(workspace, until_idle=False), *words)
-        was_stopping = False
+        was_stopping = trouble = False
         while pool.turn(supervisor.pause()):
             looked = supervisor.looks(pool, now=pool.stopping and not was_stopping)
             was_stopping = pool.stopping
             idle = looked and until_idle and supervisor.is_idle()
             if not pool.stopping and (idle or pool.codes("")):  # or one could not go on, and said why
+                trouble = bool(pool.codes(""))
                 pool.stop()
         supervisor.looks(pool, now=True)
-        trouble = not until_idle and not pool.interrupted
-        return Worked(supervisor.saw_failures(), pool.interrupted, trouble=trouble)
+        return Worked(supervisor.saw_failures(), pool.interrupted, trouble=trouble and not pool.interrupted)
 
 
 class _Supervisor:

@@ -51,8 +51,11 @@ class Table:
         return replace(self, shown=(*others[:after], column, *others[after:]))
 
     def first(self, number: int) -> Table:
-        """Return the table with its first rows."""
-        return replace(self, rows=self.rows[:number])
+        """Return the table with its first rows, and without columns that say nothing of these."""
+        rows = self.rows[:number]
+        filled = [c for c in self.shown if any(row[c] is not None for row in rows)]
+        shown = tuple(c for c in filled if not c.endswith(".method") or _differs(c, rows))
+        return replace(self, rows=rows, shown=shown)
 
 
 def table_of(rows: Sequence[Row]) -> Table:

@@ -137,7 +137,7 @@ class Reader:
         """Return the whole block."""
         block = self._block
         parts = self.parts(block, "sweep", PARTS)
-        if not parts.keys() & {"grid", "zip", "random"}:
+        if not parts.keys() & {"grid", "zip", "random"} and parts.keys() <= set(PARTS):
             self.note(block, "sweep", "it has no parameters", "Write grid, zip or random")
         grid = self._axes(parts.get("grid"), "sweep.grid")
         zipped = self._axes(parts.get("zip"), "sweep.zip")

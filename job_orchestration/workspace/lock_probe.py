@@ -8,6 +8,7 @@ the file system is checked first.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import grp
 import os
@@ -34,6 +35,11 @@ _SYNCHRONISED: Final = {
     ".owncloudsync.log": "ownCloud",
 }
 _MOVE: Final = "Move the workspace to a local disk or to an NFS version 4 mount"
+_TODO: Final = {
+    errno.EROFS: "Mount its file system for writing",
+    errno.EACCES: "Give yourself the right to write there",
+}
+"""What to do about errors that say nothing of locks."""
 
 
 def require_locks(workspace: Workspace) -> None:
@@ -134,7 +140,8 @@ def fault_of_locks(path: str) -> tuple[str, str] | None:
         except BlockingIOError:
             return None
     except OSError as error:
-        return f"Files in {folder} cannot be locked: {error.strerror}", _MOVE
+        todo = _TODO.get(error.errno or 0, _MOVE)
+        return f"Files in {folder} cannot be locked: {error.strerror}", todo
     finally:
         for descriptor in (first, second):
             if descriptor >= 0:

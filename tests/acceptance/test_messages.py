@@ -53,7 +53,7 @@ def test_what_is_shown_of_a_completed_run_and_what_can_be_done_with_it(cli, drop
     cli("ready")
     cli("work", "--until-idle")
     done = cli("retry", "a", check=3)
-    assert "drop its config again, with an outputDir of its own" in done.stdout
+    assert "To run it once more: job-orchestration rerun runs/a" in done.stdout
     done = cli("results", "--best", "accuracy", check=2)
     assert "No run here has accuracy. There is " in done.stderr
     assert "x" in done.stderr

@@ -146,14 +146,50 @@ def driven(before: list[str], environment: dict[str, str]) -> subprocess.Complet
     )
 
 
+def inside_read_only(folder: Path) -> list[str]:
+    """Return the words before a command that make the folder read-only for it."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && ! touch "$0/x" 2>/dev/null'
+    inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{mount} && exec "$@"', str(folder)]
+    if subprocess.run([*inside, "true"], check=False, capture_output=True, timeout=30).returncode != 0:
+        pytest.skip("nothing can be mounted on this machine")
+    return inside
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        (["work", "--until-idle"], {4}),
+        (["up", "--until-idle"], {4}),
+        (["ready"], {4}),
+        (["gc", "--keep", "last:0", "--yes"], {3, 4}),
+        (["retry"], {3, 4}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_every_changing_command_says_that_nothing_can_be_written(
+    one_of_each: Path, environment: dict[str, str], words: list[str], codes: set[int]
+) -> None:
+    done = subprocess.run(
+        [*inside_read_only(one_of_each), sys.executable, "-m", "job_orchestration", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode in codes, said
+    assert "Read-only file system" in said
+    assert "Traceback" not in said
+    assert "NFS version 4" not in said, "the disk is fine, but for writing"
+    assert "nothing that can go" not in said
+
+
 def test_every_reading_command_works_where_nothing_can_be_written(
     one_of_each: Path, environment: dict[str, str]
 ) -> None:
-    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && ! touch "$0/x" 2>/dev/null'
-    inside = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'{mount} && exec "$@"', str(one_of_each)]
-    if subprocess.run([*inside, "true"], check=False, capture_output=True, timeout=30).returncode != 0:
-        pytest.skip("nothing can be mounted on this machine")
-    done = driven(inside, environment)
+    done = driven(inside_read_only(one_of_each), environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Nothing can be written here (Read-only file system)" in done.stdout
 

@@ -121,6 +121,7 @@ def test_mistakes_are_reported_in_a_sentence(
     drop("a", {"lr": 1})
     assert printed("ready")[0] == 0
     assert printed("results", "--best", "accuracy") == (0, "", "There are no results of such runs.\n")
+    assert "There is lr" in printed("results", "--sort", "accuracy")[2], "there are no figures"
     for words, says in (
         (["--filter", "lr = 1"], "column 4: a single = is not a comparison. Write == for equal"),
         (["--filter", "lrr == 1"], "No run here has lrr. Did you mean lr?"),

@@ -141,6 +141,11 @@ def test_a_block_that_cannot_be_meant_is_refused_with_a_sentence(sweep, what):
     assert all(p.line and p.todo for p in problems)
 
 
+def test_a_misspelt_part_is_one_problem():
+    _, (problem,) = parse(root_of("sweep: {gird: {a: [1]}}"))
+    assert "grid" in problem.todo
+
+
 def test_a_parameter_that_every_task_overlays_would_change_nothing_and_is_refused():
     text = "tasks: [{id: train, method: Train, lr: 1}]\nsweep: {grid: {lr: [1, 2], timeout: [1, 2]}}"
     root, _ = read(text.encode(), "a.yaml")

@@ -227,3 +227,14 @@ def test_a_terminal_shows_as_many_columns_as_fit_and_names_the_others(monkeypatc
     assert printed.splitlines()[0].split() == ["run", "accuracy", "evil"][:columns]
     assert ("0.123457" in printed, "\x1b" in printed) == (True, False)
     assert ("and 1 more: evil" in printed) == (columns == 2)
+
+
+def test_the_first_rows_have_no_column_that_says_nothing_of_them():
+    whole = table(
+        {"run": "a", "x.method": "A", "lr": 0.1, "auc": 0.9, "loss": None},
+        {"run": "b", "x.method": None, "lr": 0.2, "auc": 0.8, "loss": None},
+        {"run": "c", "x.method": "B", "lr": 0.2, "auc": 0.7, "loss": 3},
+    )
+    assert whole.first(2).shown == ("run", "lr", "auc")
+    assert whole.first(3).shown == whole.shown
+    assert whole.first(2).columns == whole.columns, "of programs nothing is hidden"
