@@ -133,6 +133,12 @@ def only_one(workspace: Workspace, *, wait: bool = True) -> AbstractContextManag
     return locks.folder_lock(workspace.opening, wait=wait)
 
 
+def token_of(run: str, values: Mapping[str, Json]) -> bytes:
+    """Return the content of the token of a run: its resolved config, below comments for the queue."""
+    header = f"{token_header.HEADER}{run}\n{token_header.comment_of(values)}"
+    return yaml_writer.to_yaml(values, comment=header)
+
+
 def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int], bytes]) -> Opening:
     """Choose a run's seed and token, and build what opening writes.
 
@@ -141,8 +147,7 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
         taken: the stems that tokens have; the chosen one is added.
         provenance: makes the content of ``provenance.json`` from the token's digest and the seed.
     """
-    header = f"{token_header.HEADER}{checked.run}\n{token_header.comment_of(checked.values)}"
-    data = yaml_writer.to_yaml(checked.values, comment=header)
+    data = token_of(checked.run, checked.values)
     digest = hashlib.sha256(data).hexdigest()
     settings = settings_of(checked.values)
     seed = settings.seed if checked.seed is None else checked.seed

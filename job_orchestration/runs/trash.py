@@ -3,11 +3,13 @@
 Each entry is a folder named after its time of creation, with the run's output folder and token. The token is
 moved there first and restored last, so a run whose folder is in ``Output`` and whose token is in the trash
 was interrupted half-way, in either direction; `unfinished` finds such entries, and `settle` restores them. A
-token equals the run's frozen config byte for byte, so a lost token is recreated from it.
+token equals the run's frozen config byte for byte, and its digest stands in the journal, so a lost token is
+recreated.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +19,15 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.diagnostics.errors import OrchestrationError
 from job_orchestration.diagnostics.problems import Fault
 from job_orchestration.runs import artifact_store, claims, journal, lifecycle, token, token_header
-from job_orchestration.runs.opening import CONFIG, PROVENANCE, enclosed_run, enclosing_run, taken_stems
+from job_orchestration.runs.events import Readied
+from job_orchestration.runs.opening import (
+    CONFIG,
+    PROVENANCE,
+    enclosed_run,
+    enclosing_run,
+    taken_stems,
+    token_of,
+)
 from job_orchestration.runs.state import Status
 from job_orchestration.workspace import clock, durable, failures, safe_reads
 from job_orchestration.workspace.layout import FINAL_PLACES, TOKEN_PLACES, Place
@@ -247,7 +257,7 @@ def _entries(path: str) -> list[TrashEntry]:
     run_of = {token: _run_in(token) for token in tokens}
     found: list[TrashEntry] = []
     for folder in folders:
-        run = _run_in(os.path.join(folder, CONFIG))
+        run = _run_of(folder)
         own = next((t for t in tokens if run_of[t] == run), None)
         if own is not None:
             tokens.remove(own)
@@ -260,6 +270,22 @@ def _run_in(config: str) -> str | None:
     """Return the run that a token or frozen config names, if it may be below ``Output``."""
     run = token_header.run_of(config)
     return run if run and claims.is_inside_output(run) else None
+
+
+def _run_of(folder: str) -> str | None:
+    """Return the run that a folder belongs to, by its journal: a task may have its own ``config.yaml``."""
+    with suppress(OSError):
+        first = _readied(folder)
+        run = first.values.get("outputDir") if first is not None else None
+        if isinstance(run, str) and claims.is_inside_output(run):
+            return run
+    return _run_in(os.path.join(folder, CONFIG))
+
+
+def _readied(folder: str) -> Readied | None:
+    entries, _ = journal.read_file(folder, 0)
+    first = entries[0].event if entries else None
+    return first if isinstance(first, Readied) else None
 
 
 def settle(workspace: Workspace) -> list[str]:
@@ -315,9 +341,14 @@ def unfinished(workspace: Workspace) -> list[TrashEntry]:
 
 def _is_half_moved(workspace: Workspace, run: str, path: str) -> bool:
     with suppress(OSError):
-        same = safe_reads.whole(path) == safe_reads.whole(os.path.join(workspace.run_folder(run), CONFIG))
+        first = _readied(workspace.run_folder(run))
+        same = first is not None and _is_token(safe_reads.whole(path), first)
         return same and is_without_token(workspace, run)
     return False
+
+
+def _is_token(data: bytes, first: Readied) -> bool:
+    return hashlib.sha256(data).hexdigest() == first.digest
 
 
 def is_without_token(workspace: Workspace, run: str) -> bool:
@@ -382,7 +413,8 @@ def give_token(workspace: Workspace, run: str, path: str | None = None) -> Fault
     Args:
         workspace: the run's workspace.
         run: the run's name; its folder is in ``Output``.
-        path: the token in the trash; if not given, the token is recreated from the frozen config.
+        path: the token in the trash; if not given, the token is recreated from the frozen config or, if a
+            task has written its own ``config.yaml``, from the journal.
 
     Returns:
         The reason if no token was restored.
@@ -394,11 +426,28 @@ def give_token(workspace: Workspace, run: str, path: str | None = None) -> Fault
             f"Output/{run} is no run that has ended and lost its token", "See what it is with: doctor"
         )
     if path is None:
+        data = _lost_token(workspace, run)
+        if data is None:
+            what = f"the token of {run} is lost, and its config.yaml is not as it was queued"
+            return Fault(what, f"Put Output/{run}/config.yaml back from a copy")
         path = os.path.join(workspace.opening, str(TokenName(state.config)))
         with suppress(FileNotFoundError):
             durable.unlink(path)
-        durable.write_new(path, safe_reads.whole(os.path.join(workspace.run_folder(run), CONFIG)))
+        durable.write_new(path, data)
     taken = taken_stems(workspace)
     stem = numbered(stem_of(os.path.basename(path)), lambda name: name in taken)
     durable.move_new(path, os.path.join(workspace.folders[place], str(TokenName(stem))))
     return None
+
+
+def _lost_token(workspace: Workspace, run: str) -> bytes | None:
+    folder = workspace.run_folder(run)
+    first = _readied(folder)
+    if first is None:
+        return None
+    with suppress(OSError):
+        data = safe_reads.whole(os.path.join(folder, CONFIG))
+        if _is_token(data, first):
+            return data
+    data = token_of(run, first.values)
+    return data if _is_token(data, first) else None

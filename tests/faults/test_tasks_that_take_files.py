@@ -161,9 +161,25 @@ def test_a_run_whose_task_takes_its_files_goes_on_to_its_end(harmed):
 def test_such_a_run_is_shown_and_can_be_collected_and_restored(harmed):
     for words in (["status"], ["results"], ["show", "rmtree"], ["logs", "rmtree"], ["doctor"]):
         assert "unreadable" not in command(harmed, *words)
-    assert "rmtree" in command(harmed, "gc", "rmtree", "emptied", "--yes")
-    command(harmed, "restore", "rmtree", "emptied")
-    assert {"rmtree", "emptied"} <= set(names(harmed.root, "Completed"))
+    runs = ("rmtree", "emptied", "own_config")
+    for have_tokens in (True, False):
+        assert "rmtree" in command(harmed, "gc", *runs, "--yes")
+        assert set(runs).isdisjoint(names(harmed.root, "Completed"))
+        if not have_tokens:  # as if somebody had removed them
+            for run in runs:
+                (found,) = (harmed.root / "Misc" / "trash").glob(f"*/{run}.yaml")
+                found.unlink()
+        command(harmed, "restore", *runs)
+        assert set(runs) <= set(names(harmed.root, "Completed"))
+
+
+@pytest.mark.slow
+def test_a_move_of_such_a_run_to_the_trash_that_was_cut_short_is_undone(harmed):
+    command(harmed, "gc", "own_config", "--yes")
+    (folder,) = (harmed.root / "Misc" / "trash").glob("*/own_config")
+    folder.rename(harmed.output("own_config"))
+    assert "own_config" in command(harmed, "gc", "--yes")
+    assert "own_config" in names(harmed.root, "Completed")
 
 
 @pytest.mark.slow
