@@ -246,6 +246,7 @@ def shown(found: Shown) -> Iterator[str]:
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))
+        yield from _reuse_lines(found)
     if found.changes:
         yield ""
         yield from table([("changed", "attempt", "commit", "set"), *map(_change, found.changes)])
@@ -293,6 +294,15 @@ def _task_rows(found: Shown) -> list[tuple[str, ...]]:
     ]
     header = ("task", "method", "status", "tries", "took", "files", "commit", "error")
     return [header, *(tuple(map(escaped, row)) for row in rows)]
+
+
+def _reuse_lines(found: Shown) -> Iterator[str]:
+    """Yield, of a run with ``reuse``, where each task comes from, or why it ran."""
+    for task in found.tasks:
+        if task.reused_from is not None:
+            yield f"task {escaped(task.id)} taken from {escaped(task.reused_from)}"
+        elif task.not_reused is not None:
+            yield f"task {escaped(task.id)} ran: {escaped(task.not_reused)}"
 
 
 def _change(change: Change) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from job_orchestration.code import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 Stamp: TypeAlias = "tuple[int, int]"
 """The size of a file in bytes, and when it was last changed, in nanoseconds."""
@@ -24,6 +25,10 @@ Stamp: TypeAlias = "tuple[int, int]"
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _GENEPLEXUS: Final = os.path.join(_PACKAGE, "geneplexus") + os.sep
 """Tasks like those of anybody."""
+_LIBRARY: Final = ("<frozen ", os.path.dirname(os.__file__) + os.sep)
+_PACKAGES: Final = tuple(
+    f"{os.path.dirname(os.__file__)}{os.sep}{name}-packages" for name in ("site", "dist")
+)
 _IMPORTING: Final = "<frozen importlib"
 _MODULES: Final = (".py", ".pyc", ".so", ".pyd")
 _PROGRAMS: Final = (
@@ -119,13 +124,19 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         seen.has_doubts = True
 
 
-def _caller() -> str:
-    """Return the file of the code that opens or lists something: the frame above hook and note."""
-    return sys._getframe(3).f_code.co_filename  # noqa: SLF001  # there is no other way
+def _caller() -> tuple[str, bool]:
+    """Return the file of the code that opens or lists something, and whether this package asked for that.
 
-
-def _is_ours(caller: str) -> bool:
-    return caller.startswith(_PACKAGE) and not caller.startswith(_GENEPLEXUS)
+    The frame above hook and note is that of the code; of the standard library (a walk through folders, say)
+    the nearest one outside is looked at, too.
+    """
+    frame: FrameType | None = sys._getframe(3)  # noqa: SLF001  # there is no other way
+    assert frame is not None, "something raised the event"
+    first = name = frame.f_code.co_filename
+    while name.startswith(_LIBRARY) and not name.startswith(_PACKAGES) and frame.f_back is not None:
+        frame = frame.f_back
+        name = frame.f_code.co_filename
+    return first, name.startswith(_PACKAGE) and not name.startswith(_GENEPLEXUS)
 
 
 def _path_of(value: object) -> str | None:
@@ -138,8 +149,9 @@ def _path_of(value: object) -> str | None:
 
 def _open(found: Observed, arguments: tuple[Any, ...]) -> None:
     value, mode, flags = arguments
-    path, caller = _path_of(value), _caller()
-    if path is None or _is_ours(caller):
+    path = _path_of(value)
+    caller, is_ours = _caller()
+    if path is None or is_ours:
         return
     if caller.startswith(_IMPORTING) and path.endswith(_MODULES):
         return  # `imported_files` knows them
@@ -160,8 +172,8 @@ def _open(found: Observed, arguments: tuple[Any, ...]) -> None:
 
 
 def _list(found: Observed, arguments: tuple[Any, ...]) -> None:
-    caller = _caller()
-    if caller.startswith(_IMPORTING) or _is_ours(caller):
+    caller, is_ours = _caller()
+    if is_ours or caller.startswith(_IMPORTING):
         return
     path = _path_of("." if arguments[0] is None else arguments[0])
     if path is not None:
@@ -173,7 +185,7 @@ def _import(found: Observed, arguments: tuple[Any, ...]) -> None:
 
 
 def _program(found: Observed, _: tuple[Any, ...]) -> None:
-    if not _is_ours(_caller()):
+    if not _caller()[1]:
         found.has_programs = True
 
 

@@ -25,7 +25,7 @@ from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.housekeeping import garbage, retention
 from job_orchestration.housekeeping.retention import Policy
 from job_orchestration.queue import resource_pool
-from job_orchestration.runs import catalog, journal, lifecycle, opening, trash
+from job_orchestration.runs import catalog, journal, lifecycle, opening, reuse_index, trash
 from job_orchestration.runs.artifact_store import PARTIAL, RESUME
 from job_orchestration.runs.state import Status
 from job_orchestration.workspace import clock, locks, temporary_files
@@ -51,6 +51,7 @@ class Kind(StrEnum):
     ABANDONED = "abandoned"
     HEARTBEAT = "beat"
     POOL = "pool"
+    REUSE = "reuse"
     TRASH = "trash"
 
 
@@ -220,6 +221,7 @@ def _garbage(workspace: Workspace) -> list[Item]:
         *([_item(workspace, Kind.BYTECODE, cache)] if cache else []),
         *(_item(workspace, Kind.ABANDONED, path) for path in garbage.abandoned(workspace)),
         *(_item(workspace, Kind.HEARTBEAT, path) for path in garbage.stale_heartbeats(workspace)),
+        *(_item(workspace, Kind.REUSE, path) for path in reuse_index.stale(workspace)),
         *(
             _item(workspace, Kind.POOL, path)
             for path in resource_pool.left_behind(workspace, garbage.ABANDONED)
@@ -310,7 +312,7 @@ def _keep_foreign_files(workspace: Workspace, item: Item) -> None:
 
 def _delete(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Token]]) -> Problem | None:
     """Rename one item out of its place, then delete it; return a problem if it has to stay."""
-    if item.kind in {Kind.ABANDONED, Kind.HEARTBEAT}:
+    if item.kind in {Kind.ABANDONED, Kind.HEARTBEAT, Kind.REUSE}:
         garbage.remove(item.path)
         return None
     if item.kind is Kind.POOL:

@@ -180,6 +180,8 @@ def _task(task: TaskState) -> dict[str, Any]:
         "usage": None if task.usage is None else asdict(task.usage),
         "outputs": [asdict(o) for o in task.outputs],
         "error": task.error,
+        "reused_from": task.reused_from,
+        "not_reused": task.not_reused,
     }
 
 

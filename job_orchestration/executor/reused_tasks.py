@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import TaskState
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_VARIABLES: Final = ("CUDA_", "OMP_", "MKL_", "OPENBLAS_", "PYTHONHASHSEED", "LANG", "LC_", "TZ")
-"""What the names of variables begin with that change what a library computes."""
 _ALLOCATED: Final = frozenset({"CUDA_VISIBLE_DEVICES"})
 """Variables that name what the run got of the machine, which is another each time."""
 
@@ -219,8 +217,10 @@ class ReusedTasks:
         run = self._run
         spec = run.specs[index]
         about = provenance.environment()
-        python = about["python"]
+        python, variables, editable = about["python"], about["variables"], about["editable"]
         assert isinstance(python, dict), "it has a version"
+        assert isinstance(variables, dict), "names and values"
+        assert isinstance(editable, dict), "names and where they lie"
         return Basis(
             method=spec.method,
             code={name: self._places.content_of(name) or "" for name in imported_files.first_ones()},
@@ -232,7 +232,8 @@ class ReusedTasks:
                 "Python": f"{python['implementation']} {python['version']}",
                 "system": platform.system(),
                 "processor": platform.machine(),
-                **_variables(),
+                **{f"variable {n}": str(v) for n, v in variables.items() if n not in _ALLOCATED},
+                **{f"editable {name}": str(lies) for name, lies in editable.items()},
             },
             earlier={s.id: checkpoint_digest(self._finished[s.id]) for s in run.specs[:index]},
         )
@@ -240,10 +241,6 @@ class ReusedTasks:
 
 def _why_not(latest: Record, basis: Basis) -> str:
     return reuse_records.why_not(latest, basis) or _GONE.format(latest.run)
-
-
-def _variables() -> dict[str, str]:
-    return {n: v for n, v in sorted(os.environ.items()) if n.startswith(_VARIABLES) and n not in _ALLOCATED}
 
 
 def _has_links(folder: str) -> bool:

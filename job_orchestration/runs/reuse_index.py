@@ -106,6 +106,8 @@ def stale(workspace: Workspace) -> list[str]:
         path = os.path.join(workspace.reuse, folder)
         for name in safe_reads.names_in(path):
             file = os.path.join(path, name)
-            if not any(os.path.isdir(workspace.run_folder(r.run)) for r in _records(file)):
+            if name.endswith(_ENDING) and not any(
+                os.path.isdir(workspace.run_folder(r.run)) for r in _records(file)
+            ):
                 found.append(file)
     return found

@@ -120,12 +120,17 @@ def find(workspace: Workspace, *, runs: bool = False) -> list[str]:
 def _places_of(workspace: Workspace) -> list[tuple[str, re.Pattern[str]]]:
     misc, searches = workspace.misc, os.path.join(workspace.misc, "searches")
     bisections = os.path.join(misc, "bisections")
+    reuse = os.path.join(misc, "reuse")
     owned = (
         *(misc, workspace.opening, workspace.workers, workspace.outbox, searches),
         *(os.path.join(workspace.outbox, name) for name in ("undelivered", "sent_once")),
         *(os.path.join(misc, name) for name in ("summaries", "trash", "cancel")),
         *(os.path.join(misc, name) for name in ("packages", "environments", "inputs", "hashes")),
-        *(os.path.join(folder, name) for folder in (searches, bisections) for name in names_in(folder)),
+        *(
+            os.path.join(folder, name)
+            for folder in (searches, bisections, reuse)
+            for name in names_in(folder)
+        ),
     )
     return [
         (workspace.root, re.compile(r"workspace\.yaml\.tmp([0-9]+)")),
