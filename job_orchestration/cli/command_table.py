@@ -150,7 +150,13 @@ COMMANDS: Final = (
         "show what differs between runs: parameters, code, packages, results",
         "diff 2026_11_20/a 2026_11_20/b",
         "job_orchestration.cli.comparison:diff",
-        (comparison_flags.COMPARED, comparison_flags.STAT, comparison_flags.FULL, flags.JSON),
+        (
+            comparison_flags.COMPARED,
+            comparison_flags.STAT,
+            comparison_flags.FULL,
+            comparison_flags.HTML,
+            flags.JSON,
+        ),
         reads=True,
     ),
     Command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.cli import output
 from job_orchestration.cli.results import show_on_terminal
-from job_orchestration.comparison import difference
+from job_orchestration.comparison import difference, html_report, values
 from job_orchestration.diagnostics import durations
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.plurals import counted
@@ -17,7 +17,7 @@ from job_orchestration.results.tables import Table
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from job_orchestration.comparison.code_changes import CodeChanges, FileChange
     from job_orchestration.comparison.difference import Difference
@@ -28,13 +28,6 @@ _MOST_CHANGES: Final = 10
 """Lines of a section without ``--full``."""
 _MOST_LINES: Final = 60
 """Lines of the code's differences without ``--full``."""
-_TITLES: Final = {
-    "parameters": "Parameters",
-    "settings": "Settings of the run",
-    "packages": "Packages",
-    "environment": "Environment",
-    "results": "Results",
-}
 _PAIR: Final = 2
 _ABSENT: Final = "(absent)"
 _SMALL: Final = 1e-4
@@ -48,28 +41,39 @@ def diff(arguments: Namespace) -> int:
     workspace, runs = output.existing(arguments), arguments.runs
     if arguments.stat and arguments.full:
         raise UsageError("--stat and --full contradict each other", "Choose one of them")
+    if arguments.html and arguments.json:
+        raise UsageError("--html and --json contradict each other", "Choose one of them")
     if len(runs) == 1:
-        code = command.diff_work_tree(workspace, runs[0])
-        if arguments.json:
-            output.print_json(code.as_json())
-        else:
-            output.print_lines(code_lines(code, arguments))
-            if code.fault is None and not code.files:
-                print(f"The code of {escaped(runs[0])} is the same in {escaped(code.after or '')}.")
+        _print_code(runs[0], command.diff_work_tree(workspace, runs[0]), arguments)
     elif len(runs) == _PAIR:
         found = command.diff(workspace, *runs)
         if arguments.json:
             output.print_json(found.as_json())
+        elif arguments.html:
+            print(html_report.of_pair(found))
         else:
             output.print_lines(_lines(found, arguments))
     else:
-        _print_many(command.diff_many(workspace, runs), as_json=arguments.json)
+        _print_many(command.diff_many(workspace, runs), arguments)
     return 0
 
 
-def _print_many(rows: Sequence[dict[str, Json]], *, as_json: bool) -> None:
-    if as_json:
+def _print_code(run: str, code: CodeChanges, arguments: Namespace) -> None:
+    if arguments.json:
+        output.print_json(code.as_json())
+    elif arguments.html:
+        print(html_report.of_code(run, code))
+    else:
+        output.print_lines(code_lines(code, arguments))
+        if code.fault is None and not code.files:
+            print(f"The code of {escaped(run)} is the same in {escaped(code.after or '')}.")
+
+
+def _print_many(rows: Sequence[dict[str, Json]], arguments: Namespace) -> None:
+    if arguments.json:
         output.print_json(rows)
+    elif arguments.html:
+        print(html_report.of_many(rows))
     elif sys.stdout.isatty():
         show_on_terminal(Table(tuple(rows[0]), tuple(rows), tuple(rows[0])))
     else:
@@ -78,43 +82,81 @@ def _print_many(rows: Sequence[dict[str, Json]], *, as_json: bool) -> None:
 
 def _lines(found: Difference, arguments: Namespace) -> Iterator[str]:
     yield f"{found.verdict}."
-    for part, title in _TITLES.items():
-        yield from _section(title, getattr(found, part), full=arguments.full)
+    for part, title in html_report.TITLES.items():
+        notes = found.better if part == "results" else None
+        yield from _section(title, getattr(found, part), notes, full=arguments.full)
         if part == "parameters":
             yield from code_lines(found.code, arguments)
-    yield from _durations(found.durations)
+    yield from _limited("Durations of the tasks", list(_durations(found.durations)), full=arguments.full)
+    yield from _limited("Usage of the tasks", list(_usage(found.usage)), full=arguments.full)
 
 
-def _section(title: str, changes: Sequence[ValueChange], *, full: bool) -> Iterator[str]:
-    if not changes:
+def _section(
+    title: str,
+    changes: Sequence[ValueChange],
+    better: Callable[[ValueChange], bool | None] | None = None,
+    *,
+    full: bool,
+) -> Iterator[str]:
+    width = max((len(escaped(c.name)) for c in (changes if full else changes[:_MOST_CHANGES])), default=0)
+    lines = []
+    for change in changes:
+        before = _ABSENT if change.added else difference.shown(change.before)
+        after = _ABSENT if change.removed else difference.shown(change.after)
+        notes = _notes(change, better)
+        lines.append(f"{escaped(change.name):<{width}}  {before} → {after}{notes}")
+    yield from _limited(title, lines, full=full)
+
+
+def _limited(title: str, lines: Sequence[str], *, full: bool) -> Iterator[str]:
+    """Return a part with its title; without ``--full`` only its first lines."""
+    if not lines:
         return
     yield ""
     yield f"{title}:"
-    shown = changes if full else changes[:_MOST_CHANGES]
-    width = max(len(escaped(change.name)) for change in shown)
-    for change in shown:
-        before = _ABSENT if change.added else difference.shown(change.before)
-        after = _ABSENT if change.removed else difference.shown(change.after)
-        yield f"  {escaped(change.name):<{width}}  {before} → {after}{_percent(change.relative)}"
-    if len(shown) < len(changes):
-        yield f"  … and {len(changes) - len(shown)} more: --full"
+    shown = lines if full else lines[:_MOST_CHANGES]
+    yield from (f"  {line}" for line in shown)
+    if len(shown) < len(lines):
+        yield f"  … and {len(lines) - len(shown)} more: --full"
 
 
-def _percent(relative: float | None) -> str:
-    if relative is None:
-        return ""
-    return f"  ({relative:+.3g})" if abs(relative) < _SMALL else f"  ({relative:+.2%})"
+def _notes(change: ValueChange, better: Callable[[ValueChange], bool | None] | None) -> str:
+    notes, relative = [], change.relative
+    if relative is not None:
+        notes.append(f"{relative:+.3g}" if abs(relative) < _SMALL else f"{relative:+.2%}")
+    if better is not None and (is_better := better(change)) is not None:
+        notes.append("better" if is_better else "worse")
+    return f"  ({', '.join(notes)})" if notes else ""
 
 
 def _durations(changes: Sequence[ValueChange]) -> Iterator[str]:
-    both = [c for c in changes if isinstance(c.before, float | int) and isinstance(c.after, float | int)]
-    if not both:
-        return
-    yield ""
-    yield "Durations of the tasks:"
-    for change in both:
-        before, after = (durations.text_of(float(value)) for value in (change.before, change.after))  # type: ignore[arg-type]  # numbers, see above
-        yield f"  {escaped(change.name)}  {before} → {after}"
+    for change in changes:
+        before, after = values.number(change.before), values.number(change.after)
+        if before is not None and after is not None:
+            yield f"{escaped(change.name)}  {durations.text_of(before)} → {durations.text_of(after)}"
+
+
+def _usage(changes: Sequence[ValueChange]) -> Iterator[str]:
+    """Return a line for each task: its CPU time and its memory."""
+    tasks: dict[str, dict[str, ValueChange]] = {}
+    for change in changes:
+        task, _, what = change.name.rpartition(".")
+        tasks.setdefault(task, {})[what] = change
+    for task, found in tasks.items():
+        parts = [
+            f"{word} {_amount(found[what].before, what)} → {_amount(found[what].after, what)}"
+            for what, word in (("cpu_s", "CPU"), ("peak_bytes", "memory"))
+            if what in found
+        ]
+        if parts:
+            yield f"{escaped(task)}  {', '.join(parts)}"
+
+
+def _amount(value: Json, what: str) -> str:
+    found = values.number(value)
+    if found is None:
+        return "unknown"
+    return durations.text_of(found) if what == "cpu_s" else f"{found / 1e6:.0f} MB"
 
 
 def code_lines(code: CodeChanges, arguments: Namespace) -> Iterator[str]:

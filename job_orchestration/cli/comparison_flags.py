@@ -30,6 +30,7 @@ STAT = Argument(
     ("--stat",), {"action": "store_true", "help": "list the files that differ, without their lines"}
 )
 FULL = Argument(("--full",), {"action": "store_true", "help": "print all lines of all files and values"})
+HTML = Argument(("--html",), {"action": "store_true", "help": "print one HTML page that needs no other file"})
 CLONE = Argument(
     ("folder",),
     {

@@ -16,7 +16,7 @@ from job_orchestration.runs import catalog, environments, provenance_file
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from job_orchestration.comparison.code_changes import CodeChanges
     from job_orchestration.comparison.difference import Difference
@@ -77,7 +77,23 @@ def side_of(workspace: Workspace, record: RunRecord) -> Side:
     row = selection.row_of(workspace, record, clock.now(), [])
     queued = provenance_file.read(workspace.run_folder(record.run)) or {}
     provenance = {**queued, **environments.of_run(workspace, record.run, record.state)}
-    return Side(record.run, row.parameters, row.results, record.state, provenance)
+    return Side(
+        *(record.run, row.parameters, row.results, record.state, provenance),
+        aims=_aims(workspace, record.state, row.results),
+    )
+
+
+def _aims(workspace: Workspace, state: RunState, results: Iterable[str]) -> dict[str, bool]:
+    """Return the result that the search of a run improves, and whether the highest value is the best."""
+    if state.trial is None or state.trial.number is None:
+        return {}
+    from job_orchestration.search import searches
+
+    order = searches.read(workspace, state.trial.sweep)
+    if order is None:
+        return {}
+    metric, is_highest_best = order.search.aim
+    return dict.fromkeys((name for name in results if name == metric), is_highest_best)
 
 
 def _code_between(workspace: Workspace, one: RunState, other: RunState) -> CodeChanges:

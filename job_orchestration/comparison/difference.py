@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import asdict, dataclass, field
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.comparison import values
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import RunState
 
 _ENVIRONMENT: Final = ("python", "platform", "host", "cpu_count", "user")
-"""Keys of the provenance that say where a run was queued."""
-_NOT_A_CAUSE: Final = frozenset({"user", "python.executable"})
+"""Keys of the provenance that say where a run was executed."""
+_LATER: Final = ("machine", "variables", "editable")
+"""Further ones, which earlier releases did not record: compared if both runs have them."""
+_NOT_A_CAUSE: Final = re.compile(r"user|python\.executable|machine\.memory_bytes|editable\..*\.folder")
+_PARTS: Final = ("parameters", "settings", "packages", "environment", "inputs", "durations", "usage")
 _LONGEST: Final = 60
 """Most characters of a value in a sentence."""
 
@@ -36,6 +41,10 @@ class Side:
     """What the tasks returned and saved, flattened as in `results`."""
     state: RunState
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    aims: Mapping[str, bool] = field(default_factory=dict)
+    """Of results whose direction a search says whether the highest value is the best."""
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    """The files that the config names as inputs, path to sha256; empty if it names none."""
 
     @property
     def seed_was_drawn(self) -> bool:
@@ -51,7 +60,7 @@ class Side:
     @property
     def environment(self) -> dict[str, Json]:
         """Python, platform and machine, as far as they were recorded."""
-        return {key: self.provenance[key] for key in _ENVIRONMENT if key in self.provenance}
+        return {key: self.provenance[key] for key in (*_ENVIRONMENT, *_LATER) if key in self.provenance}
 
     @property
     def settings(self) -> dict[str, Json]:
@@ -66,7 +75,7 @@ class Cause:
     """A difference that could explain other results."""
 
     kind: str
-    """``parameter``, ``code``, ``package``, ``environment`` or ``seed``."""
+    """``parameter``, ``code``, ``package``, ``input``, ``environment`` or ``seed``."""
     name: str
     before: Json
     after: Json
@@ -76,6 +85,8 @@ class Cause:
         """The difference in a few words: ``lr 0.01 → 0.1``."""
         if self.kind == "code":
             return f"the code ({self.name})"
+        if self.kind == "input":
+            return f"the input {escaped(self.name)}"
         return f"{escaped(self.name)} {shown(self.before)} → {shown(self.after)}"
 
     def as_json(self) -> dict[str, Any]:
@@ -95,13 +106,19 @@ class Difference:
     code: CodeChanges
     packages: tuple[ValueChange, ...]
     environment: tuple[ValueChange, ...]
+    inputs: tuple[ValueChange, ...]
+    """Files that the configs name as inputs, with their sha256."""
     results: tuple[ValueChange, ...]
     durations: tuple[ValueChange, ...]
     """Seconds of each finished task."""
+    usage: tuple[ValueChange, ...]
+    """What each finished task used, where both runs recorded it."""
     seeds: tuple[int, int]
     drawn: bool
     """Whether a seed was drawn rather than chosen by the config."""
     has_results: bool
+    aims: Mapping[str, bool] = field(default_factory=dict)
+    """Of results whose direction is known whether the highest value is the best."""
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -112,7 +129,8 @@ class Difference:
             name = counted(number, "file") if number else "its files are unknown"
             found.append(Cause("code", name, self.code.before, self.code.after))
         found += _causes("package", self.packages)
-        found += _causes("environment", (c for c in self.environment if c.name not in _NOT_A_CAUSE))
+        found += _causes("input", self.inputs)
+        found += _causes("environment", (c for c in self.environment if not _NOT_A_CAUSE.fullmatch(c.name)))
         if self.seeds[0] != self.seeds[1] and not self.drawn:
             found.append(Cause("seed", "seed", *self.seeds))
         return tuple(found)
@@ -124,6 +142,13 @@ class Difference:
         if not causes and self._seeds_differ:
             return Cause("seed", "seed", *self.seeds)
         return causes[0] if len(causes) == 1 else None
+
+    def better(self, change: ValueChange) -> bool | None:
+        """Return whether a result is better in the second run; `None` if its direction is not known."""
+        before, after = values.number(change.before), values.number(change.after)
+        if change.name not in self.aims or before is None or after is None or isnan(before + after):
+            return None
+        return (after > before) is self.aims[change.name]
 
     @property
     def _seeds_differ(self) -> bool:
@@ -154,10 +179,8 @@ class Difference:
             "verdict": self.verdict,
             "only": None if only is None else only.as_json(),
             "causes": [cause.as_json() for cause in self.causes],
-            **{
-                part: [change.as_json() for change in getattr(self, part)]
-                for part in ("parameters", "settings", "packages", "environment", "results", "durations")
-            },
+            **{part: [change.as_json() for change in getattr(self, part)] for part in _PARTS},
+            "results": [{**change.as_json(), "better": self.better(change)} for change in self.results],
             "code": self.code.as_json(),
             "seeds": {"before": self.seeds[0], "after": self.seeds[1], "drawn": self.drawn},
         }
@@ -166,6 +189,8 @@ class Difference:
 
 def between(before: Side, after: Side, code: CodeChanges) -> Difference:
     """Compare two runs; `code` is what differs in their code."""
+    aims = {**before.aims, **after.aims}
+    agreed = {name: high for name, high in aims.items() if before.aims.get(name, high) is high}
     return Difference(
         before.run,
         after.run,
@@ -173,12 +198,15 @@ def between(before: Side, after: Side, code: CodeChanges) -> Difference:
         tuple(values.changes(before.settings, after.settings)),
         code,
         tuple(values.changes(before.packages, after.packages)) if before.packages and after.packages else (),
-        tuple(values.changes(before.environment, after.environment)),
+        tuple(_environment_changes(before, after)),
+        tuple(values.changes(before.inputs, after.inputs)),
         tuple(values.changes(before.results, after.results)),
         tuple(values.changes(_durations(before), _durations(after))),
+        tuple(c for c in values.changes(_usage(before), _usage(after)) if not (c.added or c.removed)),
         (before.state.seed, after.state.seed),
         before.seed_was_drawn or after.seed_was_drawn,
         bool(before.results and after.results),
+        agreed,
     )
 
 
@@ -206,6 +234,7 @@ def _row(side: Side) -> dict[str, Json]:
     code = side.state.code
     row: dict[str, Json] = dict(side.parameters)
     row["commit"] = code.commit if code else None
+    row |= {f"input:{name}": digest for name, digest in side.inputs.items()}
     row |= {f"package:{name}": version for name, version in side.packages.items()}
     for key, value in side.environment.items():
         if isinstance(value, dict):
@@ -229,6 +258,17 @@ def _durations(side: Side) -> dict[str, Json]:
         for task in side.state.tasks
         if task.duration_s is not None and task.reused_from is None
     }
+
+
+def _usage(side: Side) -> dict[str, Json]:
+    return {task.id: asdict(task.usage) for task in side.state.tasks if task.usage is not None}
+
+
+def _environment_changes(before: Side, after: Side) -> Iterator[ValueChange]:
+    one, other = before.environment, after.environment
+    unknown = {key for key in _LATER if key not in one or key not in other}
+    one, other = ({k: v for k, v in side.items() if k not in unknown} for side in (one, other))
+    return values.changes(one, other)
 
 
 def _causes(kind: str, changes: Iterable[ValueChange]) -> Iterator[Cause]:

@@ -30,7 +30,7 @@ class ValueChange:
     @property
     def relative(self) -> float | None:
         """The change as a share of the first value; `None` if they are no finite numbers, or it is 0."""
-        a, b = _number(self.before), _number(self.after)
+        a, b = number(self.before), number(self.after)
         if a is None or b is None or a == 0:
             return None
         change = (b - a) / abs(a)
@@ -90,8 +90,8 @@ def are_same(before: Json, after: Json) -> bool:
     return before == after
 
 
-def _number(value: Json) -> float | None:
-    """The value as a float; `None` if it is no number, or too large for one."""
+def number(value: object) -> float | None:
+    """Return a value as a float; `None` if it is no number, or too large for one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

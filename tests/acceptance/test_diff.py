@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
+import resource
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,6 +171,57 @@ def test_more_than_two_runs_are_a_table_of_what_differs(cli: Cli, project: Proje
     ]
     said = cli("diff", "a", "b", "c").stdout
     assert said.startswith("| run | lr | train.loss | train.kind |\n")
+
+
+def test_a_page_shows_the_same_and_nothing_in_it_is_executed(cli: Cli, project: Project) -> None:
+    hostile = "<script>alert(1)</script>\x1b[31m&\"'"
+    project.run("a")
+    project.commit(**{"steps/helper.py": f"# {hostile[:25]}\n" + HELPER.replace("2", "3")})
+    project.run("b", lr=0.1, note=hostile)
+    (project.top / "steps/helper.py").write_text(f"# {hostile[:25]}\n")
+    pages = [cli("diff", *runs, "--html").stdout for runs in (("a", "b"), ("a",), ("a", "b", "a"))]
+    for page in pages:
+        assert page.startswith("<!DOCTYPE html>")
+        assert "<script" not in page
+        assert "\x1b" not in page
+        assert "default-src 'none'" in page
+        assert not re.findall(r"(?:src|href)=", page)
+        ET.fromstring(re.sub(r"<(meta[^>]*)>", r"<\1/>", page.replace("<!DOCTYPE html>", "")))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m&amp;&quot;" in pages[0]
+    assert "<strong>3 things differ: " in pages[0]
+    assert '<span class="added">+    return 3 * x</span>' in pages[0]
+    assert "<th>lr</th>" in pages[2]
+
+
+def test_usage_is_compared_and_is_no_cause(cli: Cli, project: Project) -> None:
+    project.run("a")
+    project.run("b")
+    found = difference(cli, "a", "b")
+    assert found["verdict"] == "Nothing differs and the results are the same"
+    assert (
+        {"train.cpu_s"}
+        <= {c["name"] for c in found["usage"]}
+        <= {f"train.{key}" for key in ("cpu_s", "peak_bytes", "read_bytes", "written_bytes")}
+    )
+    said = cli("diff", "a", "b").stdout
+    assert re.search(r"^Usage of the tasks:\n  train  CPU \S.* → \S", said, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_two_runs_of_a_thousand_tasks_are_compared_and_shown_in_less_than_a_second(
+    cli: Cli, project: Project, show_figure: Callable[[str], None]
+) -> None:
+    for name, lr in (("a", 0.01), ("b", 0.1)):
+        project.commit(**{"notes.txt": name})
+        project.run(name, lr=lr, tasks=[{"id": f"t{n}", "method": "Train"} for n in range(1000)])
+    for words in (("diff", "a", "b"), ("diff", "a", "b", "--json"), ("show", "a"), ("show", "a", "--json")):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        said = cli(*words).stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        show_figure(f"{' '.join(words)} of 1,000 tasks: {seconds:.2f} s of CPU")
+        assert seconds < 1
+        assert len(said.splitlines()) < 100 or "--json" in words or words[0] == "show"
 
 
 def test_one_run_is_compared_with_the_work_tree_as_it_is(cli: Cli, project: Project) -> None:

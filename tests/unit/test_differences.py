@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_orchestration.comparison import values
+from job_orchestration.comparison import code_changes, difference, values
+from job_orchestration.comparison.difference import Side
+from job_orchestration.runs.state import RunState
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_infinity=True) | st.text(max_size=3)
@@ -67,3 +69,42 @@ def test_each_change_is_named_by_its_place(before, after, names):
 )
 def test_the_relative_change_is_that_of_finite_numbers(before, after, relative):
     assert values.ValueChange("a", before, after).relative == relative
+
+
+def side(results, aims=None, **more):
+    state = RunState(seed=1, values={"seed": 1})
+    return Side("a", {}, results, state, aims=aims or {}, **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "aims", "better"),
+    [
+        (0.4, 0.7, {"loss": False}, False),
+        (0.7, 0.4, {"loss": False}, True),
+        (0.4, 0.7, {"loss": True}, True),
+        (0.4, 0.7, {}, None),
+        (0.4, math.nan, {"loss": True}, None),
+        (0.4, "none", {"loss": True}, None),
+    ],
+)
+def test_a_result_is_better_or_worse_if_its_direction_is_known(before, after, aims, better):
+    same = code_changes.without("c", "c", "")
+    found = difference.between(side({"loss": before}, aims), side({"loss": after}), same)
+    assert [found.better(change) for change in found.results] == [better]
+    assert [change["better"] for change in found.as_json()["results"]] == [better]
+
+
+def test_runs_whose_searches_disagree_on_the_direction_have_none():
+    same = code_changes.without("c", "c", "")
+    found = difference.between(side({"loss": 1}, {"loss": True}), side({"loss": 2}, {"loss": False}), same)
+    assert found.better(found.results[0]) is None
+
+
+def test_an_input_that_changed_is_a_cause_and_what_older_releases_did_not_record_is_none():
+    same = code_changes.without("c", "c", "")
+    one = side({}, inputs={"/data/a.csv": "1"}, provenance={"host": "x"})
+    other = side({}, inputs={"/data/a.csv": "2"}, provenance={"host": "x", "variables": {"TZ": "UTC"}})
+    found = difference.between(one, other, same)
+    assert found.only is not None
+    assert (found.only.kind, found.only.name) == ("input", "/data/a.csv")
+    assert found.verdict == "One thing differs: the input /data/a.csv"
