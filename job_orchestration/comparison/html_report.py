@@ -58,22 +58,22 @@ def of_pair(found: Difference) -> str:
             parts += _code(found.code)
     parts += _spans(found.durations)
     parts += _changes("Usage of the tasks", found, found.usage)
-    return _page(title, parts)
+    return _document(title, parts)
 
 
 def of_code(run: str, code: CodeChanges) -> str:
     """Return the page about a run and a work tree."""
-    return _page(run, _code(code) or ["<p>The code is the same.</p>"])
+    return _document(run, _code(code) or ["<p>The code is the same.</p>"])
 
 
 def of_many(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the page about more than two runs: the rows of `difference.of_many`."""
     head = "".join(f"<th>{_text(name)}</th>" for name in rows[0])
     body = (f"<tr>{''.join(f'<td>{_value(value)}</td>' for value in row.values())}</tr>" for row in rows)
-    return _page("What differs", [f"<table><tr>{head}</tr>", *body, "</table>"])
+    return _document("What differs", [f"<table><tr>{head}</tr>", *body, "</table>"])
 
 
-def _page(title: str, parts: Iterable[str]) -> str:
+def _document(title: str, parts: Iterable[str]) -> str:
     return "\n".join(
         [
             "<!DOCTYPE html>",

@@ -180,13 +180,13 @@ def test_a_page_shows_the_same_and_nothing_in_it_is_executed(cli: Cli, project: 
     project.run("b", lr=0.1, note=hostile)
     (project.top / "steps/helper.py").write_text(f"# {hostile[:25]}\n")
     pages = [cli("diff", *runs, "--html").stdout for runs in (("a", "b"), ("a",), ("a", "b", "a"))]
-    for page in pages:
-        assert page.startswith("<!DOCTYPE html>")
-        assert "<script" not in page
-        assert "\x1b" not in page
-        assert "default-src 'none'" in page
-        assert not re.findall(r"(?:src|href)=", page)
-        ET.fromstring(re.sub(r"<(meta[^>]*)>", r"<\1/>", page.replace("<!DOCTYPE html>", "")))
+    for text in pages:
+        assert text.startswith("<!DOCTYPE html>")
+        assert "<script" not in text
+        assert "\x1b" not in text
+        assert "default-src 'none'" in text
+        assert not re.findall(r"(?:src|href)=", text)
+        ET.fromstring(re.sub(r"<(meta[^>]*)>", r"<\1/>", text.replace("<!DOCTYPE html>", "")))
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m&amp;&quot;" in pages[0]
     assert "<strong>3 things differ: " in pages[0]
     assert '<span class="added">+    return 3 * x</span>' in pages[0]
