@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Self
 
-from job_orchestration.cli import forecast_text
+from job_orchestration.cli import forecast_text, usage_text
 from job_orchestration.diagnostics import durations, sizes
 from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
@@ -51,7 +51,9 @@ STYLES: Final[Mapping[str, str]] = {
     "cancelled": "dim",
     "pruned": "dim",
 }
-_SHOWN_ABOVE: Final = frozenset({"run", "config", "digest", "commit", "readied_at"})
+_SHOWN_ABOVE: Final = frozenset(
+    {"run", "config", "digest", "commit", "readied_at", "author", "authored_at", "subject", "packages_digest"}
+)
 _MOST_AHEAD: Final = 2
 """Maximum number of awaited runs in a line."""
 _MINUTE, _HOUR = 60, 3600
@@ -239,10 +241,12 @@ def shown(found: Shown) -> Iterator[str]:
         "outcome": entry.outcome,
         "error": entry.error,
         "rerun of": found.rerun_of,
+        **usage_text.facts(found),
         "folder": found.folder,
     }
     yield from fact_lines(facts)
     yield from _verified(found)
+    yield from usage_text.inputs(found)
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))
@@ -287,12 +291,14 @@ def _task_rows(found: Shown) -> list[tuple[str, ...]]:
             str(t.tries),
             "" if t.duration_s is None else durations.text_of(t.duration_s),
             str(len(t.outputs)),
+            *usage_text.cells(t.usage),
             found.commits.get(t.id, "")[:12] if several else "",
             t.error or "",
         )
         for t in found.tasks
     ]
-    header = ("task", "method", "status", "tries", "took", "files", "commit", "error")
+    used = ("cpu", "memory", "read", "written")
+    header = ("task", "method", "status", "tries", "took", "files", *used, "commit", "error")
     return [header, *(tuple(map(escaped, row)) for row in rows)]
 
 

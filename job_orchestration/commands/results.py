@@ -33,6 +33,12 @@ class Arrangement:
     columns: tuple[str, ...] = ()
     """Columns to return, in this order."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that are asked for."""
+        asked = (*self.group_by, self.sort, self.best, *self.columns)
+        return tuple(name for name in asked if name is not None)
+
 
 AS_THEY_ARE = Arrangement()
 
@@ -66,6 +72,8 @@ def results(
     notes = [f"{escaped(r.run or '')} is left out: {r.error}." for r in every if r.unreadable is not None]
     found = [row for _, row in selection.chosen_rows(workspace, records, choice, notes)]
     found.sort(key=lambda row: (str(row.facts["readied_at"] or ""), str(row.facts["run"])))
+    hidden = {name for name in arrangement.names if any(name in row.hidden for row in found)}
+    found = [row.with_hidden(hidden) for row in found] if hidden else found
     if arrangement.best is not None and not any(row.results for row in found):
         found = []  # no results yet: an empty table, not an error
     return Results(_arranged(tables.table_of(found), arrangement), tuple(notes))

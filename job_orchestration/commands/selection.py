@@ -83,7 +83,7 @@ def chosen_rows(
     if choice.filter is None or not found:
         return found
     columns = {column for _, row in found for column in row.cells}
-    keys = {key for _, row in found for key in row.values}
+    keys = {key for _, row in found for key in (*row.values, *row.hidden)}
     names = {name: column_of(name, columns, keys) for name in choice.filter.names}
     return [(record, row) for record, row in found if choice.filter.matches(row.answers(names))]
 

@@ -15,7 +15,7 @@ from job_orchestration.commands.status import StatusEntry, entry, reasons_of
 from job_orchestration.config import json_floats
 from job_orchestration.forecast.time_left import TimeLeft, pending_trials, places_of
 from job_orchestration.results import tables
-from job_orchestration.runs import environments, provenance_file, working_folder
+from job_orchestration.runs import environments, inputs, provenance_file, run_usage, working_folder
 from job_orchestration.runs.catalog import Catalog, living_workers
 from job_orchestration.workspace import clock
 from job_orchestration.workspace.layout import Place
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from job_orchestration.code.commits import CommitDetails
     from job_orchestration.commands.families import Family
     from job_orchestration.runs.catalog import RunRecord
+    from job_orchestration.runs.run_usage import Asked
     from job_orchestration.runs.state import Change, RunState, TaskState
     from job_orchestration.workspace.layout import Workspace
 
@@ -75,6 +76,15 @@ class Shown:
     """The run that it repeats."""
     verifications: Sequence[Mapping[str, Any]] = ()
     """The records of the comparisons of it with its original, or with its reruns, the last first."""
+    asked: tuple[Asked, ...] = ()
+    """What it asked for in ``resources``, and used."""
+    tasks_s: float = 0.0
+    """Seconds that its finished tasks took."""
+
+    @property
+    def changed_inputs(self) -> list[dict[str, Any]]:
+        """The inputs that changed after the run had begun: ``path``, ``how``, ``noticed_at``, ``task``."""
+        return inputs.changes_of(self.provenance)
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as ``show --json`` prints it."""
@@ -86,6 +96,7 @@ class Shown:
             "environment": dict(self.environment) or None,
             "rerun_of": self.rerun_of,
             "verifications": list(self.verifications),
+            "asked": {one.resource: {"asked": one.asked, "used": one.used} for one in self.asked},
             "commit_details": None if self.commit is None else asdict(self.commit),
             "parameters": json_floats.strict(dict(self.parameters)),
             "results": json_floats.strict(dict(self.results)),
@@ -132,6 +143,8 @@ def show(workspace: Workspace, name: str) -> Shown | Family:
         else {},
         state.rerun_of if state else None,
         verified,
+        tuple(run_usage.asked_and_used(state)) if state else (),
+        run_usage.tasks_seconds(state) if state else 0.0,
     )
 
 

@@ -16,7 +16,7 @@ from job_orchestration.forecast import time_left
 from job_orchestration.forecast.time_left import Forecast, PendingTrials, TimeLeft, pending_trials
 from job_orchestration.runs import run_times, unreadable
 from job_orchestration.runs.catalog import Catalog, living_workers
-from job_orchestration.runs.events import INTENDED
+from job_orchestration.runs.events import INTENDED, Usage
 from job_orchestration.workspace import clock
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
@@ -109,6 +109,8 @@ class StatusEntry(NamedTuple):
     """Why it does not run, the most important reason first; `None` without ``--why``."""
     verdict: str | None = None
     """``identical``, ``equal`` or ``different``: the last verdict on it and its original or rerun."""
+    usage: Usage | None = None
+    """What its finished tasks used; `None` if none has finished, or it was not recorded."""
 
     @property
     def state(self) -> str:
@@ -121,7 +123,8 @@ class StatusEntry(NamedTuple):
         """Return the entry as ``status --json`` prints it."""
         found = {_KEYS.get(name, name): value for name, value in self._asdict().items()}
         why = None if self.why is None else [reason.as_json() for reason in self.why]
-        return {**found, "place": self.place.value, "why": why}
+        used = None if self.usage is None else asdict(self.usage)
+        return {**found, "place": self.place.value, "why": why, "usage": used}
 
 
 class Entries(Sequence[StatusEntry]):
@@ -395,7 +398,16 @@ def entry(record: RunRecord, ahead: TimeLeft) -> StatusEntry:
         waiting_s=_waiting(record, summary, ahead.now),
         try_number=summary.try_number if summary else None,
         most_tries=summary.most_tries if summary else None,
+        usage=_usage(summary),
     )
+
+
+def _usage(summary: RunSummary | None) -> Usage | None:
+    if summary is None or summary.usage is None:
+        return None
+    cpu, peak, read, written = summary.usage
+    numbers = [None if number is None else int(number) for number in (read, written)]
+    return Usage(float(cpu or 0), int(peak or 0), *numbers)
 
 
 def _elapsed(record: RunRecord, summary: RunSummary | None, now: datetime) -> float | None:

@@ -47,6 +47,7 @@ class Settings:
     priority: int = 0
     """Waiting runs with a higher priority are claimed first."""
     after: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     """Dependencies, which must complete first: names of configs, or of runs once the config is resolved."""
     resources: tuple[tuple[str, int], ...] = ()
     """Resources that the run takes of its worker's machine, sorted by name; memory is in bytes."""

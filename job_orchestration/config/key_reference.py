@@ -202,6 +202,15 @@ QUEUE: Final[Mapping[str, Key]] = {
         "after: [prepare]",
         BOTH,
     ),
+    "inputs": Key(
+        "path or list of paths and globs",
+        "[]",
+        "The files that the tasks read, and folders of them: `ready` refuses a missing one; size, time and "
+        "sha256 of each are recorded when the run begins and compared after each task. A relative path "
+        "begins at the committed files of pathToTasks, where the tasks stand.",
+        "inputs: [/data/genes.tsv, "/data/sets/*.txt"]",
+        BOTH,
+    ),
     "resources": Key(
         "mapping of names to amounts",
         "{}",

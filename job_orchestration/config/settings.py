@@ -245,6 +245,13 @@ RULES: Final[Mapping[str, Rule]] = {
         "a list such as [prepare]",
         {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]},
     ),
+    "inputs": Rule(
+        "inputs",
+        _names,
+        "a path, or a list of paths and globs",
+        "a list such as [/data/genes.tsv, /data/sets/*.txt]",
+        {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]},
+    ),
     "resources": Rule(
         "resources",
         parse_resources,

@@ -1,7 +1,7 @@
 """Find keys that look as if they did something and do nothing: they only reach the tasks.
 
 Unknown keys belong to the tasks, so a key is only doubted for a reason: it is a word for this in other tools
-(``needs``), it will have a meaning in a later version (``inputs``), it is a setting of a run in the entry of
+(``needs``), it will have a meaning in a later version (``key``), it is a setting of a run in the entry of
 one task, or it is spelt almost like a known key. Each is a warning, because a task may read it. Pure.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from job_orchestration.config.config import Json
 
-RESERVED: Final = ("inputs", "key", "job_type", "job_params", "preloadKeep", "legacyNames")
+RESERVED: Final = ("key", "job_type", "job_params", "preloadKeep", "legacyNames")
 """Words that a later version will give a meaning."""
 
 _ORDER: Final = ("needs", "depends_on", "dependsOn", "requires")

@@ -156,6 +156,8 @@ class ForkServer:
             self.has_rehearsed = True  # for a second run: it costs what some runs save
             rehearsal.rehearse(child.order, self.folder)
             imported_files.start(self.plan.snapshot)
+        if child.order.get(messages.INPUTS):
+            from job_orchestration.executor import input_recorder  # noqa: F401  # once, for all forks
         work = _work_of(child.order, child.descriptors, self.shared_page, self.folder)
         if not self.has_forked:
             self.has_forked = True

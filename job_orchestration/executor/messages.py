@@ -34,6 +34,8 @@ START: Final = "start"
 """The key of what `start_of` returns."""
 REUSE: Final = "reuse"
 """The key of the workspace's folder, for a run whose tasks may take earlier checkpoints."""
+INPUTS: Final = "inputs"
+"""The key of the patterns of a run's input files."""
 _PACKET: Final = 1 << 16
 """Bytes of the longest message that is sent in a packet; a longer one is sent as a file in memory."""
 _LONG: Final = {"long": True}
@@ -174,4 +176,5 @@ def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: 
         "cpus": dict(settings.resources).get("cpus"),
         "environment": {reaper.MARK: f"{claim.run}#{claim.attempt}", VARIABLE: workspace},
         **({REUSE: workspace} if settings.reuse else {}),
+        **({INPUTS: list(settings.inputs)} if settings.inputs else {}),
     }

@@ -116,6 +116,15 @@ def count() -> int | None:
         return None
 
 
+def is_open(descriptor: int) -> bool:
+    """Whether a descriptor of this process is open."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def write(store: str) -> None:
     """Write what regular files still hold, and close what is packed in the folder of a store.
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.executor import open_files, shared_memory
-from job_orchestration.executor.messages import REUSE, START
+from job_orchestration.executor.messages import INPUTS, REUSE, START
 from job_orchestration.executor.process_state import RunState as ProcessState
 from job_orchestration.executor.task_runner import TaskRunner
 from job_orchestration.workspace import durable
@@ -103,6 +103,7 @@ def rehearse_once(order: Message, folder: TaskFolder) -> Verdict:
             "token": token,
             "written": 0,
             REUSE: None,
+            INPUTS: None,
         }
         runner = _Rehearsal({**order, **changed, START: start}, lock, journal_file, shared_page, folder)
         runner.begin()

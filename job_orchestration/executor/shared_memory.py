@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -130,6 +131,12 @@ class SharedPage:
     @ending.setter
     def ending(self, value: bool) -> None:
         _INT.pack_into(self._map, _ENDING, value)
+
+    def keep_heartbeat(self, stall_timeout: float) -> None:
+        """Show that the interpreter runs, for as long as it does."""
+        while True:
+            self.heartbeat = time.monotonic()
+            time.sleep(min(stall_timeout / 5, 1.0))
 
     def set_spoilt(self, index: int) -> None:
         """Set the task after which the journal was found to be spoilt."""

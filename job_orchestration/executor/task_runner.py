@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from job_orchestration.config.config import Json
+    from job_orchestration.executor.input_recorder import InputRecorder
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.reused_tasks import ReusedTasks
     from job_orchestration.executor.task_folder import TaskFolder
@@ -214,6 +215,8 @@ class TaskRunner:
         self._finished = {name: FinishedTask(*task) for name, task in start["finished"].items()}
         self._trial: list[Any] | None = start["trial"]
         self._reporting: MetricReporter | None = None
+        self._input_patterns: list[str] = order.get(messages.INPUTS) or []
+        self._recorder: InputRecorder | None = None
         self._workspace: str | None = order.get(messages.REUSE)
         """Of a run with ``reuse``."""
         self._reused: ReusedTasks | None = None
@@ -231,19 +234,19 @@ class TaskRunner:
         self.begin()
         if self._stall_timeout:
             thread = threading.Thread(
-                target=_heartbeat, args=(self.shared_page, self._stall_timeout), daemon=True
+                target=self.shared_page.keep_heartbeat, args=(self._stall_timeout,), daemon=True
             )
             try:
                 thread.start()
             except RuntimeError as error:
                 return end_exhausted(self.shared_page, error)
         try:
-            self._task_folder.enter(self._working_folder)
-            if self._workspace is not None:
-                self._reused = self._reused_tasks(self._workspace)
+            self._enter()
             verdict = self.shared_page.verdict = self.go_on()
+            if self._recorder is not None and verdict is _FAILED:
+                self._recorder.unchanged(None)
         except ClaimLostError as error:
-            if not _is_open(self.lock):
+            if not open_files.is_open(self.lock):
                 log.error("The task closed files that are not its own (os.closerange?)")  # noqa: TRY400
                 return 1  # without a verdict: a crash of the task
             self.shared_page.verdict = Verdict.LOST
@@ -254,6 +257,14 @@ class TaskRunner:
         except OSError as error:
             return end_by_disk(self.shared_page, error, by_task=self._failing_task is not None)
         return 1 if verdict is _FAILED else 0
+
+    def _enter(self) -> None:
+        """Enter the working folder, and record what stands there before the tasks begin."""
+        self._task_folder.enter(self._working_folder)
+        if self._input_patterns:
+            self._recorder = self._record_inputs(self._input_patterns)
+        if self._workspace is not None:
+            self._reused = self._reused_tasks(self._workspace)
 
     def begin(self) -> None:
         """Note the process that runs the tasks."""
@@ -312,6 +323,14 @@ class TaskRunner:
                 return _FAILED
         return _DONE
 
+    def _record_inputs(self, patterns: list[str]) -> InputRecorder:
+        from job_orchestration.executor.input_recorder import InputRecorder
+
+        found = InputRecorder(self.folder, patterns, child_setup.log_line, self.shared_page)
+        found.begin()
+        self._meter.restart()  # hashing is not the task's work
+        return found
+
     def _reused_tasks(self, workspace: str) -> ReusedTasks:
         from job_orchestration.executor.reused_tasks import ReusedTasks, RunOfTasks
 
@@ -364,8 +383,9 @@ class TaskRunner:
         duration = round(_monotonic() - started, 6)
         imported = imported_files.new_ones()
         used = self._meter.end()
+        unchanged = None if self._recorder is None else self._recorder.unchanged(task.id)
         finished = TaskFinished(
-            *(task.id, duration, value, folder, outputs, self._commit, imported), usage=used
+            *(task.id, duration, value, folder, outputs, self._commit, imported), usage=used, inputs=unchanged
         )
         self.write(finished, sync=True)
         self._finished[task.id] = FinishedTask(value, folder)
@@ -478,18 +498,3 @@ def end_exhausted(shared_page: SharedPage, error: BaseException) -> int:
     shared_page.verdict = Verdict.EXHAUSTED
     log.error("This attempt ends before its first task, and will go on when there is room: %s", error)
     return exhaustion.number_of(error) or errno.EAGAIN
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
-
-
-def _heartbeat(shared_page: SharedPage, stall_timeout: float) -> None:
-    """Show that the interpreter runs, for as long as it does."""
-    while True:
-        shared_page.heartbeat = time.monotonic()
-        time.sleep(min(stall_timeout / 5, 1.0))

@@ -9,13 +9,13 @@ column for each of its keys. If a name is taken, the column gets ``config.`` or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import RULES
-from job_orchestration.runs import run_times
+from job_orchestration.runs import run_times, run_usage
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace.layout import Place
 
@@ -31,7 +31,7 @@ MOST_KEYS: Final = 100
 _DEEPEST: Final = 6
 _HOW_IT_RUNS: Final = frozenset(
     {
-        *(key for key in RULES if key != "seed"),
+        *(key for key in RULES if key not in {"seed", "inputs"}),
         *("githubRepository", "pathToTasks", "outputDir", "tasks", "resources", "priority", "after"),
         *("notify", "callbackUrl", "needs", "when", "reuse", "sweep"),
     }
@@ -68,6 +68,8 @@ class Row:
     results: Mapping[str, Json]
     values: Mapping[str, Json]
     """The unflattened config, for a filter that names a whole mapping."""
+    hidden: Mapping[str, Json] = field(default_factory=dict)
+    """Columns that are there only for those who name them: ``usage.cpu_s``, ``usage.train.peak_bytes``, …"""
 
     @cached_property
     def cells(self) -> dict[str, Json]:
@@ -82,7 +84,12 @@ class Row:
         """
         cells = self.cells
         known = {name: cells[column] for name, column in names.items() if column in cells}
-        return {**self.values, **cells, **known}
+        return {**self.hidden, **self.values, **cells, **known}
+
+    def with_hidden(self, names: Collection[str]) -> Row:
+        """Return the row with some of the hidden columns among its facts."""
+        shown = {name: self.hidden.get(name) for name in names if name not in self.cells}
+        return Row({**self.facts, **shown}, self.parameters, self.results, self.values)
 
 
 def row_of(
@@ -127,7 +134,8 @@ def row_of(
     parameters = _distinct("config", _parameters(state), facts)
     returned = [(t.id, t.result) for t in state.tasks if t.status is TaskStatus.FINISHED]
     found = [(name, cell) for prefix, value in (*returned, *saved) for name, cell in flattened(prefix, value)]
-    return Row(facts, parameters, _distinct("result", found, facts.keys() | parameters), state.values)
+    results = _distinct("result", found, facts.keys() | parameters)
+    return Row(facts, parameters, results, state.values, run_usage.columns_of(state.tasks))
 
 
 def _elapsed(state: RunState, place: Place, now: datetime) -> float | None:

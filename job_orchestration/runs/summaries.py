@@ -6,12 +6,13 @@ a hundred thousand at a time, and reads the tasks of only a few. Pure.
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from math import isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import RULES, settings_of
-from job_orchestration.runs import run_times
+from job_orchestration.runs import run_times, run_usage
 from job_orchestration.runs.state import Status, TaskStatus
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class RunSummary(NamedTuple):
     """The try of the current task, from 1: see `RunState.try_number`."""
     most_tries: int | None = None
     """How many tries a task has: ``maxAttempts``."""
+    usage: Sequence[float | None] | None = None
+    """What its finished tasks used, in the order of the fields of `Usage`; `None` if it was not recorded."""
 
     @property
     def tasks(self) -> tuple[TaskSummary, ...]:
@@ -150,6 +153,7 @@ def summary_of(state: RunState) -> RunSummary:
         waiting_since=state.waiting_since,
         try_number=state.try_number,
         most_tries=settings_of({k: v for k, v in state.values.items() if k == "maxAttempts"}).max_attempts,
+        usage=list(astuple(used)) if (used := run_usage.total(state.tasks)) else None,
     )
 
 

@@ -18,6 +18,7 @@ from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.executor.fork_server_client import ForkServerPool
 from job_orchestration.submission import (
     dependencies,
+    input_check,
     output_folders,
     recipient_check,
     sweep_candidates,
@@ -76,6 +77,7 @@ class Checker:
             self._code.pin,
             functools.partial(output_folders.choose, self.workspace),
             functools.partial(task_check.check, self.workspace, self._fork_servers, self._waiting),
+            input_check.check,
             functools.partial(recipient_check.check, defaults=defaults),
             functools.partial(dependencies.resolve, self.workspace),
         )

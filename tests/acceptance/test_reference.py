@@ -38,13 +38,17 @@ def examples():
 @pytest.mark.slow
 def test_each_example_passes_the_check(cli, drop, repository, workspace):
     path = repository(TASKS)
+    for name in ("genes.tsv", "sets/one.txt"):
+        (path.parent / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "data" / name).touch()
     of_configs, of_workspace = examples()
     assert len(of_configs) > 20
     drop("prepare", "".join(LEAST.values()).format(path=path, name="prepare"))
     for number, (key, example) in enumerate(of_configs):
         name = f"example{number}"
         rest = "".join(text for other, text in LEAST.items() if other != key).format(path=path, name=name)
-        drop(name, rest + example.replace("/home/you/your-project/experiments", str(path)))
+        there = example.replace("/home/you/your-project/experiments", str(path))
+        drop(name, rest + there.replace("/data", str(path.parent / "data")))
     (workspace / "workspace.yaml").write_text("".join(example for _, example in of_workspace))
     lines = cli("check").stdout.splitlines()
     said = [

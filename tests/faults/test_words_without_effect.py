@@ -24,7 +24,6 @@ AT_THE_TOP = {
     "when: x > 1": f"when: {TOP}. There are no conditions: let the task decide in run().",
     "foreach: [1, 2]": f"foreach: {TOP}. Did you mean 'sweep'?",
     "max_retries: 2": f"max_retries: {TOP}. Did you mean 'maxAttempts'?",
-    "inputs: [data.csv]": f"inputs: {LATER}",
     "key: abc": f"key: {LATER}",
     "maxAttempt: 2": f"maxAttempt: {UNKNOWN} Did you mean 'maxAttempts'?",
     "resources: {gpu: 1}": (
