@@ -245,8 +245,7 @@ def shown(found: Shown) -> Iterator[str]:
         "folder": found.folder,
     }
     yield from fact_lines(facts)
-    yield from _verified(found)
-    yield from usage_text.inputs(found)
+    yield from (*_verified(found), *usage_text.inputs(found))
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))

@@ -208,7 +208,7 @@ QUEUE: Final[Mapping[str, Key]] = {
         "The files that the tasks read, and folders of them: `ready` refuses a missing one; size, time and "
         "sha256 of each are recorded when the run begins and compared after each task. A relative path "
         "begins at the committed files of pathToTasks, where the tasks stand.",
-        "inputs: [/data/genes.tsv, "/data/sets/*.txt"]",
+        'inputs: [/data/genes.tsv, "/data/sets/*.txt"]',
         BOTH,
     ),
     "resources": Key(

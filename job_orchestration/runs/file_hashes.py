@@ -58,7 +58,7 @@ class FileHashes:
         self._parts: dict[str, dict[str, str]] = {}
         self._new: dict[str, dict[str, str]] = {}
         self._here: dict[str, str] = {}
-        """Also the versions that are too recent for the cache: in this process nobody mistakes them."""
+        """The versions that this process has hashed, those that are too recent for the cache included."""
 
     def known(self, version: Version) -> str | None:
         """Return the hash of a version, if it was computed before."""

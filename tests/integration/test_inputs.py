@@ -267,9 +267,9 @@ def test_the_progress_of_large_inputs_stands_in_the_log(
     sandbox.queue("a", "Reads", inputs=[str(path)])
     said: list[str] = []
     folder = sandbox.workspace.run_folder("a")
-    page = SharedPage(create())
-    page.reset()
-    input_recorder.InputRecorder(folder, [str(path)], lambda line, _: said.append(line), page).begin()
-    page.close()
+    shared_page = SharedPage(create())
+    shared_page.reset()
+    input_recorder.InputRecorder(folder, [str(path)], lambda line, _: said.append(line), shared_page).begin()
+    shared_page.close()
     assert said[0] == "Hashing the inputs: 1 MB of 5.2 MB"
     assert said[-1] == "Inputs: 1 file, 5.2 MB"
