@@ -44,7 +44,6 @@ _ADDRESS: Final = re.compile(
 """What may become the remote of a clone: no option of git, no helper program such as ``ext::``."""
 _CLEAN: Final = "cat >/dev/null && git cat-file blob :0:%f"
 """Prints what the index has for a file; git quotes the name."""
-_LINK: Final = "160000"
 
 
 def clone(store: CodeStore, commit: str, target: Path, branch: str | None, origin: str | None) -> str:
@@ -133,15 +132,8 @@ def _fetch(store: CodeStore, commit: str, folder: Path) -> None:
 
 def _links(store: CodeStore, commit: str) -> dict[str, str]:
     """Return the path and the commit of each submodule that the store has."""
-    arguments = ("-r", "-z", "--full-tree", "--end-of-options", commit)
-    said = git.run("ls-tree", *arguments, folder=str(store.repository), environment=store.environment())
-    found = {}
-    for record in os.fsdecode(said).split("\0")[:-1]:
-        about, _, path = record.partition("\t")
-        mode, _, name = about.split(" ")
-        if mode == _LINK:
-            found[path] = name
-    return found
+    entries = git.tree_entries(commit, folder=str(store.repository), environment=store.environment())
+    return {entry.path: entry.name for entry in entries if entry.is_submodule}
 
 
 def _fill(folder: Path, contents: Mapping[str, Path]) -> None:

@@ -104,15 +104,12 @@ def _blobs(repository: git.Repo, tree: git.Tree, prefix: str) -> Iterator[tuple[
 
 def _files_by_git(store: CodeStore, commit: str, prefix: str) -> Iterator[tuple[str, str]]:
     """Return the same of a commit with SHA-256 names, which GitPython does not read."""
-    arguments = ("-r", "-z", "--full-tree", "--end-of-options", commit)
-    said = command.run("ls-tree", *arguments, folder=str(store.repository), environment=store.environment())
-    for record in os.fsdecode(said).split("\0")[:-1]:
-        about, _, path = record.partition("\t")
-        _, kind, name = about.split(" ")
-        if kind == "commit":
-            yield from _files_by_git(store, name, f"{prefix}{path}/")
+    repository, environment = str(store.repository), store.environment()
+    for entry in command.tree_entries(commit, folder=repository, environment=environment):
+        if entry.is_submodule:
+            yield from _files_by_git(store, entry.name, f"{prefix}{entry.path}/")
         else:
-            yield f"{prefix}{path}", name
+            yield f"{prefix}{entry.path}", entry.name
 
 
 def _described_by_git(store: CodeStore, commit: str) -> CommitDetails | None:

@@ -24,7 +24,7 @@ import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from job_orchestration.diagnostics.errors import CodeError
 
@@ -53,6 +53,8 @@ _KEPT = re.compile(
 _FULL: Final = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT)}
 """What git says when it cannot write; reading a repository never leads to it."""
 _PROGRAM: Final = "git"
+_SUBMODULE: Final = "160000"
+"""Mode of a tree's entry that is a commit of another repository."""
 
 
 class GitError(CodeError):
@@ -140,6 +142,40 @@ def _start(command: list[str], environment: dict[str, str], hold: int | None) ->
         )
     except FileNotFoundError:
         raise CodeError("git was not found", "Install git and make sure that it is on PATH") from None
+
+
+class TreeEntry(NamedTuple):
+    """A file, link or submodule of a commit."""
+
+    path: str
+    mode: str
+    name: str
+    """Of its object; of a submodule the commit."""
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether it is the commit of a submodule."""
+        return self.mode == _SUBMODULE
+
+
+def tree_entries(
+    commit: str, *, folder: str, environment: Mapping[str, str] | None = None
+) -> list[TreeEntry]:
+    """Return the entries of a commit, at any depth, sorted by path as git sorts them.
+
+    Raises:
+        CodeError: as `run` raises it.
+        OSError: when the disk is full.
+    """
+    words = ("-r", "-z", "--full-tree", "--end-of-options", commit)
+    found = []
+    for record in os.fsdecode(run("ls-tree", *words, folder=folder, environment=environment)).split("\0")[
+        :-1
+    ]:
+        about, _, path = record.partition("\t")
+        mode, _, name = about.split(" ")
+        found.append(TreeEntry(path, mode, name))
+    return found
 
 
 @functools.cache

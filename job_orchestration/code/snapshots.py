@@ -80,8 +80,6 @@ CAPTURER: Final = "job_orchestration"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _FORMATS: Final = {40: "sha1", 64: "sha256"}
 """The formats of objects, by the length of a commit's name."""
-_LINK: Final = "160000 "
-"""How the entry of a submodule begins in a tree: a commit of another repository."""
 
 
 class CodeStore:
@@ -375,9 +373,8 @@ class CodeStore:
 
     def _links(self, commit: str) -> dict[str, str]:
         """Return the path and the commit of each submodule of a commit."""
-        said = self._git("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit)
-        entries = [entry for entry in said.split("\0") if entry.startswith(_LINK)]
-        return {path: about.split(" ")[2] for about, _, path in (entry.partition("\t") for entry in entries)}
+        entries = git.tree_entries(commit, folder=str(self._repository), environment=self.environment())
+        return {entry.path: entry.name for entry in entries if entry.is_submodule}
 
     def _submodules(
         self, tree: WorkTree, commit: str, lock: int, known: Container[str] = frozenset()

@@ -322,13 +322,7 @@ def listed(top: Path) -> list[str]:
 
 def _entries(top: Path, commit: str) -> dict[str, tuple[str, str]]:
     """The mode and the object of each path in a commit."""
-    said = git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, folder=str(top))
-    found = {}
-    for record in os.fsdecode(said).split("\0")[:-1]:
-        about, _, path = record.partition("\t")
-        mode, _, name = about.split(" ")
-        found[path] = mode, name
-    return found
+    return {path: (mode, name) for path, mode, name in git.tree_entries(commit, folder=str(top))}
 
 
 def _paths(records: Iterable[str]) -> Iterator[str]:
