@@ -86,6 +86,7 @@ class ForkServerClient:
             _why(ready, code, limit), "Mend the import, commit, and ready the config anew"
         )
         failed.was_killed = ready is None and code == -signal.SIGKILL
+        failed.was_late = ready is not None and ready["event"] == "nothing"
         raise failed
 
     def _start(self, workspace: Workspace, theirs: socket.socket) -> None:

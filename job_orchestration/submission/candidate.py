@@ -38,6 +38,8 @@ class Candidate:
     """The name of the trial's folder in the sweep's folder."""
     there: bool = False
     """Whether this trial has a run already, named by `run`."""
+    is_slow: bool = False
+    """Whether its imports took longer than others are kept waiting; it is checked again after these."""
     order: SearchOrder | None = None
     """The search, if this is one of the trials that check it."""
 

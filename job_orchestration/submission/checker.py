@@ -57,8 +57,14 @@ class Checker:
         """Start a pass: its batches all use the state that each repository has now."""
         self._code.start_pass()
 
-    def examine(self, dropped: Sequence[Drop]) -> list[Candidate]:
-        """Run all checks on some dropped files; each candidate returns with all its problems."""
+    def examine(self, dropped: Sequence[Drop], patience: float | None = None) -> list[Candidate]:
+        """Run all checks on some dropped files; each candidate returns with all its problems.
+
+        Args:
+            dropped: the files.
+            patience: seconds that the imports of one repository may take if there are others; candidates
+                whose imports take longer return as slow, and have to be checked again. Default: none.
+        """
         defaults, problems = workspace_defaults.defaults(self.workspace, check_keys=True)
         if "sweep" in defaults:
             todo = "Write it into the config that it is for"
@@ -66,17 +72,21 @@ class Checker:
         candidates = [c for drop in dropped for c in _candidates_of(drop, defaults)]
         for candidate in candidates:
             candidate.problems += problems
-        for step in self._steps(defaults):
+        for step in self._steps(defaults, patience):
             step(candidates)
         for candidate in candidates:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return candidates
 
-    def _steps(self, defaults: Mapping[str, Json]) -> Sequence[Callable[[list[Candidate]], None]]:
+    def _steps(
+        self, defaults: Mapping[str, Json], patience: float | None
+    ) -> Sequence[Callable[[list[Candidate]], None]]:
         return (
             self._code.pin,
             functools.partial(output_folders.choose, self.workspace),
-            functools.partial(task_check.check, self.workspace, self._fork_servers, self._waiting),
+            functools.partial(
+                task_check.check, self.workspace, self._fork_servers, self._waiting, patience=patience
+            ),
             input_check.check,
             functools.partial(recipient_check.check, defaults=defaults),
             functools.partial(dependencies.resolve, self.workspace),

@@ -46,7 +46,9 @@ def in_order(dropped: Sequence[Drop]) -> Sequence[Drop]:
     return [by_name[filename] for filename in scheduling.ordered(after)]
 
 
-def deferred(workspace: Workspace, dropped: Sequence[Drop], unsettled: Sequence[str]) -> list[str]:
+def deferred(
+    workspace: Workspace, dropped: Sequence[Drop], unsettled: Sequence[str], *, also_refused: bool = False
+) -> list[str]:
     """Return the dropped files that depend on a file still being written: they wait until it is complete.
 
     Args:
@@ -54,11 +56,13 @@ def deferred(workspace: Workspace, dropped: Sequence[Drop], unsettled: Sequence[
         dropped: the complete files, sorted.
         unsettled: the incomplete files. One with a problems file beside it may stay so for long and is not
             waited for.
+        also_refused: whether to wait for those as well.
     """
     coming = {
         naming.stem_of(name)
         for name in unsettled
-        if not os.path.lexists(os.path.join(workspace.sources, f"{name}{naming.PROBLEMS_SUFFIX}"))
+        if also_refused
+        or not os.path.lexists(os.path.join(workspace.sources, f"{name}{naming.PROBLEMS_SUFFIX}"))
     }
     late: list[str] = []
     for drop in dropped if coming else ():

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 200
 """Number of runs that are opened in one step, and share its sync."""
+_PATIENCE: Final = 5.0
+"""Seconds that the imports of one repository may keep the configs of others waiting; then they come last."""
 
 
 def ready_drops(
@@ -98,8 +100,29 @@ def ready_submitted(workspace: Workspace, check: Checker, submitted: Sequence[Dr
 
 
 def _ready_all(workspace: Workspace, check: Checker, dropped: Sequence[Drop], report: Report) -> None:
+    slow: list[Drop] = []
     for start in range(0, len(dropped), _BATCH):
-        candidates = check.examine(dropped[start : start + _BATCH])  # without the lock: it may take minutes
+        batch = dropped[start : start + _BATCH]
+        candidates = check.examine(batch, _PATIENCE)  # without the lock: it may take minutes
+        late = _slow_among(workspace, batch, candidates, slow)
+        slow += late
+        _ready_checked(workspace, [c for c in candidates if c.drop not in late], report)
+    for start in range(0, len(slow), _BATCH):
+        _ready_checked(workspace, check.examine(slow[start : start + _BATCH]), report)
+
+
+def _slow_among(
+    workspace: Workspace, batch: Sequence[Drop], candidates: Sequence[Candidate], before: Sequence[Drop]
+) -> list[Drop]:
+    """Return the files whose imports are slow, and those that depend on them or on earlier ones."""
+    slow = [*(drop.filename for drop in before), *(c.drop.filename for c in candidates if c.is_slow)]
+    late = {*slow, *dependencies.deferred(workspace, batch, slow, also_refused=True)} if slow else set()
+    return [drop for drop in batch if drop.filename in late]
+
+
+def _ready_checked(workspace: Workspace, candidates: Sequence[Candidate], report: Report) -> None:
+    """Queue the candidates that are still fit."""
+    if candidates:
         with opening.only_one(workspace):
             report.notes += opening.recover(workspace)
             fit = _still_fit(workspace, candidates, report)

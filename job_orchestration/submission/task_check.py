@@ -30,9 +30,16 @@ LIMIT: Final = "validationTimeout"
 
 
 def check(
-    workspace: Workspace, fork_servers: ForkServerPool, waiting: Waiting, candidates: Sequence[Candidate]
+    workspace: Workspace,
+    fork_servers: ForkServerPool,
+    waiting: Waiting,
+    candidates: Sequence[Candidate],
+    patience: float | None = None,
 ) -> None:
-    """Note the problems that the tasks report; one fork server answers for all configs of a commit."""
+    """Note the problems that the tasks report; one fork server answers for all configs of a commit.
+
+    Candidates whose imports take longer than `patience`, while others wait, are marked as slow.
+    """
     groups: dict[CodePlan, list[int]] = {}
     for number, candidate in enumerate(candidates):
         if (
@@ -43,7 +50,11 @@ def check(
             groups.setdefault(candidate.plan, []).append(number)
     for plan, numbers in groups.items():
         asked = {n: candidates[n] for n in numbers}
-        guarded(asked.values(), functools.partial(_ask, workspace, fork_servers, waiting, plan, asked))
+        patient = patience if len(groups) > 1 else None
+        guarded(
+            asked.values(),
+            functools.partial(_ask, workspace, fork_servers, waiting, plan, asked, patience=patient),
+        )
 
 
 class Waiting:
@@ -82,6 +93,8 @@ def _ask(
     waiting: Waiting,
     plan: CodePlan,
     asked: Mapping[int, Candidate],
+    *,
+    patience: float | None,
 ) -> None:
     questions = [_question(workspace, n, candidate) for n, candidate in asked.items()]
     limit = limit_of(candidate.checked.values for candidate in asked.values())
@@ -91,8 +104,13 @@ def _ask(
     most = durations.text_of(limit)
     waiting.begin(f"Waiting for the tasks of {where} to be imported and validated, {most} at most: {files}")
     try:
-        answers = validation_client.ask(fork_servers.get(plan, limit), questions, limit, waiting.look)
+        fork_server = fork_servers.get(plan, min(limit, patience or limit))
+        answers = validation_client.ask(fork_server, questions, limit, waiting.look)
     except ForkServerError as error:
+        if error.was_late and patience is not None and patience < limit:
+            for candidate in asked.values():
+                candidate.is_slow = True
+            return
         for candidate in asked.values():
             candidate.add(error.what.splitlines()[0], error.todo, _key_of(plan, candidate, error))
         return

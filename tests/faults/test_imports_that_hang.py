@@ -101,6 +101,22 @@ def test_an_import_that_hangs_is_refused_after_the_limit_that_is_set(workspace, 
     assert names(workspace, "ConfigsToRun") == ["quick"]
 
 
+@pytest.mark.slow
+def test_an_import_that_hangs_keeps_no_config_of_another_repository_waiting(workspace, drop, start, hanging):
+    folder, _, gate = hanging
+    drop("a_slow", {"pathToTasks": str(folder)})
+    drop("b_after", {"after": "a_slow"})
+    drop("c_quick")
+    waiting = start("ready")
+    wait_until((workspace / "ConfigsToRun" / "c_quick.yaml").exists)
+    assert names(workspace, "ConfigsToRun") == ["c_quick"], "one waits for its code, the other for that one"
+    assert not gate.exists()
+    gate.touch()
+    waiting.communicate(timeout=LIMIT)
+    assert waiting.returncode == 0
+    assert names(workspace, "ConfigsToRun") == ["a_slow", "b_after", "c_quick"]
+
+
 FAILS = """
     from job_orchestration import TaskBase
 
