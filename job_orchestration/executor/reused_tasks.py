@@ -9,6 +9,7 @@ the journal names them, so a kill leaves either nothing or a folder that no chec
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import platform
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from job_orchestration.code import imported_files, observed_reads, provenance, task_importer
 from job_orchestration.executor import task_traces
-from job_orchestration.runs import checkpoint_copies, journal, lifecycle, reuse_records
+from job_orchestration.runs import checkpoint_copies, journal, lifecycle, reuse_records, stored_lists
 from job_orchestration.runs.artifact_store import ArtifactStore
 from job_orchestration.runs.events import TaskFinished
 from job_orchestration.runs.reuse_index import ReuseIndex
@@ -128,8 +129,16 @@ class ReusedTasks:
             self.reason = self.reason or difference
         if self.reason is None:
             latest = known.latest()
-            self.reason = "no earlier run has this task" if latest is None else _why_not(latest, basis)
+            self.reason = "no earlier run has this task" if latest is None else self._why_not(latest, basis)
         return None
+
+    def _why_not(self, latest: Record, basis: Basis) -> str:
+        packages_of = functools.partial(stored_lists.read, self._workspace.packages)
+        return reuse_records.why_not(latest, basis, packages_of) or _GONE.format(latest.run)
+
+    @functools.cached_property
+    def _packages(self) -> str:
+        return stored_lists.write(self._workspace.packages, provenance.environment()["packages"])
 
     def _copied(self, record: Record, known: ReuseIndex, store: ArtifactStore) -> TaskFinished | str:
         """Copy the checkpoint of a record; return why not if that is not possible."""
@@ -227,7 +236,7 @@ class ReusedTasks:
             parameters=reuse_records.parameters_of(run.values, run.specs, index),
             inputs={},
             seed=run.seed,
-            packages=about["packages"],  # type: ignore[arg-type]  # names and versions
+            packages=self._packages,
             machine={
                 "Python": f"{python['implementation']} {python['version']}",
                 "system": platform.system(),
@@ -237,10 +246,6 @@ class ReusedTasks:
             },
             earlier={s.id: checkpoint_digest(self._finished[s.id]) for s in run.specs[:index]},
         )
-
-
-def _why_not(latest: Record, basis: Basis) -> str:
-    return reuse_records.why_not(latest, basis) or _GONE.format(latest.run)
 
 
 def _has_links(folder: str) -> bool:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config.settings import RULES
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from job_orchestration.config.config import Json, TaskSpec
     from job_orchestration.runs.events import TaskFinished
@@ -37,7 +37,6 @@ NO_PARAMETERS: Final = frozenset(
 _OF_ENTRY: Final = frozenset({"id", "timeout"})
 _LONGEST: Final = 60
 _HIDDEN: Final = "sha256:"
-_SECRET: Final = re.compile("key|token|secret|passw|credential|auth", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class Basis:
     inputs: Mapping[str, Json]
     """The declared input files and their digests."""
     seed: int
-    packages: Mapping[str, str]
+    packages: str
+    """The digest of the installed packages, whose list is in ``Misc/packages``."""
     machine: Mapping[str, str]
     """Python, system, processor and the variables of the environment that matter."""
     earlier: Mapping[str, str]
@@ -152,13 +152,21 @@ def _texts(place: str, values: Mapping[str, Json]) -> dict[str, str]:
             found |= _texts(path, value)
             continue
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-        is_plain = len(text) <= _LONGEST and not _SECRET.search(path) and "://" not in text
+        is_plain = len(text) <= _LONGEST and secrets.masked_values({key: value}) == {key: value}
         found[path] = text if is_plain else f"{_HIDDEN}{digest_of(value)}"
     return found
 
 
-def why_not(old: Record, now: Basis) -> str | None:
-    """Return the first difference between what an earlier task depended on and what one depends on now."""
+def why_not(
+    old: Record, now: Basis, packages_of: Callable[[str], Mapping[str, str] | None] = lambda _: None
+) -> str | None:
+    """Return the first difference between what an earlier task depended on and what one depends on now.
+
+    Args:
+        old: the earlier task.
+        now: what it depends on now.
+        packages_of: returns the list of a digest of packages, as far as it is known.
+    """
     if old.unusable is not None:
         return f"in {old.run} it {old.unusable}"
     was = old.basis
@@ -168,11 +176,17 @@ def why_not(old: Record, now: Basis) -> str | None:
         *_values("parameter", was.parameters, now.parameters),
         *_contents("input", was.inputs, now.inputs),
         *_values("", {"seed": str(was.seed)}, {"seed": str(now.seed)}),
-        *_values("package", was.packages, now.packages),
+        *_packages(was.packages, now.packages, packages_of),
         *_values("", was.machine, now.machine),
         *_contents("result of", was.earlier, now.earlier),
     )
     return next(iter(found), None)
+
+
+def _packages(old: str, new: str, packages_of: Callable[[str], Mapping[str, str] | None]) -> Iterator[str]:
+    if old != new:
+        yield from _values("package", packages_of(old) or {}, packages_of(new) or {})
+        yield "packages changed"
 
 
 def _contents(kind: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:

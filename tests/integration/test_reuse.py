@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from job_orchestration.cli import render
+from job_orchestration.commands import gc, retry
+from job_orchestration.commands.selection import Selection
+from job_orchestration.commands.show import show
+from job_orchestration.runs import reuse_index
 from tests.integration.harness import Sandbox, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 TASKS = textwrap.dedent(
     """
@@ -180,4 +186,119 @@ def test_a_task_that_is_unchanged_takes_the_checkpoint_of_an_earlier_run(sandbox
     assert taken.stat().st_ino != original.stat().st_ino
     assert sandbox.results("fourth")["load"] == {"ids": ["load"]}, "what comes later is not shown"
     assert sandbox.results("third")["load"] == {"ids": ["load", "fit"]}
+    worker.terminate()
+
+
+ODD_TASKS = """
+    import os
+    import subprocess
+    import sys
+
+    from job_orchestration import TaskBase
+
+
+    class Stray(TaskBase):
+        def run(self):
+            with open(os.path.join(self.config["outputDir"], "left.txt"), "w") as file:
+                file.write("x")
+
+
+    class Outside(TaskBase):
+        def run(self):
+            with open(os.path.join(self.config["notes"], "outside.txt"), "a") as file:
+                file.write("x")
+
+
+    class Clock(TaskBase):
+        reusable = False
+
+        def run(self):
+            return 1
+
+
+    class Last(TaskBase):
+        def run(self):
+            return 2
+
+
+    class Program(TaskBase):
+        def run(self):
+            subprocess.run([sys.executable, "-c", "open('table.txt')"], check=True)
+
+
+    class Failing(TaskBase):
+        def run(self):
+            if not os.path.exists(os.path.join(self.config["notes"], "mended")):
+                raise ValueError("not yet")
+"""
+
+
+@pytest.mark.slow
+def test_what_cannot_be_known_to_be_unchanged_runs_and_show_says_why(sandbox: Sandbox) -> None:
+    (sandbox.repository / "Tasks.py").write_text(textwrap.dedent(ODD_TASKS))
+    sandbox.commit()
+    worker = sandbox.start()
+    kinds = {"stray": "Stray", "outside": "Outside", "clock": "Clock", "program": "Program"}
+    for number in range(2):
+        for name, method in kinds.items():
+            drop(sandbox, f"{name}{number}", method, "Last")
+        eventually(lambda n=number: {f"{k}{n}" for k in kinds} <= {*sandbox.names("Completed")})
+    why = {name: reasons(sandbox, f"{name}1") for name in kinds}
+    path = sandbox.notes / "outside.txt"
+    assert why["stray"]["stray"] == "in stray0 it wrote left.txt, which is not in its store"
+    assert why["stray"]["last"] == "task stray before it wrote left.txt, which is not in its store"
+    assert why["outside"]["outside"] == f"in outside0 it wrote {path}, which is outside of its run"
+    assert why["clock"] == {
+        "clock": "Clock says reusable = False",
+        "last": "task clock before it runs each time",
+    }
+    assert origins(sandbox, "program1") == {"program": "program0", "last": "program0"}
+    (sandbox.repository / "table.txt").write_text("4\n")
+    sandbox.commit()
+    assert run(sandbox, "program2", "Program", "Last") == {"program": None, "last": None}
+    assert reasons(sandbox, "program2")["program"] == "it starts programs, and a committed file changed"
+    worker.terminate()
+    said = show(sandbox.workspace, "program1"), show(sandbox.workspace, "clock1")
+    lines = [line for found in said for line in render.shown(found)]
+    assert "task program taken from program0" in lines
+    assert "task clock ran: Clock says reusable = False" in lines
+    assert said[0].as_json()["tasks"][0]["reused_from"] == "program0"
+    assert said[1].as_json()["tasks"][0]["not_reused"] == "Clock says reusable = False"
+
+
+def test_an_earlier_run_may_go_and_a_file_of_it_that_changed_is_not_taken(sandbox: Sandbox) -> None:
+    worker = sandbox.start()
+    run(sandbox, "first")
+    assert run(sandbox, "second") == {"load": "first", "fit": "first"}
+    shutil.rmtree(sandbox.output("first"))
+    assert run(sandbox, "third") == {"load": "second", "fit": "second"}
+    for name in ("second", "third"):
+        (sandbox.output(name) / "load" / "data" / "numbers.txt").write_text("0" * 13)
+    assert run(sandbox, "fourth") == {"load": None, "fit": "third"}
+    assert reasons(sandbox, "fourth")["load"] == "in third load/data/numbers.txt is not what it was"
+    worker.terminate()
+    stale = reuse_index.stale(sandbox.workspace)
+    assert not stale, "a run that is there has each"
+    for name in ("second", "third", "fourth"):
+        shutil.rmtree(sandbox.output(name))
+    items = gc.look(sandbox.workspace, gc.Wanted())
+    assert {i.kind for i in items if i.path.startswith(sandbox.workspace.reuse)} == {gc.Kind.REUSE}
+    gc.collect(sandbox.workspace, gc.Wanted())
+    assert not [p for p in Path(sandbox.workspace.reuse).rglob("*") if p.is_file()]
+
+
+@pytest.mark.slow
+def test_what_was_started_before_runs_and_a_fresh_retry_takes_nothing(sandbox: Sandbox) -> None:
+    (sandbox.repository / "Tasks.py").write_text(textwrap.dedent(ODD_TASKS))
+    sandbox.commit()
+    worker = sandbox.start()
+    run(sandbox, "first", "Last", "Program")
+    drop(sandbox, "second", "Last", "Failing", maxAttempts=1)
+    eventually(lambda: "second" in sandbox.names("Failed"))
+    assert origins(sandbox, "second") == {"last": "first"}
+    (sandbox.notes / "mended").touch()
+    retry.retry(sandbox.workspace, Selection(("second",)), fresh=True)
+    eventually(lambda: "second" in sandbox.names("Completed"))
+    started = [e.get("not_reused") for e in sandbox.events("second", "task_started")]
+    assert started[-2:] == ["it was started before in this run"] * 2
     worker.terminate()
