@@ -81,6 +81,7 @@ def test_a_clone_has_the_files_the_history_the_branch_and_the_remote(
         assert git(clone, "status", "--porcelain", "--branch").splitlines() == ["## feature/x"]
         assert git(clone, "remote", "get-url", "origin") == "https://example.org/p.git"
         assert git(clone, "fsck", "--full") == ""
+        assert (clone / "more.txt").read_bytes() == b"one\ntwo\n", "as the snapshot has it"
         (clone / "new.py").write_text("X = 1\n")
         git(clone, "add", ".")
         git(clone, "commit", "--quiet", "--message=work goes on")
