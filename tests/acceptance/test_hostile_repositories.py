@@ -60,6 +60,7 @@ class Project:
         self.sprung = folder / "sprung"
         self.git: Git = lambda *words: git(self.top, *words)
         self.git("init", "--quiet", "--initial-branch=main")
+        self.git("config", "remote.origin.url", f"ext::{self.trap}")
         (self.top / ".gitattributes").write_text("* diff=x merge=x filter=x ident\n")
         (self.top / STRANGE).write_text("X = '\x1b[31m<b>'\n")
 
@@ -74,7 +75,6 @@ class Project:
         self.trap.chmod(0o755)
         for key in COMMANDS:
             self.git("config", key, str(self.trap))
-        self.git("config", "remote.origin.url", f"ext::{self.trap}")
         self.git("config", "remote.origin.uploadpack", str(self.trap))
         hooks = self.top / ".git" / "hooks"
         hooks.mkdir(exist_ok=True)
