@@ -12,7 +12,7 @@ from job_orchestration.comparison import code_changes, difference
 from job_orchestration.comparison.difference import Side
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.runs import catalog, environments, provenance_file
+from job_orchestration.runs import catalog, environments, inputs, provenance_file
 from job_orchestration.workspace import clock
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def side_of(workspace: Workspace, record: RunRecord) -> Side:
     return Side(
         *(record.run, row.parameters, row.results, record.state, provenance),
         aims=_aims(workspace, record.state, row.results),
+        inputs={path: about.get("sha256") for path, about in inputs.recorded(workspace, queued).items()},
     )
 
 

@@ -199,7 +199,7 @@ def between(before: Side, after: Side, code: CodeChanges) -> Difference:
         code,
         tuple(values.changes(before.packages, after.packages)) if before.packages and after.packages else (),
         tuple(_environment_changes(before, after)),
-        tuple(values.changes(before.inputs, after.inputs)),
+        tuple(values.changes(before.inputs, after.inputs)) if before.inputs and after.inputs else (),
         tuple(values.changes(before.results, after.results)),
         tuple(values.changes(_durations(before), _durations(after))),
         tuple(c for c in values.changes(_usage(before), _usage(after)) if not (c.added or c.removed)),

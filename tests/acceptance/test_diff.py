@@ -193,6 +193,18 @@ def test_a_page_shows_the_same_and_nothing_in_it_is_executed(cli: Cli, project: 
     assert "<th>lr</th>" in pages[2]
 
 
+def test_an_input_that_changed_between_two_runs_is_the_verdict(
+    cli: Cli, project: Project, tmp_path: Path
+) -> None:
+    for name, content in (("a", "1\n"), ("b", "2\n")):
+        (tmp_path / "genes.tsv").write_text(content)
+        project.run(name, inputs=[str(tmp_path / "genes.tsv")])
+    found = difference(cli, "a", "b")
+    assert found["verdict"] == f"One thing differs: the input {tmp_path}/genes.tsv"
+    assert found["only"]["kind"] == "input"
+    assert found["inputs"][0]["after"] == hashlib.sha256(b"2\n").hexdigest()
+
+
 def test_usage_is_compared_and_is_no_cause(cli: Cli, project: Project) -> None:
     project.run("a")
     project.run("b")
