@@ -202,6 +202,7 @@ COMMANDS: Final = (
             flags.RERUN_COMMIT,
             flags.RERUN_SET,
             flags.RERUN_FROM,
+            flags.ENVIRONMENT,
             flags.STRICT,
             flags.HERE,
             flags.VERIFY,

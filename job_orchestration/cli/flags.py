@@ -92,6 +92,13 @@ STRICT = Argument(
     ("--strict",),
     {"action": "store_true", "help": "refuse if packages, Python, machine or inputs are not as they were"},
 )
+ENVIRONMENT = Argument(
+    ("--env",),
+    {
+        "choices": ["recorded"],
+        "help": "install the recorded packages once, and run with them instead of the worker's (extra [env])",
+    },
+)
 HERE = Argument(
     ("--here",), {"action": "store_true", "help": "run it now, in this terminal, and follow its log"}
 )

@@ -35,6 +35,7 @@ def rerun(arguments: Namespace) -> int:
         commit=_commit(arguments),
         parameters=_parameters(arguments),
         task=arguments.task,
+        recorded_environment=arguments.env is not None,
         strict=arguments.strict,
         verify=how.as_wish() if arguments.verify else None,
         dry_run=arguments.dry_run,

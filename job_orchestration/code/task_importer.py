@@ -61,6 +61,9 @@ class CodePlan:
     is_observed: bool = False
     """Whether it is noted what the tasks read: see `observed_reads`."""
 
+    interpreter: str = ""
+    """The Python that the tasks run in; empty: that of the worker."""
+
     @property
     def below_top(self) -> str:
         """The end of the path of the folder of ``Tasks.py`` that lies in its commit."""

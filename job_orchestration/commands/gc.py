@@ -28,7 +28,7 @@ from job_orchestration.queue import resource_pool
 from job_orchestration.runs import catalog, journal, lifecycle, opening, reuse_index, trash
 from job_orchestration.runs.artifact_store import PARTIAL, RESUME
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, locks, temporary_files
+from job_orchestration.workspace import clock, locks, safe_reads, temporary_files
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Kind(StrEnum):
     RUN = "run"
     CHECKPOINTS = "task checkpoints"
     SNAPSHOT = "snapshot"
+    ENVIRONMENT = "environment"
     BYTECODE = "bytecode"
     ABANDONED = "abandoned"
     HEARTBEAT = "beat"
@@ -131,6 +132,7 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
         *runs,
         *_checkpoints(workspace, {r: s for r, s in completed.items() if r not in going}, policy),
         *_snapshots(workspace, records),
+        *_environments(workspace, records),
         *_garbage(workspace),
     ]
 
@@ -213,6 +215,20 @@ def _snapshots(workspace: Workspace, records: Sequence[RunRecord]) -> list[Item]
         for commit, path in found.items()
         if commit not in needed and store.has(commit) and not garbage.is_used(path, working, held)
     ]
+
+
+def _environments(workspace: Workspace, records: Sequence[RunRecord]) -> list[Item]:
+    """Return environments of recorded packages that no unfinished run needs; they can be made again."""
+    names = safe_reads.names_in(workspace.envs)
+    if not names:
+        return []
+    from job_orchestration.executor import recorded_environments
+
+    unended = [r.state for r in records if r.place is not Place.COMPLETED and r.state]
+    wanted = [state.own_environment for state in unended if state.own_environment is not None]
+    needed = {recorded_environments.folder_of(workspace, one) for one in wanted}
+    paths = [path for name in names if (path := os.path.join(workspace.envs, name)) not in needed]
+    return [_item(workspace, Kind.ENVIRONMENT, path) for path in paths]
 
 
 def _garbage(workspace: Workspace) -> list[Item]:
@@ -322,6 +338,8 @@ def _delete(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Toke
             state = lifecycle.fold(journal.read(workspace.run_folder(item.name)))
             if state.ended_at != item.ended_at:
                 return Problem(item.name, "The run has changed since it was listed", "Look again")
+        if item.kind is Kind.ENVIRONMENT and item not in _environments(workspace, catalog.entries(workspace)):
+            return Problem(item.name, "A run needs it now", "Look again")
         if item.kind is Kind.RUN:
             fault = trash.put_away(workspace, item.name, tokens)
             return Problem(item.name, fault.what, fault.todo) if fault else None

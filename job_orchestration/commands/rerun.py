@@ -68,6 +68,7 @@ def rerun(
     commit: str | None = None,
     parameters: Mapping[str, Json] | None = None,
     task: str | None = None,
+    recorded_environment: bool = False,
     strict: bool = False,
     verify: Mapping[str, Json] | None = None,
     dry_run: bool = False,
@@ -80,6 +81,7 @@ def rerun(
         commit: a revision of the tasks' repository, ``HEAD``, ``worktree``, or a commit of the workspace's
             store; the recorded commit if not given.
         parameters: config key, or ``taskId.key``, to its new value.
+        recorded_environment: install the recorded packages once for each distinct set, and run with these.
         strict: refuse a run if packages, Python, machine or inputs are not as they were.
         task: take the checkpoints of the tasks before this one from the original, which stays as it is.
         verify: with which ``rtol``, ``atol`` and ``ignore`` the new runs are to be compared with the
@@ -99,7 +101,15 @@ def rerun(
     if task is not None:
         for record in ended:
             changes.insist_on_task(record, task)
-    checked, notes = reruns.check(workspace, ended, Wanted(commit, parameters or {}, strict, task, verify))
+    wanted = Wanted(
+        commit=commit,
+        parameters=parameters or {},
+        task=task,
+        has_recorded_environment=recorded_environment,
+        is_strict=strict,
+        verify=verify,
+    )
+    checked, notes = reruns.check(workspace, ended, wanted)
     done = [r for r in checked if not r.is_refused] if dry_run else reruns.queue(workspace, checked)
     refused = [*unsuited, *(p for r in checked if r.is_refused for p in r.problems if p.is_error)]
     return RerunResult(tuple(map(_new_run, done)), tuple(refused), notes)

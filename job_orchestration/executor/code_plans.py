@@ -19,16 +19,25 @@ def plan_of(workspace: Workspace, store: CodeStore, state: RunState) -> CodePlan
     The module of a task that finished in another commit need not exist in the present one.
 
     Raises:
-        CodeError: if the run's commit is not pinned.
+        CodeError: if the run's commit is not pinned, or its recorded packages cannot be installed.
     """
     code, is_observed = state.code, state.values.get("reuse") is True
     present = code.commit if code else None
     modules = modules_named(
         t.method for t in state.tasks if t.status is not TaskStatus.FINISHED or t.commit in {None, present}
     )
+    interpreter = ""
+    if state.own_environment is not None:
+        from job_orchestration.executor import recorded_environments
+
+        interpreter = recorded_environments.python_of(workspace, state.own_environment)
     if code is None:
         return CodePlan(
-            modules=modules, fallback=workspace.root, imports=workspace.imports, is_observed=is_observed
+            modules=modules,
+            fallback=workspace.root,
+            imports=workspace.imports,
+            is_observed=is_observed,
+            interpreter=interpreter,
         )
     snapshot = str(store.snapshot(code.commit))
     return CodePlan(
@@ -36,4 +45,5 @@ def plan_of(workspace: Workspace, store: CodeStore, state: RunState) -> CodePlan
         bytecode=workspace.bytecode,
         imports=workspace.imports,
         is_observed=is_observed,
+        interpreter=interpreter,
     )

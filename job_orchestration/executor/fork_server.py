@@ -254,9 +254,29 @@ def _work_of(
         return functools.partial(task_runner.end_by_disk, shared_page, error)
 
 
-def bootstrap(function: str) -> str:
-    """The Python that starts one of this module's processes wherever the package lies."""
-    parent = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PACKAGE: Final = __name__.partition(".")[0]
+_APART: Final = "is_apart"
+"""Attribute of the package in an interpreter that finds no other package beside it."""
+
+
+def bootstrap(function: str, *, apart: bool = False) -> str:
+    """The Python that starts one of this module's processes wherever the package lies.
+
+    Args:
+        function: what to call.
+        apart: whether no other package that lies beside this one can be imported.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    parent = os.path.dirname(package)
+    if apart or hasattr(sys.modules[PACKAGE], _APART):
+        return (
+            "import sys, importlib.util as u; "
+            f"s = u.spec_from_file_location({PACKAGE!r}, {os.path.join(package, '__init__.py')!r}, "
+            f"submodule_search_locations=[{package!r}]); "
+            f"m = u.module_from_spec(s); sys.modules[{PACKAGE!r}] = m; m.{_APART} = True; "
+            "s.loader.exec_module(m); "
+            f"from {PACKAGE}.executor.fork_server import {function}; {function}()"
+        )
     return (
         f"import sys; p = {parent!r}; p in sys.path or sys.path.append(p); "
         f"from job_orchestration.executor.fork_server import {function}; {function}()"

@@ -21,7 +21,7 @@ from job_orchestration.workspace.layout import VARIABLE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from job_orchestration.code.task_importer import CodePlan
     from job_orchestration.executor.messages import Message
@@ -65,7 +65,7 @@ class ForkServerClient:
             self._free()
             raise
         self.silence = Silence(lambda: messages.send(self.socket, {"op": "ask"}))
-        self._start(workspace, theirs)
+        self._start(workspace, theirs, plan.interpreter)
         try:
             messages.send(self.socket, {"plan": plan.as_message()}, [self.shared_page.descriptor])
             ready = self._first_word(unwanted, limit)
@@ -89,16 +89,19 @@ class ForkServerClient:
         failed.was_late = ready is not None and ready["event"] == "nothing"
         raise failed
 
-    def _start(self, workspace: Workspace, theirs: socket.socket) -> None:
+    def _start(self, workspace: Workspace, theirs: socket.socket, interpreter: str) -> None:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", bootstrap("main"), str(theirs.fileno())],
+                    [
+                        *(interpreter or sys.executable, "-P", "-c"),
+                        *(bootstrap("main", apart=bool(interpreter)), str(theirs.fileno())),
+                    ],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=2,  # the output of imports is no output of the command
                     start_new_session=True,
-                    env=_environment(workspace),
+                    env=_environment(workspace, interpreter),
                 )
         except OSError:
             self.socket.close()
@@ -216,15 +219,20 @@ def _exception_in(traceback: str) -> str:
     return f"{kind} {where}: {text}" if ". " in text else f"{found} {where}"  # not behind several sentences
 
 
-def _environment(workspace: Workspace) -> dict[str, str]:
+def _environment(workspace: Workspace, interpreter: str) -> dict[str, str]:
     """The environment of fork servers; a fixed hash seed gives sets the same order in each of them.
 
     Apache Arrow, which pandas imports if it is installed, must start no thread: no fork would have it.
     """
+    inherited: Mapping[str, str] = os.environ
+    if interpreter:
+        from job_orchestration.executor import recorded_environments
+
+        inherited = recorded_environments.environment_for(interpreter, inherited)
     return {
         "PYTHONHASHSEED": "0",
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
-        **os.environ,
+        **inherited,
         "PYTHONUNBUFFERED": "1",
         VARIABLE: workspace.root,
     }

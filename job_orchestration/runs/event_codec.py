@@ -50,7 +50,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("folder", "not_before", "commit", "rerun_of", "environment", "inputs"), (str, NoneType)),
     **dict.fromkeys(("not_reused", "reused_from"), (str, NoneType)),
     **dict.fromkeys(("values", "parameters"), (dict,)),
-    "verify": (dict, NoneType),
+    **dict.fromkeys(("verify", "own_environment"), (dict, NoneType)),
     **dict.fromkeys(("permanent", "fresh", "pruned"), (bool,)),
 }
 """The accepted types of an event's plain fields; `_CONVERTERS` has the others."""

@@ -110,6 +110,9 @@ class Readied:
     verify: Mapping[str, Json] | None = None
     """With which ``rtol``, ``atol`` and ``ignore`` it is to be compared with that run once it has completed;
     `None` if it is not."""
+    own_environment: Mapping[str, Json] | None = None
+    """The ``python`` (a version), ``packages`` (a digest) and ``editable`` (name to folder) that its tasks
+    run with; `None`: those of the worker."""
 
 
 @dataclass(frozen=True, slots=True)

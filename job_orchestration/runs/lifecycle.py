@@ -335,6 +335,7 @@ def _readied(event: Readied, at: str) -> RunState:
         trial=event.trial,
         rerun_of=event.rerun_of,
         verify=event.verify,
+        own_environment=event.own_environment,
         tasks=tuple(TaskState(spec.id, spec.method) for spec in specs_of(event.values)),
         readied_at=at,
         waiting_since=at,

@@ -91,6 +91,8 @@ class CheckedRun:
     """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
     verify: Mapping[str, Json] | None = None
     """How it is to be compared with that run once it has completed."""
+    own_environment: Mapping[str, Json] | None = None
+    """The Python and packages that its tasks run with, if not those of the worker."""
     checkpoints: tuple[TaskState, ...] = ()
     """Leading tasks of that run, whose results and files the new one takes."""
 
@@ -165,6 +167,7 @@ def prepare(checked: CheckedRun, taken: set[str], provenance: Callable[[str, int
             *(checked.config, digest, checked.values, seed, checked.code, checked.trial),
             rerun_of=checked.rerun_of,
             verify=checked.verify,
+            own_environment=checked.own_environment,
         ),
         keeps_source=checked.keeps_source or checked.trial is not None or checked.rerun_of is not None,
         inputs=checked.inputs,

@@ -121,6 +121,8 @@ class RunState:
     """The run that this one repeats."""
     verify: Mapping[str, Json] | None = None
     """How it is to be compared with that run once it has completed; `None` if it is not."""
+    own_environment: Mapping[str, Json] | None = None
+    """The Python and packages that its tasks run with; `None`: those of the worker."""
     tasks: tuple[TaskState, ...] = ()
     attempt: int = 0
     worker: str | None = None

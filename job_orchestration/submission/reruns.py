@@ -23,6 +23,7 @@ from job_orchestration.runs import (
     environments,
     opening,
     provenance_file,
+    stored_lists,
     working_folder,
 )
 from job_orchestration.runs.events import Requeued
@@ -102,6 +103,8 @@ class Wanted:
     """A revision of the tasks' repository, or a commit of the workspace's store; `None`: the recorded one."""
     parameters: Mapping[str, Json] = field(default_factory=dict)
     """Config key, or ``taskId.key``, to its new value."""
+    has_recorded_environment: bool = False
+    """Whether the tasks are to run with the recorded packages and Python instead of those of the worker."""
     is_strict: bool = False
     """Whether a run is refused if anything is not as it was."""
     task: str | None = None
@@ -125,7 +128,10 @@ def check(
     """
     checker = ContinuationChecker(workspace, wanted.commit, wanted.parameters, "rerun")
     taken: set[str] = set()
-    subjects = [_subject(workspace, record, taken) for record in records]
+    subjects = [
+        _subject(workspace, record, taken, own_environment=wanted.has_recorded_environment)
+        for record in records
+    ]
     found = checker.check(subjects, Requeued("rerun", wanted.task, fresh=wanted.task is None))
     reruns = [
         Rerun(str(checked.record.run), str(record.run), record, checked, wanted.verify)
@@ -133,6 +139,8 @@ def check(
     ]
     for rerun in reruns:
         _compare_environments(workspace, rerun, wanted)
+        if wanted.has_recorded_environment:
+            _warn_of_editable_packages(rerun)
         if rerun.checkpoints and not rerun.is_refused:
             _warn_of_other_files(workspace, rerun)
     return reruns, tuple(checker.notes)
@@ -140,10 +148,27 @@ def check(
 
 def _compare_environments(workspace: Workspace, rerun: Rerun, wanted: Wanted) -> None:
     assert rerun.record.state is not None, "it was queued"
-    rerun.changes = environment_changes.changes_since(workspace, rerun.original, rerun.record.state)
+    rerun.changes = environment_changes.changes_since(
+        *(workspace, rerun.original, rerun.record.state), with_packages=not wanted.has_recorded_environment
+    )
     if wanted.is_strict and rerun.changes:
         what = f"not everything is as it was: {named(map(str, rerun.changes))}"
         rerun.checked.add(what, "Restore it, or rerun it without --strict")
+
+
+def _warn_of_editable_packages(rerun: Rerun) -> None:
+    """Say what becomes of packages that were installed from a folder: no index has them."""
+    own = rerun.state.own_environment or {}
+    editable = own.get("editable")
+    for name, folder in editable.items() if isinstance(editable, dict) else ():
+        if name == "job-orchestration":
+            continue
+        there = isinstance(folder, str) and os.path.isdir(folder)
+        what = f"{escaped(name)} was installed as editable from {escaped(str(folder))}"
+        how = (
+            "it is imported from there as it is now" if there else "it is left out, since the folder is gone"
+        )
+        rerun.checked.add(f"{what}; {how}", severity=Severity.WARNING)
 
 
 def _warn_of_other_files(workspace: Workspace, rerun: Rerun) -> None:
@@ -155,15 +180,29 @@ def _warn_of_other_files(workspace: Workspace, rerun: Rerun) -> None:
         rerun.checked.add(what, todo, severity=Severity.WARNING)
 
 
-def _subject(workspace: Workspace, record: RunRecord, taken: set[str]) -> RunRecord:
+def _subject(workspace: Workspace, record: RunRecord, taken: set[str], *, own_environment: bool) -> RunRecord:
     """Return the record of the run to be: that of the original under a new name, as if it had failed."""
     state = record.state
     assert state is not None, "it was queued"
     assert record.run is not None, "it was queued"
     values = {key: value for key, value in state.values.items() if key not in NOT_REPEATED}
-    ended = replace(state, status=Status.FAILED, values=values, trial=None, changes=())
+    own = _recorded_environment(workspace, record.run, state) if own_environment else None
+    ended = replace(state, status=Status.FAILED, values=values, trial=None, changes=(), own_environment=own)
     run = _free_name(workspace, record.run, taken)
     return replace(record, run=run, folded=ended, cached=None, output=None)
+
+
+def _recorded_environment(workspace: Workspace, run: str, state: RunState) -> Mapping[str, Json]:
+    """Return what is needed to make the environment of a run again; its packages are stored by digest."""
+    found = environments.of_run(workspace, run, state)
+    packages, python = found[environments.PACKAGES], found.get("python")
+    editable = found.get("editable")
+    folders = {n: e.get("folder") for n, e in editable.items()} if isinstance(editable, dict) else {}
+    return {
+        "python": str(python.get("version")) if isinstance(python, dict) else "",
+        "packages": stored_lists.write(workspace.packages, packages) if packages else "",
+        **({"editable": folders} if folders else {}),
+    }
 
 
 def _free_name(workspace: Workspace, original: str, taken: set[str]) -> str:
@@ -222,6 +261,7 @@ def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Ope
         seed=state.seed,
         rerun_of=rerun.original,
         verify=rerun.verify,
+        own_environment=state.own_environment,
         inputs=inputs,
         checkpoints=rerun.checkpoints,
     )
@@ -256,6 +296,19 @@ def _without_reuse(rerun: Rerun) -> dict[str, Json]:
     return {"reuse": False} if rerun.state.values.get("reuse") is True and not is_asked else {}
 
 
+def _environment(workspace: Workspace, rerun: Rerun) -> dict[str, Json]:
+    """Return the environment that a rerun is queued in, with the Python and packages that its tasks get."""
+    now, own = environments.of_this_process(workspace), rerun.state.own_environment
+    if own is None:
+        return now
+    assert rerun.record.state is not None, "it was queued"
+    before = environments.of_run(workspace, rerun.original, rerun.record.state)
+    kept: dict[str, Json] = {
+        key: before[key] for key in ("python", "editable", "job_orchestration") if key in before
+    }
+    return {**now, **kept, environments.DIGEST: own["packages"]}
+
+
 def _provenance(workspace: Workspace, rerun: Rerun, digest: str, seed: int) -> bytes:
     """Return the content of ``provenance.json``: the code's as the original has it, the machine's of now."""
     before: Mapping[str, Any] = provenance_file.read(workspace.run_folder(rerun.original)) or {}
@@ -278,7 +331,7 @@ def _provenance(workspace: Workspace, rerun: Rerun, digest: str, seed: int) -> b
         dirty=tuple(map(str, dirty or ())),
         argv=provenance.command_line(sys.argv),
         source=before.get("source"),
-        environment=environments.of_this_process(workspace),
+        environment=_environment(workspace, rerun),
         author=_text(before, "author") if is_same else None,
         authored_at=_text(before, "authored_at") if is_same else None,
         subject=_text(before, "subject") if is_same else None,

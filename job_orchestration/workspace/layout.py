@@ -110,6 +110,11 @@ class Workspace:
         return os.path.join(self.misc, "environments")
 
     @property
+    def envs(self) -> str:
+        """The folder of the virtual environments with the packages of earlier runs."""
+        return os.path.join(self.misc, "envs")
+
+    @property
     def inputs(self) -> str:
         """The folder of lists of input files, one for each distinct content."""
         return os.path.join(self.misc, "inputs")
