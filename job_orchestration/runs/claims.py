@@ -26,8 +26,6 @@ from job_orchestration.workspace.naming import TokenName, numbered, worker_name
 from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from job_orchestration.runs import record_repair
     from job_orchestration.runs.events import Event, JournalEntry
     from job_orchestration.runs.state import RunState
@@ -235,7 +233,7 @@ def claim(
             journal.sync(folder, earlier)  # this attempt builds on these events
         idle = lifecycle.idle_attempts(written) if len(written) > _FEW else []
         counts = {n: count for n, count in lifecycle.counts_of(written).items() if n not in idle}
-        if _has_own_environment(written):
+        if journal.has_own_environment(written):
             environment = None  # its provenance says it
         event = Claimed(attempt, worker, hostname, os.getpid(), counts, environment)
         entry = writer.write(event, sync=bool(idle))
@@ -255,12 +253,6 @@ def claim(
         if not isinstance(error, ClaimLostError):
             raise
         return None
-
-
-def _has_own_environment(journal_files: Mapping[int, Sequence[JournalEntry]]) -> bool:
-    """Return whether the tasks of a run do not run in the environment of its worker."""
-    first = next(iter(journal_files.get(0, ())), None)
-    return first is not None and isinstance(first.event, Readied) and first.event.own_environment is not None
 
 
 def _finish_move(workspace: Workspace, token: Token, descriptor: int) -> None:

@@ -24,7 +24,7 @@ from job_orchestration.workspace import clock, durable
 from job_orchestration.workspace.safe_reads import READ_ONLY, DamagedFileError, names_in, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from job_orchestration.runs.events import Event
 
@@ -286,3 +286,13 @@ class Writer:
         durable.sync(made, self.path)
         os.close(self.descriptor)
         self.descriptor = made
+
+
+def has_own_environment(written: Mapping[int, Sequence[JournalEntry]]) -> bool:
+    """Return whether the tasks of a run do not run in the environment of its worker."""
+    first = next(iter(written.get(0, ())), None)
+    return (
+        first is not None
+        and isinstance(first.event, events.Readied)
+        and first.event.own_environment is not None
+    )

@@ -255,7 +255,7 @@ def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Ope
         rerun.run,
         config,
         config,
-        {**values, **_without_reuse(rerun), "outputDir": rerun.run},
+        {**values, "outputDir": rerun.run},
         state.code,
         trial=None,
         seed=state.seed,
@@ -288,12 +288,6 @@ def _with_inputs(workspace: Workspace, rerun: Rerun) -> tuple[Mapping[str, Json]
 def _text(provenance: Mapping[str, Any], key: str) -> str | None:
     value = provenance.get(key)
     return value if isinstance(value, str) else None
-
-
-def _without_reuse(rerun: Rerun) -> dict[str, Json]:
-    """Return the key that has a rerun execute its tasks, unless ``--set reuse=true`` asks otherwise."""
-    is_asked = "reuse" in (rerun.checked.event.parameters or {})
-    return {"reuse": False} if rerun.state.values.get("reuse") is True and not is_asked else {}
 
 
 def _environment(workspace: Workspace, rerun: Rerun) -> dict[str, Json]:
