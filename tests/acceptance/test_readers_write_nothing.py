@@ -40,6 +40,7 @@ LOOKS = {
     ],
     "diff": [["diff", "done", "failed"], ["diff", "done"], ["diff", "done", "failed", "waits", "--json"]],
     "completion": [["completion", "bash"], ["__complete", "zsh", "jo", "show", ""]],
+    "wait": [["wait", "done"], ["wait", "done", "--json"]],
     "schema": [["schema"], ["schema", "--workspace-file"]],
     "doctor": [["doctor"], ["doctor", "--json"]],
 }
@@ -60,6 +61,7 @@ CHANGES = {
     "verify",
     "gc",
     "restore",
+    "submit",
     "notify",
     "bisect",
     "cancel",
