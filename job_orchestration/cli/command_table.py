@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from job_orchestration.cli import comparison_flags, flags
+from job_orchestration.cli import comparison_flags, exchange_flags, flags
 
 if TYPE_CHECKING:
     from job_orchestration.cli.flags import Argument
@@ -242,6 +242,20 @@ COMMANDS: Final = (
         "release a.yaml",
         f"{_STEERING}:release",
         (flags.WHICH, *flags.SELECT, flags.JSON),
+    ),
+    Command(
+        "export",
+        "write ended runs with code and outputs to a folder or ZIP that runs without this program",
+        "export 2026_11_20/bbs --to bbs.zip",
+        "job_orchestration.cli.exchange:export",
+        (flags.WHICH, *flags.SELECT, exchange_flags.TO, exchange_flags.RO_CRATE, flags.JSON),
+    ),
+    Command(
+        "import",
+        "take the runs of an export into this workspace",
+        "import bbs.zip",
+        "job_orchestration.cli.exchange:import_",
+        (exchange_flags.PATH, flags.NO_WAIT, flags.JSON),
     ),
     Command(
         "gc",

@@ -135,7 +135,7 @@ class CodeStore:
         if (other := self.of(tree.head)) is not self:
             return other.pin(tree)
         if not self._is_whole(tree, tree.head):
-            self._create()
+            self.create()
             with self._writing() as lock:
                 if not self._is_whole(tree, tree.head):
                     self._fetch(tree.top, tree.head, lock)
@@ -191,7 +191,7 @@ class CodeStore:
             return self.pin(tree)
         capturing.refuse_bulk(tree, CAPTURE_LIMIT)
         if tree.has_moved_submodules:  # the head alone is not what the work tree shows of them
-            self._create()
+            self.create()
         else:
             self.pin(tree)
         with self._writing() as lock, self._scratch() as scratch:
@@ -314,7 +314,7 @@ class CodeStore:
     def _ref(self, commit: str) -> Path:
         return self._repository / "refs" / "pins" / commit
 
-    def _create(self) -> None:
+    def create(self) -> None:
         """Make the store, completely or not at all."""
         if self._repository.is_dir():
             return

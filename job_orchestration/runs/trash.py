@@ -378,7 +378,7 @@ def bring_back(workspace: Workspace, found: TrashEntry) -> Fault | None:
             f"{found.name} does not say which run it was", f"Move it out of {_bin_of(workspace)} by hand"
         )
     if found.folder is not None:
-        fault = _obstacle(workspace, found.run)
+        fault = obstacle(workspace, found.run)
         if fault is not None:
             return fault
         journal.read(found.folder)  # if it is damaged, it stays where it is
@@ -391,7 +391,23 @@ def bring_back(workspace: Workspace, found: TrashEntry) -> Fault | None:
     return fault
 
 
-def _obstacle(workspace: Workspace, run: str) -> Fault | None:
+def add(workspace: Workspace, folder: str) -> TrashEntry:
+    """Move a folder with a run's output folder and token into the trash, in one step; return its entry."""
+    bin_ = _bin_of(workspace)
+    durable.make_folder(bin_)
+    while True:
+        place = _new_place(workspace)
+        try:
+            durable.rename_folder(folder, place)
+        except FileNotFoundError:  # `settle` removes empty entries
+            if not os.path.isdir(folder):
+                raise
+        else:
+            return _entries(place)[0]
+
+
+def obstacle(workspace: Workspace, run: str) -> Fault | None:
+    """Return why no run of this name can be put into ``Output``; `None` if it can."""
     if os.path.lexists(workspace.run_folder(run)):
         return Fault(
             f"Output/{run} is there already", "Move it away, or gc it, before you restore the old one"

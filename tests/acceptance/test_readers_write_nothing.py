@@ -67,6 +67,8 @@ CHANGES = {
     "cancel",
     "code",
     "debug",
+    "export",
+    "import",
     "hold",
     "release",
 }

@@ -28,6 +28,8 @@ FIXTURE = Path(__file__).parent.parent / "fixtures" / "workspace_format_1"
 WORDS = {
     **dict.fromkeys(("logs", "show", "diff", "debug", "cancel", "hold", "release"), ("a",)),
     **dict.fromkeys(("work", "up"), ("--until-idle",)),
+    "export": ("a", "--to", "never"),
+    "import": ("never",),
 }
 """What the commands need besides their names."""
 

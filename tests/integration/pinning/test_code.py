@@ -107,7 +107,7 @@ def test_a_snapshot_that_was_not_finished_is_not_there(repo, workspace, store, m
 
 def test_a_pin_is_only_written_after_its_objects_are_durable(repo, workspace, store, monkeypatch):
     tree, done = inspect_work_tree(repo, workspace), []
-    store._create()
+    store.create()
     monkeypatch.setattr(durable, "intercept", lambda operation, call: (done.append(operation), call())[1])
     store.pin(tree)
     ref = [i for i, o in enumerate(done) if o.name == "rename" and o.path.endswith(f"pins/{tree.head}")]
@@ -121,7 +121,7 @@ def test_a_pin_is_only_written_after_its_objects_are_durable(repo, workspace, st
 def test_a_shallow_clone_is_pinned_as_far_as_it_goes(repo, workspace, store, tmp_path):
     commit(repo, "second")
     sh(tmp_path, "clone", "-q", "--depth", "1", repo.as_uri(), "shallow")
-    store._create()
+    store.create()
     (store._repository / "shallow.lock").touch()  # what a kill in an earlier fetch leaves
     tree = inspect_work_tree(tmp_path / "shallow", workspace)
     assert store.pin(tree) == sh(repo, "rev-parse", "HEAD")
