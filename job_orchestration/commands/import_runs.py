@@ -53,4 +53,4 @@ def import_runs(workspace: Workspace, path: str) -> ImportResult:
     if not os.path.exists(path):
         raise UsageError(f"There is no {escaped(path)}", "Name a folder or an archive that `export` wrote")
     with sources.Source(path) as source:
-        return ImportResult(tuple(imports.take_in(workspace, source)))
+        return ImportResult(tuple(imports.import_all(workspace, source)))

@@ -69,7 +69,7 @@ class _RefusedError(Exception):
         self.fault = Fault(what, todo)
 
 
-def take_in(workspace: Workspace, source: Source) -> list[Imported]:
+def import_all(workspace: Workspace, source: Source) -> list[Imported]:
     """Import all runs of an export; one that is refused keeps no other back.
 
     Raises:
@@ -199,7 +199,7 @@ class _Importer:
             packed_commits.read(CodeStore(Path(self._workspace.misc)), packed, folder)
         except (CodeError, FileNotFoundError) as error:
             raise _RefusedError(
-                f"{escaped(self._exported.run)}: its code cannot be taken in ({error})"
+                f"{escaped(self._exported.run)}: its code cannot be imported ({error})"
             ) from None
         shutil.rmtree(folder)
 

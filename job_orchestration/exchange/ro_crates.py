@@ -70,8 +70,8 @@ def write(folder: Path, found: Manifest) -> None:
     for name in ("README.md", "run.py", "export.json"):
         crate.add(DataEntity(crate, name, properties={"@type": "File", "name": name}))
     code = {commit: _add_code(crate, commit, folder) for commit in found.commits}
-    actions = [_add_run(crate, run, files, code.get(run.commit or "")) for run in found.runs]
-    crate.root_dataset["mentions"] = actions
+    created = [_add_run(crate, run, files, code.get(run.commit or "")) for run in found.runs]
+    crate.root_dataset["mentions"] = created
     text = json.dumps(crate.metadata.generate(), indent=1, ensure_ascii=False)
     (folder / NAME).write_text(f"{text}\n", encoding="utf-8")
 
@@ -103,14 +103,14 @@ def _add_run(crate: ROCrate, run: ExportedRun, files: dict[str, Any], software: 
     }
     for key, moment in (("startTime", run.started_at), ("endTime", run.ended_at)):
         about |= {key: moment} if moment else {}
-    action = crate.add(ContextEntity(crate, f"#run-{quote(run.run, safe='')}", properties=about))
+    made = crate.add(ContextEntity(crate, f"#run-{quote(run.run, safe='')}", properties=about))
     if software is None:
         own = {"@type": "SoftwareApplication", "name": "Installed packages; requirements.txt lists them"}
         software = crate.add(ContextEntity(crate, "#installed-packages", properties=own))
-    action["instrument"] = software
+    made["instrument"] = software
     if config is not None:
-        action["object"] = [config]
-    action["result"] = [
+        made["object"] = [config]
+    made["result"] = [
         entity for path, entity in files.items() if path.startswith(start) and entity is not config
     ]
-    return action
+    return made

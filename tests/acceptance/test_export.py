@@ -209,17 +209,11 @@ def test_an_export_is_an_ro_crate_that_the_library_reads_back(cli: Cli, done: st
     cli("export", done, "--to", "out", "--ro-crate")
     crate = rocrate.ROCrate(str(tmp_path / "out"))
     assert crate.root_dataset["conformsTo"].id == "https://w3id.org/ro/wfrun/process/0.5"
-    assert str(crate.metadata["conformsTo"]).endswith("/1.1") or "1.1" in json.dumps(
-        crate.metadata.generate()
-    )
-    (action,) = crate.get_by_type("CreateAction")
-    assert action["name"] == f"Run {done}"
-    assert (
-        action["actionStatus"].endswith("CompletedActionStatus")
-        if isinstance(action["actionStatus"], str)
-        else True
-    )
-    assert {e.id for e in action["result"]} >= {f"runs/{done}/log.log", f"runs/{done}/load/loaded.json"}
+    assert crate.metadata.generate()["@context"] == "https://w3id.org/ro/crate/1.1/context"
+    (made,) = crate.get_by_type("CreateAction")
+    assert made["name"] == f"Run {done}"
+    assert made["actionStatus"] == "http://schema.org/CompletedActionStatus"
+    assert {e.id for e in made["result"]} >= {f"runs/{done}/log.log", f"runs/{done}/load/loaded.json"}
     files = [e for e in crate.data_entities if e.type == "File"]
     assert all((tmp_path / "out" / e.id).is_file() for e in files)
     assert len(files) > 8

@@ -183,7 +183,7 @@ def test_code_with_damaged_or_missing_objects_is_refused_and_leaves_no_pin(expor
     data[len(data) // 2] ^= 0xFF
     listed(exported, str(pack.relative_to(exported)), bytes(data))
     (refused,) = import_runs(other, str(exported)).runs
-    assert "its code cannot be taken in" in refused.fault.what
+    assert "its code cannot be imported" in refused.fault.what
     assert is_untouched(other)
     assert not list(Path(other.misc, "code.git", "refs", "pins").iterdir())
     assert not list(Path(other.misc, "code.git", "objects", "pack").glob("*.pack"))
@@ -210,7 +210,7 @@ def test_a_pack_without_a_file_of_its_commit_is_refused(exported, other, sandbox
     )
     listed(exported, str(pack.relative_to(exported)), made.stdout)
     (refused,) = import_runs(other, str(exported)).runs
-    assert "its code cannot be taken in" in refused.fault.what
+    assert "its code cannot be imported" in refused.fault.what
     assert is_untouched(other)
 
 

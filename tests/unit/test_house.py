@@ -203,6 +203,7 @@ KEPT = {
 
 KEPT_KEYS = {
     ("cli/comparison_flags.py", "action"): "a word of argparse",
+    ("cli/exchange_flags.py", "action"): "a word of argparse",
     ("cli/flags.py", "action"): "a word of argparse",
     ("code/provenance.py", "host"): "provenance.json: a format",
     ("commands/doctor.py", "findings"): "doctor --json: a format",
