@@ -65,12 +65,12 @@ def large_files(top: Path, blobs: Mapping[str, str]) -> tuple[LargeFile, ...]:
     Raises:
         CodeError: if a content is not on this machine.
     """
-    pointers = _pointers(top, blobs)
-    if not pointers:
+    found_pointers = pointers(top, blobs)
+    if not found_pointers:
         return ()
     storage = _storage(top)
     found, absent = [], []
-    for path, (digest, size) in pointers.items():
+    for path, (digest, size) in found_pointers.items():
         source = _source(top / path, storage, digest, size)
         if source is None:
             absent.append(path)
@@ -187,11 +187,17 @@ def _place(store: Path, digest: str) -> Path:
     return store / place_of(digest)
 
 
-def _pointers(top: Path, blobs: Mapping[str, str]) -> dict[str, tuple[str, int]]:
-    """The pointers among some blobs of a repository, by path."""
+def pointers(
+    top: Path, blobs: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, int]]:
+    """Return the digest and the size that each pointer among some blobs of a repository names, by path."""
     names = "".join(f"{blob}\n" for blob in blobs.values()).encode()
     said = (
-        git.run("cat-file", "--batch-check=%(objectsize)", folder=str(top), feed=names).decode().split("\n")
+        git.run(
+            "cat-file", "--batch-check=%(objectsize)", folder=str(top), feed=names, environment=environment
+        )
+        .decode()
+        .split("\n")
     )
     small = [
         path
@@ -199,7 +205,7 @@ def _pointers(top: Path, blobs: Mapping[str, str]) -> dict[str, tuple[str, int]]
         if size.isdigit() and int(size) <= _MOST_OF_A_POINTER
     ]
     wanted = "".join(f"{blobs[path]}\n" for path in small).encode()
-    data = git.run("cat-file", "--batch", folder=str(top), feed=wanted)
+    data = git.run("cat-file", "--batch", folder=str(top), feed=wanted, environment=environment)
     found = {}
     for path in small:
         head, _, data = data.partition(b"\n")

@@ -180,7 +180,13 @@ def pin_stored(store: CodeStore, revision: str) -> str | None:
         return None
     own = store.of(revision)
     commit = _resolved(str(own.repository), revision, own.environment())
-    return None if commit is None else own.pin_stored(commit)
+    if commit is None:
+        return None
+    if not own.has(commit):
+        from job_orchestration.code import stored_large_files
+
+        stored_large_files.record(own, commit)
+    return own.pin_stored(commit)
 
 
 def _resolved(folder: str, revision: str, environment: dict[str, str]) -> str | None:

@@ -180,14 +180,18 @@ class ContinuationChecker:
             self._warn_of_dirt(found, tree)
 
     def _choose_stored(self, found: Continuation, revision: str, path: str) -> bool:
-        """Choose a commit of the store if the repository is gone; return whether there is such a commit."""
+        """Choose a commit of the store if the repository is gone; return whether there is such a commit.
+
+        One that the store does not hold whole is a problem of the run.
+        """
         code = found.state.code
         if code is None or not isinstance(self._trees.get(path), CodeError):
             return False
         try:
             commit = newer_commits.pin_stored(self._store, revision)
-        except CodeError:
-            return False
+        except CodeError as error:
+            found.add(error.what, error.todo, "pathToTasks")
+            return True
         if commit is None:
             return False
         if commit != code.commit:

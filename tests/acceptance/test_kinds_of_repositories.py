@@ -83,6 +83,33 @@ def test_a_task_reads_the_content_of_a_file_in_git_lfs(cli, drop, repository, gi
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("git-lfs") is None, reason="Git LFS is not installed: apt-get install git-lfs"
+)
+def test_a_commit_in_the_history_gets_its_files_in_git_lfs_or_is_refused(cli, drop, repository, git):
+    folder = repository(TASKS)
+    git(folder, "lfs", "install", "--local")
+    git(folder, "lfs", "track", "*.bin")
+    commits = []
+    for run, size in (("a", 1000), (None, 1000), (None, 2000), ("b", 3000)):
+        (folder / "data.bin").write_bytes(b"x" * size)
+        with (folder / "Tasks.py").open("a") as file:
+            file.write("# more\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "--message=data")
+        commits.append(git(folder, "rev-parse", "HEAD"))
+        if run:
+            drop(run, config(folder, run))
+            cli("ready")
+    shutil.rmtree(folder)
+    assert result_of(cli, "b")["bytes"] == 3000
+    cli("rerun", "b", "--commit", commits[1])
+    assert result_of(cli, "b-rerun")["bytes"] == 1000
+    said = cli("rerun", "b", "--commit", commits[2], check=3).stdout
+    assert "does not hold the content that Git LFS has for data.bin" in said
+
+
+@pytest.mark.slow
 def test_a_run_of_a_repository_with_sha_256_objects_completes_and_is_shown(
     cli, drop, repository, git, workspace
 ):
