@@ -185,12 +185,47 @@ def _device(torch: Any) -> Any:
     return getattr(context, "device", None)
 
 
-def _tempfile(tempfile: Any) -> tuple[Read, PutBack]:
-    return partial(getattr, tempfile, "tempdir"), partial(setattr, tempfile, "tempdir", tempfile.tempdir)
-
-
 def _socket(socket: Any) -> tuple[Read, PutBack]:
     return socket.getdefaulttimeout, partial(socket.setdefaulttimeout, socket.getdefaulttimeout())
+
+
+def _asyncio(asyncio: Any) -> tuple[Read, PutBack]:
+    """The event loop policy with its loop: after `asyncio.run` a later `get_event_loop` would find none."""
+    events = asyncio.events
+
+    def read() -> tuple[Any, Any, Any]:
+        policy = events._event_loop_policy  # noqa: SLF001  # to ask for it would make one
+        local = getattr(policy, "_local", None)
+        return policy, getattr(local, "_loop", None), getattr(local, "_set_called", None)
+
+    policy, loop, was_set = read()
+
+    def put_back() -> None:
+        events._event_loop_policy = policy  # noqa: SLF001
+        if policy is not None:
+            policy._local._loop, policy._local._set_called = loop, was_set  # noqa: SLF001
+
+    return read, put_back
+
+
+def _csv(csv: Any) -> tuple[Read, PutBack]:
+    def read() -> tuple[Any, ...]:
+        return csv.field_size_limit(), {name: csv.get_dialect(name) for name in csv.list_dialects()}
+
+    limit, dialects = read()
+
+    def put_back() -> None:
+        csv.field_size_limit(limit)
+        for name in csv.list_dialects():
+            csv.unregister_dialect(name)
+        for name, dialect in dialects.items():
+            csv.register_dialect(name, dialect)
+
+    return read, put_back
+
+
+def _attribute(name: str, module: Any) -> tuple[Read, PutBack]:
+    return partial(getattr, module, name), partial(setattr, module, name, getattr(module, name))
 
 
 _LIBRARIES: Final[dict[str, Callable[[Any], tuple[Read, PutBack]]]] = {
@@ -199,6 +234,10 @@ _LIBRARIES: Final[dict[str, Callable[[Any], tuple[Read, PutBack]]]] = {
     "pandas": _pandas,
     "sklearn": _sklearn,
     "torch": _torch,
-    "tempfile": _tempfile,
+    "asyncio": _asyncio,
+    "csv": _csv,
+    "ssl": partial(_attribute, "_create_default_https_context"),
+    "tempfile": partial(_attribute, "tempdir"),
+    "urllib.request": partial(_attribute, "_opener"),
     "socket": _socket,
 }

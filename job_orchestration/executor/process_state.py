@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import _locale
 import _signal  # type: ignore[import-not-found]  # no stubs know it
+import _tracemalloc
 import builtins
 import faulthandler
 import gc
@@ -185,7 +186,8 @@ def _interpreter() -> Part:
     recursion, interval = sys.getrecursionlimit(), sys.getswitchinterval()
     trace, profile, thread_hook = sys.gettrace(), sys.getprofile(), threading.excepthook
     collects, thresholds = gc.isenabled(), gc.get_threshold()
-    stack = threading.stack_size()
+    stack, origins = threading.stack_size(), sys.get_coroutine_origin_tracking_depth()
+    digits, traces_memory = sys.get_int_max_str_digits(), _tracemalloc.is_tracing()
 
     def put_back() -> None:
         sys.setrecursionlimit(recursion)
@@ -196,9 +198,14 @@ def _interpreter() -> Part:
         (gc.enable if collects else gc.disable)()
         gc.set_threshold(*thresholds)
         threading.stack_size(stack)
+        sys.set_coroutine_origin_tracking_depth(origins)
+        sys.set_int_max_str_digits(digits)
+        if _tracemalloc.is_tracing() and not traces_memory:
+            _tracemalloc.stop()
 
     reads: list[Read] = [sys.getrecursionlimit, sys.getswitchinterval, sys.gettrace, sys.getprofile]
     reads += [gc.isenabled, gc.get_threshold, threading.stack_size]
+    reads += [sys.get_coroutine_origin_tracking_depth, sys.get_int_max_str_digits, _tracemalloc.is_tracing]
     return [*reads, *_attributes(threading, "excepthook")], put_back
 
 

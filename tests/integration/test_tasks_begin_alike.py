@@ -12,7 +12,9 @@ from tests.integration.harness import LIMIT, Sandbox, mutant
 pytestmark = pytest.mark.slow
 
 TASKS = r"""
+    import asyncio
     import copy
+    import csv
     import decimal
     import faulthandler
     import gc
@@ -24,10 +26,13 @@ TASKS = r"""
     import resource
     import signal
     import socket
+    import ssl
     import sys
     import tempfile
     import threading
     import time
+    import tracemalloc
+    import urllib.request
     import warnings
     from argparse import ArgumentParser
     from pathlib import Path
@@ -93,9 +98,24 @@ TASKS = r"""
                 matplotlib.pyplot.get_fignums(),
                 matplotlib.get_backend(),
             ],
+            "strings": [sys.get_int_max_str_digits(), tracemalloc.is_tracing()],
+            "coroutines": sys.get_coroutine_origin_tracking_depth(),
+            "tables": [csv.field_size_limit(), csv.list_dialects()],
+            "network": [ssl._create_default_https_context.__name__, urllib.request._opener],
+            "loop": loop_of_thread(),
             "config": task.config["model"],
             "result": task.context.result_of("first") if task.config["id"] != "first" else ["kept", [1, 2]],
         }
+
+
+    def loop_of_thread():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            policy = type(asyncio.get_event_loop_policy()).__name__
+            try:
+                return policy, asyncio.get_event_loop().is_closed()
+            except RuntimeError as error:
+                return policy, str(error)
 
 
     def caught():
@@ -174,6 +194,17 @@ TASKS = r"""
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     def spoil_processors(task): os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     def spoil_builtins(task): sys.modules["builtins"].leaked = print
+    def spoil_strings(task): sys.set_int_max_str_digits(0)
+    def spoil_memory(task): tracemalloc.start()
+    def spoil_coroutines(task): sys.set_coroutine_origin_tracking_depth(3)
+    def spoil_tables(task): csv.field_size_limit(sys.maxsize)
+    def spoil_dialects(task): csv.register_dialect("leaked", delimiter=";")
+    def spoil_network(task): ssl._create_default_https_context = ssl._create_unverified_context
+    def spoil_opener(task): urllib.request.install_opener(urllib.request.build_opener())
+    def spoil_loop(task): asyncio.run(asyncio.sleep(0))
+    def spoil_policy(task):
+        class Leaked(asyncio.DefaultEventLoopPolicy): pass
+        asyncio.set_event_loop_policy(Leaked())
     def spoil_numpy(task):
         import numpy
         numpy.seterr(all="raise")

@@ -6,12 +6,12 @@ import re
 
 from tests.conftest import ROOT
 
-PAGE = ROOT / "docs" / "coming-from" / "job-orchestration.md"
+GUIDE = ROOT / "docs" / "coming-from" / "job-orchestration.md"
 ROW = re.compile(r"^\| JO-(\d\d) \| .+ \| .+ \| `(\S+\.py)` `(test_\w+)` \|$", re.MULTILINE)
 
 
 def test_every_line_names_a_test_that_is_there():
-    rows = ROW.findall(PAGE.read_text(encoding="utf-8"))
+    rows = ROW.findall(GUIDE.read_text(encoding="utf-8"))
     assert [int(number) for number, _, _ in rows] == list(range(1, 54))
     for _, file, name in rows:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, name)
