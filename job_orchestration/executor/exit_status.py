@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from job_orchestration.diagnostics import secrets
 from job_orchestration.runs.events import Outcome
 from job_orchestration.workspace import clock, durable
 
@@ -44,11 +45,18 @@ def classify_exit(code: int, stopped: Outcome | None, *, oom: str | None) -> tup
     return Outcome.CRASH, how
 
 
+def without_secrets(claim: Claim, text: str) -> str:
+    """Return a text about a run without the secrets of its config and of this process."""
+    known = secrets.values_in(os.environ) | secrets.values_in(claim.state.values)
+    return secrets.masked(text, known)
+
+
 def append_to_log(claim: Claim, text: str) -> None:
-    """Append a line to the log of a run that has no child to print it."""
+    """Append a line, without secrets, to the log of a run that has no child to print it."""
+    line = without_secrets(claim, text.rstrip())
     with suppress(OSError):
         descriptor = durable.open_log(os.path.join(claim.run_folder, "log.log"))
         try:
-            os.write(descriptor, f"[job_orchestration] {text.rstrip()}\n".encode("utf-8", "replace"))
+            os.write(descriptor, f"[job_orchestration] {line}\n".encode("utf-8", "replace"))
         finally:
             os.close(descriptor)

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics import sizes
-from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import file_hashes, inputs
 from job_orchestration.workspace import layout
 
@@ -72,7 +71,7 @@ class InputRecorder:
     def _begin(self, found: inputs.Inputs) -> None:
         self._digest = found.digest
         for pattern in found.missing:
-            self._say(f"Input {escaped(pattern)} is not there", "WARNING")
+            self._say(f"Input {inputs.shown(pattern)} is not there", "WARNING")
         number = len(found.files)
         self._say(f"Inputs: {number} file{'' if number == 1 else 's'}, {sizes.text_of(found.bytes)}", "INFO")
         self._warn(inputs.note(self._workspace, self._folder, found), "since the run began")

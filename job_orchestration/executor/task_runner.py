@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from job_orchestration.code import imported_files, task_importer
 from job_orchestration.config import json_floats
 from job_orchestration.config.config import specs_of
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.errors import ClaimLostError, PermanentError, PrunedError, TemporaryError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor import (
@@ -445,22 +446,15 @@ class TaskRunner:
             self.write(Cancelled(reason, pruned=True), sync=True)
             child_setup.log_line(f"Task {task.id}: {reason}")
             return
-        child_setup.write_to_log(tracebacks.text_of(error))
-        outcome, what = Outcome.ERROR, describe(error)
+        known = secrets.values_in(os.environ) | secrets.values_in(self.values)
+        child_setup.write_to_log(secrets.masked(tracebacks.text_of(error), known))
+        outcome, what = Outcome.ERROR, describe(error, known)
         if is_lack_of_memory(error):
             outcome, what = Outcome.OOM, f"{what}: {sentence_in_task(self._memory_limit)}"
         stop = self.shared_page.stop  # an exception of a task that is asked to stop is not its fault
         delay = error.delay if isinstance(error, TemporaryError) else None
-        self.write(
-            TaskFailed(
-                task.id,
-                stop or outcome,
-                what,
-                round(duration, 6),
-                permanent=isinstance(error, PermanentError) and stop is None,
-                delay_s=delay,
-            )
-        )
+        is_permanent = isinstance(error, PermanentError) and stop is None
+        self.write(TaskFailed(task.id, stop or outcome, what, round(duration, 6), is_permanent, delay))
         again = self._again(task.failures + 1) if (stop or outcome).counts and task.failures else ""
         if type(error).__name__ == "BdbQuit" or isinstance(error, EOFError):
             log.error("A run has no terminal: job-orchestration debug %s --task %s", self.run_name, task.id)
@@ -475,11 +469,11 @@ class TaskRunner:
             raise ClaimLostError.taken_over(self.run_name)
 
 
-def describe(error: BaseException) -> str:
+def describe(error: BaseException, known: frozenset[str] = frozenset()) -> str:
     """An exception's name and message in one bounded line that is safe to print."""
     name = type(error).__name__
     try:
-        text = escaped(" ".join(str(error).split()))
+        text = escaped(secrets.masked(" ".join(str(error).split()), known))
     except Exception:  # noqa: BLE001  # the exception's own code may raise anything
         text = "its message cannot be shown"
     return (f"{name}: {text}" if text else name)[:2000]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.config import notification_settings, workspace_defaults
 from job_orchestration.config.notification_settings import NotificationEvent
 from job_orchestration.config.settings import settings_of
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.notifications import outbox
@@ -235,6 +236,8 @@ class Publisher:
             task = state.tasks[-1 if state.current is None else state.current]
         at = _moment_of(state, task, kind) or clock.timestamp()
         cause = reason or (state.reason if ended else None) or state.error
+        known = secrets.values_in(os.environ) | secrets.values_in(state.values)
+        cause = cause and secrets.masked(cause, known)
         now = clock.timestamp() if kind is NotificationEvent.STALLED else at
         return Notification(
             id=self._id_of(run, kind, at),
@@ -256,7 +259,7 @@ class Publisher:
             most_tries=settings_of(state.values).max_attempts,
             output=folder,
             dashboard=self._dashboard(run),
-            log=_last_lines(folder),
+            log=tuple(secrets.masked("\n".join(_last_lines(folder)), known).splitlines()),
         )
 
     def _publish_search(self, order: SearchOrder, problem: str) -> None:

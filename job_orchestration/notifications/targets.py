@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from job_orchestration.config.notification_settings import VARIABLE, WORKSPACE, Recipient, variables_in
+from job_orchestration.diagnostics import secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from job_orchestration.config.config import Json
 
 _SEPARATORS: Final = re.compile(r"[/:@?&=+,;\s]+")
-_SHORTEST_SECRET: Final = 4
 _HOSTED: Final = ("http", "json", "xml", "form", "mailto")
 """Schemes whose host is no secret; in others a token may stand in place of the host."""
-_MASK: Final = "****"
-_PERCENT: Final = re.compile("%[0-9A-F]{2}")
-_URL_ALPHABET: Final = str.maketrans("+/", "-_")
 
 
 def shows_password(target: Json) -> bool:
@@ -60,41 +54,12 @@ def secrets_of(target: Json, environment: Mapping[str, str]) -> frozenset[str]:
             authority = re.split("[/?]", rest, maxsplit=1)[0]
             rest = f"{authority.rpartition('@')[0]} {rest[len(authority) :]}"
         found |= {form for piece in _SEPARATORS.split(rest) for form in (piece, unquote(piece))}
-    return frozenset(piece for piece in found if len(piece) >= _SHORTEST_SECRET)
+    return frozenset(piece for piece in found if len(piece) >= secrets.SHORTEST)
 
 
-def redacted(text: str, secrets: frozenset[str]) -> str:
-    """Return a text with every secret masked, in its usual encodings too (URL, base64, hex, JSON, HTML)."""
-    forms = {form for secret in secrets for form in (secret, *_encodings_of(secret))}
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, _MASK)
-    return text
-
-
-def _encodings_of(secret: str) -> Iterator[str]:
-    """Yield what programs make of a secret when they print it as a part of an address or a header."""
-    data = secret.encode("utf-8", "surrogateescape")
-    for encoded in (quote(data, safe=""), quote(data), quote_plus(data)):
-        yield encoded
-        yield _PERCENT.sub(lambda match: match[0].lower(), encoded)
-    yield data.hex()
-    yield data.hex().upper()
-    yield json.dumps(secret)[1:-1]
-    yield html.escape(secret)
-    yield from _base64_of(data)
-
-
-def _base64_of(data: bytes) -> Iterator[str]:
-    """Yield the base64 of a secret, alone and inside a longer text (``user:secret``), in both alphabets."""
-    found = [base64.b64encode(data).decode()]
-    for before in range(3):  # the same bytes look different at each place in a group of three
-        characters = base64.b64encode(b"\0" * before + data).decode()
-        whole = characters[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]
-        if len(whole) >= _SHORTEST_SECRET:
-            found.append(whole)
-    for text in found:
-        yield text
-        yield text.translate(_URL_ALPHABET)
+def redacted(text: str, known: frozenset[str]) -> str:
+    """Return a text with every secret masked: those that are known, and those that look like one."""
+    return secrets.masked(text, known)
 
 
 def label_of(recipient: Recipient) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import RULES
+from job_orchestration.diagnostics import secrets
 from job_orchestration.runs import run_times, run_usage
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace.layout import Place
@@ -153,11 +154,11 @@ def _parameters(state: RunState) -> list[tuple[str, Json]]:
     found = []
     for key, value in state.values.items():
         if key not in _HOW_IT_RUNS:
-            found += flattened(key, value)
+            found += flattened(key, secrets.hidden(value, key))
     for spec in specs_of(state.values):
         for key, value in spec.parameters.items():
             if key not in _HOW_IT_RUNS and key != "id":
-                found += flattened(f"{spec.id}.{key}", value)
+                found += flattened(f"{spec.id}.{key}", secrets.hidden(value, key))
     return found
 
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config import json_floats
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import file_hashes, input_files, provenance_file, stored_lists
 from job_orchestration.runs.opening import PROVENANCE
@@ -44,9 +45,14 @@ class InputFile:
     sha256: str | None
     """`None` if it could not be read."""
 
+    @property
+    def shown(self) -> str:
+        """The path as it is written down: a file may be named by a secret."""
+        return shown(self.path)
+
     def as_json(self) -> dict[str, Any]:
         """Return the file as the list of inputs has it."""
-        return {"path": escaped(self.path), "bytes": self.bytes, "mtime": self.mtime, "sha256": self.sha256}
+        return {"path": self.shown, "bytes": self.bytes, "mtime": self.mtime, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -63,9 +69,9 @@ class Inputs:
         """The digest of their paths and contents."""
         found = hashlib.sha256()
         for file in self.files:
-            found.update(f"{file.sha256} {escaped(file.path)}\n".encode())
+            found.update(f"{file.sha256} {file.shown}\n".encode())
         for pattern in self.missing:
-            found.update(f"missing {escaped(pattern)}\n".encode())
+            found.update(f"missing {shown(pattern)}\n".encode())
         return found.hexdigest()
 
     @property
@@ -76,7 +82,12 @@ class Inputs:
     @property
     def hashes(self) -> dict[str, str | None]:
         """The sha256 of each path."""
-        return {escaped(file.path): file.sha256 for file in self.files}
+        return {file.shown: file.sha256 for file in self.files}
+
+
+def shown(path: str) -> str:
+    """Return a path as it is written down."""
+    return escaped(secrets.masked(path))
 
 
 def current(
@@ -99,7 +110,7 @@ def current(
     found = input_files.find(patterns, base)
     expect(_bytes_to_hash(found.files.values(), hashes))
     try:
-        files = tuple(_described(shown, full, hashes) for shown, full in found.files.items())
+        files = tuple(_described(path, full, hashes) for path, full in found.files.items())
     finally:
         hashes.save()
     return Inputs(files, found.missing)
@@ -114,13 +125,13 @@ def _bytes_to_hash(paths: Any, hashes: FileHashes) -> int:
     return missing
 
 
-def _described(shown: str, full: str, hashes: FileHashes) -> InputFile:
+def _described(path: str, full: str, hashes: FileHashes) -> InputFile:
     try:
         version, sha256 = hashes.of(full)
     except OSError:
-        return InputFile(shown, 0, "", None)
+        return InputFile(path, 0, "", None)
     moment = datetime.fromtimestamp(version.mtime_ns / 1e9, UTC).isoformat()
-    return InputFile(shown, version.bytes, moment, sha256)
+    return InputFile(path, version.bytes, moment, sha256)
 
 
 def recorded(workspace: Workspace, provenance: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -175,7 +186,7 @@ def note(workspace: Workspace, run_folder: str, inputs: Inputs, task: str | None
             "list": listed,
             "files": len(inputs.files),
             "bytes": inputs.bytes,
-            "missing": [escaped(pattern) for pattern in inputs.missing],
+            "missing": [shown(pattern) for pattern in inputs.missing],
             "recorded_at": clock.timestamp(),
         }
         _write(run_folder, {**whole, KEY: about})

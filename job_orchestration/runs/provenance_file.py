@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.config import json_floats
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs.opening import PROVENANCE
 from job_orchestration.workspace import durable, safe_reads, temporary_files
@@ -59,7 +60,7 @@ def as_json(change: Change) -> dict[str, Any]:
         "at": change.at,
         "attempt": change.attempt,
         "commit": change.commit,
-        "set": dict(change.parameters),
+        "set": secrets.masked_values(dict(change.parameters)),
         "dirty": [escaped(name) for name in change.dirty],
         "tasks": list(change.tasks),
     }

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config import json_floats, parameter_keys
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Fault, escaped
 from job_orchestration.runs import opening
@@ -252,7 +253,7 @@ def _opening(
             "readied_at": clock.timestamp(),
             "seed": seed,
             "sweep": order.name,
-            "parameters": dict(parameters),
+            "parameters": secrets.masked_values(dict(parameters)),
         }
         return f"{json_floats.text_of({**order.provenance, **own}, indent=1)}\n".encode()
 

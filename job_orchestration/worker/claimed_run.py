@@ -20,7 +20,7 @@ from job_orchestration.diagnostics.errors import ClaimLostError, ForkServerError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.executor import child_process, code_plans
 from job_orchestration.executor.exhaustion import ExhaustedError
-from job_orchestration.executor.exit_status import append_to_log
+from job_orchestration.executor.exit_status import append_to_log, without_secrets
 from job_orchestration.executor.messages import attempt_order
 from job_orchestration.executor.shared_memory import Verdict
 from job_orchestration.executor.silence import STANDSTILL, UNANSWERED
@@ -296,7 +296,8 @@ class ClaimedRun:
                 return True  # the imports were cut short: not the run's fault
             child_end.judge_start(error, self._services.can_write)
             append_to_log(claim, error.what)
-            claim.write(TaskFailed(task.id, Outcome.ERROR, error.what.splitlines()[0]))
+            what = without_secrets(claim, error.what.splitlines()[0])
+            claim.write(TaskFailed(task.id, Outcome.ERROR, what))
             return True
         again = f", try {task.failures + 1} of {self._settings.max_attempts}" if task.failures else ""
         self._say(f"task {task.id} ({index + 1} of {len(claim.state.tasks)}){again}")

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.diagnostics import secrets
 from job_orchestration.workspace import durable
 from job_orchestration.workspace.naming import PROBLEMS_SUFFIX
 from job_orchestration.workspace.safe_reads import READ_ONLY, read_bounded
@@ -33,7 +34,8 @@ def write_problems(folder: Path, filename: str, problems: Iterable[Problem]) -> 
     problems anyway, and the pass continues with the other files.
     """
     path = folder / f"{filename}{PROBLEMS_SUFFIX}"
-    text = "".join(f"{problem}\n" for problem in problems).encode()
+    known = secrets.values_in(os.environ)
+    text = "".join(f"{secrets.masked(str(problem), known)}\n" for problem in problems).encode()
     if _content(path) == text:
         return
     try:
