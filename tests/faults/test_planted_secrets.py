@@ -167,11 +167,11 @@ def test_planted_secrets_are_not_shown(spied: Sandbox) -> None:
         ("monkey", "a1b2c3d4e5", False),
         ("tokenizer", "bert-base-uncased1", False),
         ("max_tokens", "1234567890abc", False),
-        ("KEY_FILE", "/home/me/key1.pem", False),
+        ("KEY_FILE", "/srv/keys/key1.pem", False),
         ("lr", "a1b2c3d4e5f6", False),
     ],
 )
-def test_a_secret_is_told_by_its_name_and_its_look(name: str, value: str, is_one: bool) -> None:
+def test_a_secret_is_recognised_by_its_name_and_its_look(name: str, value: str, is_one: bool) -> None:
     assert secrets.is_secret(name, value) is is_one
 
 
