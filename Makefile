@@ -67,6 +67,7 @@ format: $(INSTALLED) ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 clean: ## remove what the commands above made
+	-chmod -R u+w demo_workspace 2>/dev/null
 	rm -rf $(VENV) .venv-uv .venv-latest .venv-lowest demo_workspace build dist
 	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache job_orchestration.egg-info
 	find job_orchestration demo tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -85,6 +85,9 @@ class Stage:
             message = f"{self.root} was not made by this demo, so it is left alone. Move it, or name another."
             raise SystemExit(message)
         shutil.rmtree(self.root, ignore_errors=True)
+        if self.root.exists():  # folders of snapshots are read-only
+            subprocess.run(["chmod", "-R", "u+w", self.root], check=False)
+            shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         (self.root / MARK).touch()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.workspace import durable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     PutAway = Callable[[Mapping[str, str]], object]
@@ -21,12 +21,50 @@ _READ_ONLY: Final = ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
 
 
 def make_read_only(folder: Path) -> None:
-    """Take the right to write from all files below a folder."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
+    """Take the right to write from all files and folders below a folder.
+
+    Not from the folder itself: moving it would need that right. `lock_folders` takes it afterwards.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
             path = os.path.join(parent, name)
             if not os.path.islink(path):
                 os.chmod(path, os.stat(path).st_mode & _READ_ONLY)
+
+
+def lock_folders(folder: str) -> None:
+    """Take the right to write from a folder and those below it, the folder itself last."""
+    _set_folders(folder, lambda mode: mode & _READ_ONLY)
+
+
+def unlock_folders(folder: str) -> None:
+    """Give the owner the right to write into a folder and those below it, the folder itself first."""
+    _set_folders(folder, lambda mode: mode | stat.S_IWUSR, from_top=True)
+
+
+def are_locked(folder: str) -> bool:
+    """Return whether `lock_folders` is done with a folder."""
+    return not os.stat(folder).st_mode & ~_READ_ONLY
+
+
+def _set_folders(folder: str, change: Callable[[int], int], *, from_top: bool = False) -> None:
+    if from_top:
+        os.chmod(folder, change(stat.S_IMODE(os.stat(folder).st_mode)))
+    for parent, _, _ in os.walk(folder, topdown=from_top):
+        mode = stat.S_IMODE(os.stat(parent).st_mode)
+        if change(mode) != mode:
+            os.chmod(parent, change(mode))
+
+
+@contextmanager
+def unlocked(folder: str) -> Iterator[None]:
+    """Have the folders of a snapshot writable for the owner meanwhile."""
+    unlock_folders(folder)
+    try:
+        yield
+    finally:
+        if os.path.isdir(folder):
+            lock_folders(folder)
 
 
 def outward_links(folder: Path) -> list[str]:
@@ -59,6 +97,12 @@ def put_back(made: Path, target: Path, changed: Sequence[str], put_away: PutAway
         changed: the paths that differ.
         put_away: gets what is in their place.
     """
+    unlock_folders(str(made))
+    with unlocked(str(target)):
+        _exchange(made, target, changed, put_away)
+
+
+def _exchange(made: Path, target: Path, changed: Sequence[str], put_away: PutAway) -> None:
     there = {name: str(target / name) for name in changed if os.path.lexists(target / name)}
     if there:
         put_away(there)

@@ -8,7 +8,7 @@ A dirty work tree is *captured* as a commit on top of its head: a private index 
 the files that the status named, byte for byte. The index and the objects lie in the workspace; nothing is
 written into the person's ``.git``. The same content gives the same commit: author and date are fixed.
 
-A *snapshot* is a checkout of a pinned commit, made beside its place and renamed into it, its files read-only.
+A *snapshot* is a checkout of a pinned commit, made beside its place and renamed into it, all read-only.
 Before a fork server imports one it is compared with stamps of its files, and what was changed is put back.
 
 The store never executes anything that a repository configures. Its ``info/attributes`` overrides all others
@@ -226,6 +226,7 @@ class CodeStore:
             durable.sync_tree(str(made))
             stamps = snapshot_stamps.stamps_of(str(made))
             _put_in_place(made, target)
+            checkouts.lock_folders(str(target))
             snapshot_stamps.write(self._stamp_file(commit), stamps)
         return target
 
@@ -243,6 +244,9 @@ class CodeStore:
             return []  # the code lies elsewhere
         stamps = snapshot_stamps.read(self._stamp_file(commit))
         if stamps is not None and not snapshot_stamps.differences(str(target), stamps):
+            if not checkouts.are_locked(str(target)):  # an older release made it, or a kill came in between
+                with suppress(OSError):  # it may be another user's
+                    checkouts.lock_folders(str(target))
             return []
         with self._writing(), self._scratch() as scratch:
             made = self._make(commit, scratch)

@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.code import checkouts
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import changes, selection
 from job_orchestration.commands.selection import EVERYTHING, Selection
@@ -323,7 +324,8 @@ def _keep_foreign_files(workspace: Workspace, item: Item) -> None:
     names = CodeStore(Path(workspace.misc)).foreign_files(commit)
     if names:
         files = {name: os.path.join(item.path, name) for name in names}
-        trash.put_files_away(workspace, f"snapshot {commit[:12]}", files)
+        with checkouts.unlocked(item.path):
+            trash.put_files_away(workspace, f"snapshot {commit[:12]}", files)
 
 
 def _delete(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Token]]) -> Problem | None:

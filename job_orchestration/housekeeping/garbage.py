@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.code import checkouts
 from job_orchestration.code.snapshots import SCRATCH
 from job_orchestration.runs import record_backup
 from job_orchestration.runs.catalog import living_workers
@@ -127,6 +128,10 @@ def remove(path: str) -> None:
     """Delete a file or a folder; if that fails, the next `gc` deletes the rest."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
+        if os.path.isdir(path):  # folders of a snapshot are read-only
+            with suppress(OSError):
+                checkouts.unlock_folders(path)
+            shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(FileNotFoundError):
             durable.unlink(path)
@@ -182,7 +187,7 @@ def set_unused_aside(workspace: Workspace, path: str) -> str | None:
     The lock tells of processes in other PID namespaces and on other machines, too.
     """
     try:
-        with locks.folder_lock(path, wait=False):
+        with locks.folder_lock(path, wait=False), checkouts.unlocked(path):  # moving it needs that right
             return set_aside(workspace, path)
     except BlockingIOError:
         return None

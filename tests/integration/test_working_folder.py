@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from job_orchestration.code import checkouts
 from job_orchestration.runs import working_folder
 from job_orchestration.runs.working_folder import MOST_REAL, View, view_in, view_of
 from tests.integration.harness import Sandbox, eventually, git
@@ -476,6 +477,8 @@ VANDALS = """
         def run(self):
             with suppress(PermissionError):
                 Path("table.csv").write_text("changed")
+            for folder in (CODE, CODE / "package"):
+                os.chmod(folder, 0o755)
             for name in ("lazy.py", "package/new.py", "package/__init__.py"):
                 with suppress(FileNotFoundError):
                     os.chmod(CODE / name, 0o644)
@@ -532,6 +535,7 @@ def test_what_a_task_changed_in_the_snapshot_no_other_run_sees(vandals):
     (snapshot,) = (vandals.root / "Misc/snapshots").iterdir()
     assert not os.access(snapshot / "lazy.py", os.W_OK) or os.geteuid() == 0
     assert (snapshot / "lazy.py").stat().st_mode & 0o222 == 0
+    assert snapshot.stat().st_mode & 0o222 == (snapshot / "package").stat().st_mode & 0o222 == 0
 
 
 @pytest.mark.parametrize("how", ["other inodes", "no stamps", "stamps that are none", "touched"])
@@ -541,6 +545,8 @@ def test_a_snapshot_that_is_the_commits_is_left_alone(vandals, how):
     if how == "other inodes":
         copy = snapshot.with_name("copy")
         shutil.copytree(snapshot, copy)
+        checkouts.unlock_folders(str(snapshot))
+        checkouts.unlock_folders(str(copy))
         shutil.rmtree(snapshot)
         copy.rename(snapshot)
     elif how == "touched":
@@ -558,6 +564,7 @@ def test_gc_keeps_in_the_trash_what_was_written_into_a_snapshot(vandals, cli):
     vandals.queue("quiet", "Sees")
     vandals.work()
     (snapshot,) = (vandals.root / "Misc/snapshots").iterdir()
+    checkouts.unlock_folders(str(snapshot))
     (snapshot / "curve.png").write_text("mine")
     cli("--workspace", str(vandals.root), "gc", "--yes")
     assert not snapshot.exists()
