@@ -132,6 +132,22 @@ def test_cancel_and_sigterm_hold_while_the_fork_server_is_stopped(sandbox):
 
 
 @pytest.mark.slow
+def test_a_walltime_holds_while_the_fork_server_is_stopped(sandbox):
+    queue(sandbox, "timed", LONG)
+    since = time.monotonic()
+    worker = sandbox.start("--for", "15s")
+    eventually((sandbox.notes / "timed").exists)
+    said = sandbox.ended(worker)
+    assert time.monotonic() - since < 60, "a fork server that stands still has 10 s to answer"
+    assert "stood still" in said
+    assert "timed" in sandbox.names("ConfigsToRun"), "it goes on with another worker"
+    assert sandbox.events("timed", "task_failed") == []
+    assert gone(sandbox)
+    sandbox.work()
+    assert sandbox.names("Completed") == ["timed", "timed-other"]
+
+
+@pytest.mark.slow
 def test_a_run_without_limits_goes_on_from_its_checkpoint_after_a_minute(sandbox):
     queue(sandbox, "unlimited", 0)
     said = sandbox.work()
