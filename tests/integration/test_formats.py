@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "workspace_format_1"
 WORDS = {
-    **dict.fromkeys(("logs", "show", "diff", "debug", "cancel", "hold", "release"), ("a",)),
+    **dict.fromkeys(("logs", "show", "diff", "debug", "cancel", "hold", "release", "code"), ("a",)),
     **dict.fromkeys(("work", "up"), ("--until-idle",)),
+    "bisect": ("a", "b", "--metric", "a.score"),
+    "submit": ("a.yaml",),
     "export": ("a", "--to", "never"),
     "import": ("never",),
 }
