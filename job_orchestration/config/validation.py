@@ -240,6 +240,10 @@ class _Check:
         keys = [key for key in self.own if key not in OLD_NAMES]
         for doubt in words_without_effect.at_the_top(keys, KNOWN_KEYS, self.own):
             self._warn(*doubt)
+        own = {key: value for key, value in self.values.items() if key in self.own}
+        for key, what, todo in words_without_effect.in_values(own):
+            line, column = _place(self.root, key)
+            self.problems.append(Problem(self.file, what, todo, key, line, column, Severity.WARNING))
 
     # -- tasks --
 

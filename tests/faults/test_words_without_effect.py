@@ -18,10 +18,19 @@ AT_TOP = f"{ENTRY}. Write it at the top of the config, for the whole run."
 UNKNOWN = "this is not a known key, so only the tasks get it."
 OF_ENTRY = "this is not a known key, so only the task gets it."
 
+AS_IT_STANDS = (
+    "'{}' is not replaced, the tasks get it as it stands. "
+    "Write the value itself; only notify and callbackUrl know variables of the environment."
+)
+
 AT_THE_TOP = {
     "needs: [prepare]": f"needs: {TOP}. Did you mean 'after'?",
     "depends_on: prepare": f"depends_on: {TOP}. Did you mean 'after'?",
     "when: x > 1": f"when: {TOP}. There are no conditions: let the task decide in run().",
+    "if: x > 1": f"if: {TOP}. There are no conditions: let the task decide in run().",
+    "matrix: {a: [1, 2]}": f"matrix: {TOP}. Did you mean 'sweep'?",
+    "data: '${HOME}/data'": f"data: {AS_IT_STANDS.format('${HOME}')}",
+    "data: {paths: [x, 'a-${train.lr}']}": f"data.paths[1]: {AS_IT_STANDS.format('${train.lr}')}",
     "foreach: [1, 2]": f"foreach: {TOP}. Did you mean 'sweep'?",
     "max_retries: 2": f"max_retries: {TOP}. Did you mean 'maxAttempts'?",
     "key: abc": f"key: {LATER}",
@@ -63,6 +72,7 @@ FINE = [
         "",
         "",
     ),
+    ("callbackUrl: 'http://${HOME}/x'\nprompt: 'a {{ name }} for $5 and {x}'\n", "", ""),
     ("", ", seed: 4, timeout: 5m, epochs: 3, layers: 2", ""),
     ("", "", "grid: {layers: [1, 2], train.lr: [1, 2], depth: [1, 2], train.width: [1, 2], seed: [1, 2]}"),
     ("alpha1: 1\n", "", "grid: {alpha2: [1, 2]}"),
