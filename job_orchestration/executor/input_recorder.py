@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics import sizes
-from job_orchestration.runs import file_hashes, inputs
+from job_orchestration.runs import file_hashes, input_files, inputs
 from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
@@ -58,6 +58,19 @@ class InputRecorder:
         self._expected = self._done = 0
         self._next = 0.0
         self._digest = ""
+        self.contents: dict[str, str | None] = {}
+        """The files at the last look, and their digests."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the inputs at the last look."""
+        return self._digest
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The absolute paths of the files that there are now, after links too."""
+        found = input_files.find(self._patterns, self._base).files.values()
+        return frozenset(path for full in found for path in (os.path.abspath(full), os.path.realpath(full)))
 
     def begin(self) -> None:
         """Record the inputs, or look whether they are those that an earlier attempt has recorded.
@@ -69,7 +82,7 @@ class InputRecorder:
             self._begin(self._look())
 
     def _begin(self, found: inputs.Inputs) -> None:
-        self._digest = found.digest
+        self._digest, self.contents = found.digest, found.hashes
         for pattern in found.missing:
             self._say(f"Input {inputs.shown(pattern)} is not there", "WARNING")
         number = len(found.files)
@@ -86,7 +99,7 @@ class InputRecorder:
             found = self._look()
         except _StoppedError:
             return None
-        before, self._digest = self._digest, found.digest
+        before, self._digest, self.contents = self._digest, found.digest, found.hashes
         if found.digest == before:
             return before
         while_ = "while the run was executed" if task is None else f"while task {task} ran"

@@ -15,7 +15,7 @@ import platform
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Protocol
 
 from job_orchestration.code import imported_files, observed_reads, provenance, task_importer
 from job_orchestration.executor import task_traces
@@ -28,9 +28,8 @@ from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from job_orchestration.config.config import Json, TaskSpec
+    from job_orchestration.executor.input_recorder import InputRecorder
     from job_orchestration.runs.state import TaskState
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -38,20 +37,21 @@ _ALLOCATED: Final = frozenset({"CUDA_VISIBLE_DEVICES"})
 """Variables that name what the run got of the machine, which is another each time."""
 
 
+_MOST_INPUTS: Final = 500
+"""Inputs that are named one by one; of more it is known whether one of them has changed."""
 _GONE: Final = "the checkpoint of {} is gone"
 
 
-class RunOfTasks(NamedTuple):
-    """What is known of a run before its first task."""
+class RunInProcess(Protocol):
+    """The run whose tasks are executed in this process."""
 
-    name: str
+    run_name: str
     folder: str
     number: int
     """The attempt."""
     seed: int
-    commit: str | None
-    values: Mapping[str, Json]
-    specs: Sequence[TaskSpec]
+    values: dict[str, Json]
+    specs: tuple[TaskSpec, ...]
 
 
 class ReusedTasks:
@@ -60,15 +60,27 @@ class ReusedTasks:
     Args:
         workspace: its folder.
         run: the run.
+        commit: its commit; `None` if it has no snapshot.
+        recorder: its declared inputs, if it has some.
         is_new: whether none of its tasks has a checkpoint yet.
 
     Raises:
         OSError: the journal cannot be read.
     """
 
-    def __init__(self, workspace: str, run: RunOfTasks, *, is_new: bool) -> None:
+    def __init__(
+        self,
+        workspace: str,
+        run: RunInProcess,
+        commit: str | None,
+        recorder: InputRecorder | None,
+        *,
+        is_new: bool,
+    ) -> None:
         self._workspace = layout.locate(workspace)
         self._run = run
+        self._commit = commit
+        self._recorder = recorder
         tasks = () if is_new else lifecycle.fold(journal.read(run.folder)).tasks
         self._finished: dict[str, TaskState | TaskFinished] = {
             task.id: task for task in tasks if task.status is TaskStatus.FINISHED
@@ -76,9 +88,7 @@ class ReusedTasks:
         plan = task_importer.loaded()
         self._snapshot = plan.snapshot if plan else None
         self._place = plan.folder if plan and plan.snapshot else ""
-        self._places = task_traces.Places(
-            self._workspace.misc, run.commit, self._snapshot, run.folder, inputs=()
-        )
+        self._places = task_traces.Places(self._workspace.misc, commit, self._snapshot, run.folder)
         own = [name for name, task in self._finished.items() if task.reused_from is None]
         self._obstacle = f"task {own[0]} before it ran in another attempt" if own else None
         """Why no further task can be taken."""
@@ -117,13 +127,13 @@ class ReusedTasks:
     def _taken_unchanged(self, index: int, spec: TaskSpec, store: ArtifactStore) -> TaskFinished | None:
         basis, known = self._basis(index), self._index(spec)
         for record in known.find(basis.key):
-            if record.run == self._run.name:
+            if record.run == self._run.run_name:
                 continue
             difference = task_traces.difference(record.traces, self._places)
             if difference is None:
                 found = self._copied(record, known, store)
                 if isinstance(found, TaskFinished):
-                    known.add(replace(record, run=self._run.name))
+                    known.add(replace(record, run=self._run.run_name))
                     return found
                 difference = found
             self.reason = self.reason or difference
@@ -151,8 +161,9 @@ class ReusedTasks:
             store.discard()
             return f"in {record.run} {error}"
         return TaskFinished(
-            *(record.task, 0.0, task.result, name, outputs, self._run.commit, record.imported),
+            *(record.task, 0.0, task.result, name, outputs, self._commit, record.imported),
             reused_from=record.run,
+            inputs=self._recorder.digest if self._recorder is not None else None,
         )
 
     def _obstacle_of(self, spec: TaskSpec, tries: int) -> str | None:
@@ -191,12 +202,15 @@ class ReusedTasks:
             self._obstacle = self._obstacle or f"task {spec.id} before it runs each time"
             return
         earlier = [f for task in self._finished.values() if (f := task.folder) is not None]
-        traces, unusable = task_traces.collect(self._places, earlier)
+        inputs = self._recorder.paths if self._recorder is not None else ()
+        traces, unusable = task_traces.collect(self._places, earlier, inputs)
         if reported:
             unusable = "reported a metric to its search"
+        if self._recorder is not None and finished.inputs is None:
+            unusable = "ran while its inputs changed"
         unusable = self._stray(finished) or unusable
         record = Record(
-            self._run.name,
+            self._run.run_name,
             spec.id,
             checkpoint_digest(finished),
             self._basis(index),
@@ -222,6 +236,15 @@ class ReusedTasks:
     def _index(self, spec: TaskSpec) -> ReuseIndex:
         return ReuseIndex(self._workspace, self._place, spec.id, spec.method)
 
+    def _inputs(self) -> dict[str, str | None]:
+        """Return the digests of the declared inputs, and of the files that were submitted with the run."""
+        found: dict[str, str | None] = {}
+        if self._recorder is not None:
+            contents = self._recorder.contents
+            found = {**contents} if len(contents) <= _MOST_INPUTS else {"files": self._recorder.digest}
+            found["list"] = self._recorder.digest
+        return found | task_traces.submitted(self._run.folder)
+
     def _basis(self, index: int) -> Basis:
         run = self._run
         spec = run.specs[index]
@@ -233,8 +256,8 @@ class ReusedTasks:
         return Basis(
             method=spec.method,
             code={name: self._places.content_of(name) or "" for name in imported_files.first_ones()},
-            parameters=reuse_records.parameters_of(run.values, run.specs, index),
-            inputs={},
+            parameters=reuse_records.parameters_of(run.values, run.specs, index, run.folder),
+            inputs=self._inputs(),
             seed=run.seed,
             packages=self._packages,
             machine={

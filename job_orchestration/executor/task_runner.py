@@ -265,7 +265,11 @@ class TaskRunner:
         if self._input_patterns:
             self._recorder = self._record_inputs(self._input_patterns)
         if self._workspace is not None:
-            self._reused = self._reused_tasks(self._workspace)
+            from job_orchestration.executor.reused_tasks import ReusedTasks
+
+            self._reused = ReusedTasks(
+                *(self._workspace, self, self._commit, self._recorder), is_new=not self._finished
+            )
 
     def begin(self) -> None:
         """Note the process that runs the tasks."""
@@ -332,17 +336,10 @@ class TaskRunner:
         self._meter.restart()  # hashing is not the task's work
         return found
 
-    def _reused_tasks(self, workspace: str) -> ReusedTasks:
-        from job_orchestration.executor.reused_tasks import ReusedTasks, RunOfTasks
-
-        run = RunOfTasks(
-            *(self.run_name, self.folder, self.number, self.seed, self._commit, self.values, self.specs)
-        )
-        return ReusedTasks(workspace, run, is_new=not self._finished)
-
     def _take_earlier(self, reused: ReusedTasks, index: int, task: TaskStart) -> bool:
         """Take the checkpoint of an earlier run for a task that is unchanged; return whether there is one."""
         taken = reused.take(index, task.tries)
+        self._meter.restart()
         if taken is None:
             return False
         self._fence()

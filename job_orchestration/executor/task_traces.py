@@ -22,7 +22,9 @@ from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.diagnostics.errors import OrchestrationError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import artifact_store, working_folder
+from job_orchestration.runs.opening import INPUTS
 from job_orchestration.runs.reuse_records import Traces
+from job_orchestration.workspace.safe_reads import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -47,21 +49,12 @@ class Places:
         commit: the run's commit; `None` if it has no snapshot.
         snapshot: its checkout.
         run_folder: the run's folder.
-        inputs: the paths of its declared inputs.
     """
 
-    def __init__(
-        self,
-        misc: str,
-        commit: str | None,
-        snapshot: str | None,
-        run_folder: str,
-        inputs: Collection[str] = (),
-    ) -> None:
+    def __init__(self, misc: str, commit: str | None, snapshot: str | None, run_folder: str) -> None:
         self.commit = commit
         self.snapshot = snapshot
         self.run_folder = run_folder
-        self.inputs = inputs
         self._misc = misc
         seen = observed_reads.seen
         real = (snapshot, os.path.realpath(snapshot)) if snapshot else ()
@@ -139,19 +132,28 @@ def _software() -> tuple[str, ...]:
 _found: Final[list[str]] = []
 
 
-def collect(places: Places, earlier: Collection[str]) -> tuple[Traces, str | None]:
+def submitted(run_folder: str) -> dict[str, str | None]:
+    """Return the files that were submitted with a run, relative to its folder, and their digests."""
+    folder = os.path.join(run_folder, INPUTS)
+    return {f"{INPUTS}/{name}": _content_of(os.path.join(folder, name)) for name in names_in(folder)}
+
+
+def collect(
+    places: Places, earlier: Collection[str], inputs: Collection[str] = ()
+) -> tuple[Traces, str | None]:
     """Return what was read so far, and why it is not enough to say later that nothing changed, if so.
 
     Args:
         places: where this process has its code and files.
         earlier: the folders of the finished tasks, relative to the run's folder.
+        inputs: the paths of the declared inputs.
     """
     seen = observed_reads.seen
     if seen is None or seen.has_doubts:
         return Traces(), _UNCLEAR
     own = tuple(
         os.path.join(places.run_folder, name, "")
-        for name in (*earlier, artifact_store.PARTIAL, artifact_store.RESUME)
+        for name in (*earlier, artifact_store.PARTIAL, artifact_store.RESUME, INPUTS)
     )
     committed: dict[str, str | None] = {}
     files: dict[str, Json] = {}
@@ -161,7 +163,7 @@ def collect(places: Places, earlier: Collection[str]) -> tuple[Traces, str | Non
         elif f"{path}{os.sep}".startswith(os.path.join(places.run_folder, "")):
             if not f"{path}{os.sep}".startswith(own):
                 return Traces(), f"read {escaped(os.path.relpath(path, places.run_folder))} of its own run"
-        elif places.is_foreign(path) and path not in places.inputs and not _is_temporary(path):
+        elif places.is_foreign(path) and path not in inputs and not _is_temporary(path):
             files[path] = _content_of(path) if stamp is True else stamp and list(stamp)
         if len(committed) + len(files) > MOST_FILES:
             return Traces(), _TOO_MANY

@@ -126,34 +126,40 @@ def checkpoint_digest(task: TaskState | TaskFinished) -> str:
     return digest_of([task.result, task.folder is not None, files])
 
 
-def parameters_of(values: Mapping[str, Json], specs: Sequence[TaskSpec], index: int) -> dict[str, str]:
+def parameters_of(
+    values: Mapping[str, Json], specs: Sequence[TaskSpec], index: int, run_folder: str = ""
+) -> dict[str, str]:
     """Return what one task of a config can see of it and may matter: place to JSON text, or to a digest.
 
     Args:
         values: the config.
         specs: its tasks.
         index: of the task. What comes after it is not shown to it.
+        run_folder: the run's folder; a path in it is compared without it.
     """
     own = specs[index].parameters
     found: dict[str, str] = {}
     for spec in (specs[index], *specs[:index]):
         entry = {k: v for k, v in spec.parameters.items() if k not in _OF_ENTRY}
-        found |= _texts(spec.id, entry)
+        found |= _texts(spec.id, entry, run_folder)
     top = {key: value for key, value in values.items() if key not in NO_PARAMETERS and key not in own}
-    return {**found, **_texts("", top)}
+    return {**found, **_texts("", top, run_folder)}
 
 
-def _texts(place: str, values: Mapping[str, Json]) -> dict[str, str]:
+def _texts(place: str, values: Mapping[str, Json], run_folder: str) -> dict[str, str]:
     """Flatten a mapping. Long values, and what may be a secret, are only known by their digests."""
     found: dict[str, str] = {}
     for key, value in values.items():
         path = f"{place}.{key}" if place else key
         if isinstance(value, dict) and value:
-            found |= _texts(path, value)
+            found |= _texts(path, value, run_folder)
             continue
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-        is_plain = len(text) <= _LONGEST and secrets.masked_values({key: value}) == {key: value}
-        found[path] = text if is_plain else f"{_HIDDEN}{digest_of(value)}"
+        own = f"{run_folder}/"
+        is_inside = isinstance(value, str) and value.startswith(own)
+        seen = f"./{str(value).removeprefix(own)}" if is_inside and run_folder else value
+        text = json.dumps(seen, sort_keys=True, ensure_ascii=False)
+        is_plain = len(text) <= _LONGEST and secrets.masked_values({key: seen}) == {key: seen}
+        found[path] = text if is_plain else f"{_HIDDEN}{digest_of(seen)}"
     return found
 
 
@@ -185,7 +191,9 @@ def why_not(
 
 def _packages(old: str, new: str, packages_of: Callable[[str], Mapping[str, str] | None]) -> Iterator[str]:
     if old != new:
-        yield from _values("package", packages_of(old) or {}, packages_of(new) or {})
+        before, now = packages_of(old), packages_of(new)
+        if before is not None and now is not None:
+            yield from _values("package", before, now)
         yield "packages changed"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +17,7 @@ from job_orchestration.commands import gc, retry
 from job_orchestration.commands.selection import Selection
 from job_orchestration.commands.show import show
 from job_orchestration.runs import reuse_index
-from tests.integration.harness import Sandbox, eventually
+from tests.integration.harness import LIMIT, Sandbox, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,6 +117,11 @@ def data(sandbox: Sandbox) -> dict[str, object]:
     return {}
 
 
+def touch(sandbox: Sandbox) -> dict[str, object]:
+    os.utime(sandbox.folder / "data.csv", (1, 1))
+    return {}
+
+
 LOAD, FIT, REPORT = ({"method": name} for name in ("Load", "Fit", "Report"))
 HELPER = 'def text(size):\n    return "8" * size\n'
 BOTH = {"load", "fit"}
@@ -151,6 +159,23 @@ CHANGES = {
     "a parameter of the last": (entries(LOAD, {**FIT, "lr": 2}), {"fit"}, {"fit": "parameter fit.lr is new"}),
     "the seed": (put(seed=7), BOTH, dict.fromkeys(BOTH, "seed 0 → 7")),
 }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("change", "expected"), [(put(), set()), (touch, set()), (data, BOTH)])
+def test_declared_inputs_are_compared_by_content(sandbox: Sandbox, change, expected) -> None:
+    path = str(sandbox.folder / "data.csv")
+    worker = sandbox.start()
+    run(sandbox, "first", inputs=[path])
+    change(sandbox)
+    found = run(sandbox, "second", inputs=[path])
+    assert {task for task, origin in found.items() if origin is None} == expected, reasons(sandbox, "second")
+    if expected:
+        assert reasons(sandbox, "second") == dict.fromkeys(BOTH, f"input {path} changed")
+    else:
+        inputs = {e["inputs"] for name in ("first", "second") for e in sandbox.events(name, "task_finished")}
+        assert len(inputs) == 1
+    worker.terminate()
 
 
 @pytest.mark.slow
@@ -301,4 +326,59 @@ def test_what_was_started_before_runs_and_a_fresh_retry_takes_nothing(sandbox: S
     eventually(lambda: "second" in sandbox.names("Completed"))
     started = [e.get("not_reused") for e in sandbox.events("second", "task_started")]
     assert started[-2:] == ["it was started before in this run"] * 2
+    worker.terminate()
+
+
+@pytest.mark.slow
+def test_the_trials_of_a_sweep_share_their_first_task_with_several_workers(sandbox: Sandbox) -> None:
+    workers = [sandbox.start() for _ in range(2)]
+    run(sandbox, "first")
+    tasks = [{"id": "load", **LOAD}, {"id": "fit", **FIT, "lr": 0}]
+    drop(sandbox, "many", tasks=tasks, sweep={"grid": {"fit.lr": [1, 2, 3, 4, 5, 6]}})
+    eventually(lambda: len([n for n in sandbox.names("Completed") if n.startswith("many")]) == 6)
+    trials = [f"many/fit.lr={number}" for number in range(1, 7)]
+    assert all(origins(sandbox, trial)["load"] is not None for trial in trials)
+    assert [sandbox.results(trial)["fit"]["sum"] for trial in trials] == [13 * n for n in range(1, 7)]
+    for worker in workers:
+        worker.terminate()
+
+
+@pytest.mark.slow
+def test_a_spawned_interpreter_takes_and_is_observed_as_a_fork_is(sandbox: Sandbox) -> None:
+    worker = sandbox.start()
+    run(sandbox, "first", isolation="spawn")
+    assert run(sandbox, "second", isolation="spawn") == {"load": "first", "fit": "first"}
+    commit("table.txt", "8\n")(sandbox)
+    assert run(sandbox, "third", isolation="spawn") == {"load": None, "fit": None}
+    assert reasons(sandbox, "third")["load"] == "committed file table.txt changed"
+    worker.terminate()
+
+
+@pytest.mark.slow
+def test_uncommitted_changes_count_by_their_content(sandbox: Sandbox) -> None:
+    worker = sandbox.start()
+    run(sandbox, "first")
+    (sandbox.repository / "README.md").write_text("Not committed.\n")
+    dirty = {"UNSAFE_ignoreDirtyCheck": True}
+    assert run(sandbox, "second", **dirty) == {"load": "first", "fit": "first"}
+    (sandbox.repository / "helper.py").write_text(HELPER)
+    assert run(sandbox, "third", **dirty) == {"load": None, "fit": None}
+    sandbox.commit()
+    assert run(sandbox, "fourth") == {"load": "third", "fit": "third"}
+    worker.terminate()
+
+
+@pytest.mark.slow
+def test_a_rerun_runs_unless_it_is_asked_to_take_what_is_unchanged(sandbox: Sandbox) -> None:
+    run_of = {"load": None, "fit": None}
+    worker = sandbox.start()
+    run(sandbox, "first")
+    words = ["rerun", "first", "--workspace", sandbox.workspace.root]
+    for more, name, expected in (
+        ([], "first-rerun", run_of),
+        (["--set", "reuse=true"], "first-rerun-2", {"load": "first", "fit": "first"}),
+    ):
+        subprocess.run([sys.executable, "-m", "job_orchestration", *words, *more], check=True, timeout=LIMIT)
+        eventually(lambda n=name: n in sandbox.names("Completed"))
+        assert origins(sandbox, name) == expected
     worker.terminate()
