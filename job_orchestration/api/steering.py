@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.api.background import Background
 from job_orchestration.api.reading import selection_of
 from job_orchestration.commands import selection
 from job_orchestration.diagnostics.errors import RunRefusedError, UsageError
 from job_orchestration.diagnostics.problems import escaped, named
+from job_orchestration.runs import catalog
 from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from job_orchestration.api.reading import Reader
     from job_orchestration.commands.selection import Selection
@@ -43,13 +47,69 @@ def retry(
 
 
 def rerun(
-    reader: Reader, choice: Selection, *, commit: str | None, parameters: Mapping[str, Any] | None
+    reader: Reader,
+    choice: Selection,
+    *,
+    commit: str | None,
+    parameters: Mapping[str, Any] | None,
+    task: str | None = None,
+    recorded_environment: bool = False,
+    strict: bool = False,
 ) -> Sequence[str]:
     """Queue new runs; return their names."""
     from job_orchestration.commands.rerun import rerun as queue
 
-    done = queue(prepared(reader), choice, commit=commit, parameters=parameters)
+    done = queue(
+        *(prepared(reader), _some(choice)),
+        commit=commit,
+        parameters=parameters,
+        task=task,
+        recorded_environment=recorded_environment,
+        strict=strict,
+    )
     return _checked([new.run for new in done.runs], done.refused)
+
+
+def verify(
+    reader: Reader,
+    names: Sequence[str],
+    *,
+    against: str | None,
+    rtol: float | None,
+    atol: float | None,
+    ignore: Sequence[str] | None,
+) -> list[dict[str, Any]]:
+    """Compare reruns with their originals; return the record of each pair."""
+    from job_orchestration.commands.verify import How
+    from job_orchestration.commands.verify import verify as compare
+
+    how = How(rtol, atol, None if ignore is None else tuple(ignore))
+    done = compare(prepared(reader), _some(selection_of(names)), how, against=against)
+    if done.refused:
+        raise RunRefusedError(done.refused, [str(record["rerun"]) for record in done.verified])
+    return [dict(record) for record in done.verified]
+
+
+def bisect(
+    reader: Reader,
+    ends: tuple[str, str],
+    metric: str,
+    say: Callable[[str], None] | None,
+    *,
+    at: float | None,
+    higher: bool | None,
+    here: bool,
+) -> dict[str, Any]:
+    """Find the commit that moved a metric."""
+    from job_orchestration.commands.bisect import bisect as find
+
+    workspace = prepared(reader)
+    worker: AbstractContextManager[object] = nullcontext()
+    if here and not catalog.living_workers(workspace):
+        worker = Background(["work", "--workspace", workspace.root], say)
+    with worker:
+        found = find(workspace, ends, metric, say or (lambda _: None), at=at, higher=higher)
+    return found.as_json()
 
 
 def cancel(reader: Reader, choice: Selection) -> Sequence[str]:

@@ -12,6 +12,7 @@ from job_orchestration.api.reading import Reader, selection_of
 from job_orchestration.api.run_lists import Runs
 from job_orchestration.api.run_views import Run
 from job_orchestration.api.standing import Status
+from job_orchestration.api.steerable import Steerable
 from job_orchestration.commands import selection
 from job_orchestration.diagnostics.errors import ConfigRefusedError, UsageError, WorkspaceError
 from job_orchestration.diagnostics.problems import Problem, escaped
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from job_orchestration.submission.submitted_configs import ConfigLike
 
 
-class Workspace:
+class Workspace(Steerable):
     """A workspace: the folder that holds configs, runs and results.
 
     Args:
@@ -39,7 +40,7 @@ class Workspace:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._reader = Reader(_located(path))
+        super().__init__(Reader(_located(path)))
         self._workspace = self._reader.workspace
 
     @classmethod
@@ -300,126 +301,6 @@ class Workspace:
             TimeoutError: if some have not ended in time; it names them.
         """
         return Runs(self._reader, steering.wait(self._reader, names, timeout))
-
-    # -- change ---------------------------------------------------------------------------------------
-
-    def retry(
-        self,
-        *names: str,
-        status: str | Iterable[str] = (),
-        filter: str = "",  # noqa: A002 - the option's name
-        task: str | None = None,
-        fresh: bool = False,
-        commit: str | None = None,
-        set: Mapping[str, Any] | None = None,  # noqa: A002 - the same
-    ) -> Runs:
-        """Queue failed runs again; they go on from their checkpoint.
-
-        Args:
-            names: runs or globs. Default: all that failed.
-            status: states or outcomes.
-            filter: an expression.
-            task: go on from this task; its checkpoint and all later ones are discarded.
-            fresh: begin from scratch; the old output goes to the trash.
-            commit: go on in this commit of the tasks' repository, such as ``"HEAD"``.
-            set: go on with these values, by key or ``task.key``.
-
-        Returns:
-            The runs that wait now.
-
-        Raises:
-            RunRefusedError: if a run cannot be retried, with ``problems``; the others are queued.
-        """
-        choice = selection_of(names, status, filter)
-        done = steering.retry(self._reader, choice, task=task, fresh=fresh, commit=commit, parameters=set)
-        return Runs(self._reader, done)
-
-    def rerun(
-        self,
-        *names: str,
-        status: str | Iterable[str] = (),
-        filter: str = "",  # noqa: A002 - the same
-        commit: str | None = None,
-        set: Mapping[str, Any] | None = None,  # noqa: A002 - the same
-    ) -> Runs:
-        """Queue ended runs once more, as new runs in their recorded code, config and seed.
-
-        Args:
-            names: runs or globs.
-            status: states or outcomes.
-            filter: an expression.
-            commit: another commit of the tasks' repository, such as ``"HEAD"``.
-            set: other values, by key or ``task.key``.
-
-        Returns:
-            The new runs.
-
-        Raises:
-            RunRefusedError: if a run cannot be rerun, with ``problems``; the others are queued.
-        """
-        choice = selection_of(names, status, filter)
-        return Runs(self._reader, steering.rerun(self._reader, choice, commit=commit, parameters=set))
-
-    def cancel(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
-        """End runs now; ``retry`` resumes them from their checkpoint.
-
-        Raises:
-            RunRefusedError: if a run that is named has ended already; the others are cancelled.
-        """
-        return Runs(self._reader, steering.cancel(self._reader, selection_of(names, status, filter)))
-
-    def hold(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
-        """Keep waiting runs from being started until they are released."""
-        return Runs(self._reader, steering.hold(self._reader, selection_of(names, status, filter)))
-
-    def release(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
-        """Let held runs be started again."""
-        return Runs(self._reader, steering.release(self._reader, selection_of(names, status, filter)))
-
-    def gc(
-        self,
-        *names: str,
-        status: str | Iterable[str] = (),
-        filter: str = "",  # noqa: A002 - the same
-        keep: Sequence[str] = (),
-        older_than: float | None = None,
-        empty_trash: bool = False,
-        yes: bool = False,
-    ) -> list[dict[str, Any]]:
-        """List what can be deleted; with ``yes=True`` delete it, and move runs to the trash.
-
-        Args:
-            names: only these completed or failed runs.
-            status: states or outcomes.
-            filter: an expression.
-            keep: what to keep: ``"last:10"``, ``"best:5:accuracy"``, ``"lowest:5:train.loss"``.
-            older_than: only runs that ended longer ago, in seconds.
-            empty_trash: delete only trash, for good, that is older than ``older_than``.
-            yes: delete instead of only listing.
-
-        Returns:
-            Dicts with ``kind``, ``name``, ``bytes`` and ``to``.
-        """
-        from job_orchestration.api import housekeeping
-
-        choice = selection_of(names, status, filter)
-        return housekeeping.gc(self._reader, choice, keep, older_than, empty_trash=empty_trash, yes=yes)
-
-    def restore(self, *names: str) -> Runs:
-        """Move runs out of the trash.
-
-        Raises:
-            RunRefusedError: if a run cannot be restored; the others are.
-        """
-        from job_orchestration.api import housekeeping
-
-        return Runs(self._reader, housekeeping.restore(self._reader, names))
-
-    def doctor(self) -> list[dict[str, Any]]:
-        """Check workspace and machine; return dicts with ``topic``, ``level``, ``what`` and ``todo``."""
-        from job_orchestration.api import housekeeping
-
-        return housekeeping.doctor(self._reader)
 
     # -- how it looks ---------------------------------------------------------------------------------
 

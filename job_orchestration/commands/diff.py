@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +15,11 @@ from job_orchestration.comparison import code_changes, difference
 from job_orchestration.comparison.difference import Side
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.runs import catalog, environments, inputs, provenance_file
-from job_orchestration.workspace import clock
+from job_orchestration.runs import catalog, environments, inputs, opening, provenance_file
+from job_orchestration.workspace import clock, safe_reads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from job_orchestration.comparison.code_changes import CodeChanges
     from job_orchestration.comparison.difference import Difference
@@ -78,10 +81,34 @@ def side_of(workspace: Workspace, record: RunRecord) -> Side:
     queued = provenance_file.read(workspace.run_folder(record.run)) or {}
     provenance = {**queued, **environments.of_run(workspace, record.run, record.state)}
     return Side(
-        *(record.run, row.parameters, row.results, record.state, provenance),
+        *(
+            record.run,
+            _parameters(workspace, record.run, row.parameters),
+            row.results,
+            record.state,
+            provenance,
+        ),
         aims=_aims(workspace, record.state, row.results),
         inputs={path: about.get("sha256") for path, about in inputs.recorded(workspace, queued).items()},
     )
+
+
+def _parameters(workspace: Workspace, run: str, parameters: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return parameters with the name and content of files that were submitted with the run.
+
+    Their paths hold the run's name, so they differ between any two runs.
+    """
+    above = os.path.join(workspace.run_folder(run), "")
+    folder = os.path.join(above, opening.INPUTS, "")
+    found = dict(parameters)
+    for key, value in parameters.items():
+        if isinstance(value, str) and value.startswith(folder):
+            with suppress(OSError):
+                digest = hashlib.sha256(safe_reads.whole(value)).hexdigest()
+                found[key] = (
+                    f"{value.removeprefix(workspace.run_folder(run) + os.sep)} (sha256 {digest[:12]})"
+                )
+    return found
 
 
 def _aims(workspace: Workspace, state: RunState, results: Iterable[str]) -> dict[str, bool]:

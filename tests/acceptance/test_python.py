@@ -352,6 +352,36 @@ def test_threads_and_processes_submit_at_once(lab, config, environment):
     assert len(os.listdir(lab.path / "ConfigsToRun")) == 9
 
 
+@pytest.mark.slow
+def test_a_surprise_is_explained_confirmed_and_located(lab, repository, git):
+    code = repository(TASKS)
+    given = {"pathToTasks": code, "tasks": [{"id": "train", "method": "Train"}], "lr": 0.1}
+    good = lab.submit(given, name="good", inputs={"genes": ["a", "b"]})
+    for number in range(3):
+        path = code / "Tasks.py"
+        text = path.read_text()
+        path.write_text(text.replace("1 - self", "0.5 - self") if number == 1 else f"{text}# {number}\n")
+        git(code, "commit", "--quiet", "--all", f"--message=change {number}")
+    bad = lab.submit(given, name="bad", inputs={"genes": ["a", "b"]})
+    lab.work()
+    found = lab.diff(good, bad)
+    assert found["only"]["kind"] == "code", "the same inputs in another folder are no difference"
+    other = lab.submit(given, name="other", inputs={"genes": ["a", "c"]})
+    lab.work()
+    assert [change["name"] for change in bad.diff(other)["parameters"]] == ["genes"]
+    assert lab.rows("good", "bad")[0]["train.accuracy"] == 0.9
+    again = bad.rerun()
+    assert again.load("genes.txt") == "a\nb\n"
+    lab.work()
+    assert [record["verdict"] for record in lab.verify(again.name)] == ["identical"]
+    with pytest.raises(RunRefusedError, match="is no rerun"):
+        lab.verify("bad")
+    lines = []
+    located = lab.bisect(good, bad, "accuracy", say=lines.append)
+    subject = git(code, "log", "-1", "--format=%s", located["commit"])
+    assert subject == "change 1", (located["verdict"], lines)
+
+
 # -- work and wait ----------------------------------------------------------------------------------------
 
 
