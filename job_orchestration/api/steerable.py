@@ -144,7 +144,7 @@ class Steerable:
             say: called with a line for each step.
 
         Returns:
-            As ``bisect --json`` prints it; ``found`` is the commit, ``verdict`` a sentence.
+            As ``bisect --json`` prints it; ``commit`` is what moved it, ``verdict`` a sentence.
         """
         ends = tuple(run.name if isinstance(run, Run) else run for run in (good, bad))
         return steering.bisect(self._reader, (ends[0], ends[1]), metric, say, at=at, higher=higher, here=here)
