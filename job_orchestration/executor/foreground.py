@@ -2,7 +2,7 @@
 
 The code is what stands in the folder of ``Tasks.py`` now. Nothing is queued, and no journal is written. Files
 that the tasks make lie in a temporary folder: what they save, and what they write by relative names, since
-they stand in a folder with links to the entries of the folder of ``Tasks.py``.
+they stand in a working folder as those of a run do, with links into the work tree.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from job_orchestration.executor import (
 )
 from job_orchestration.executor.shared_memory import SharedPage
 from job_orchestration.executor.task_runner import TaskContext
-from job_orchestration.runs import kept_values
+from job_orchestration.runs import kept_values, working_folder
 from job_orchestration.runs.state import TaskState, TaskStatus
+from job_orchestration.runs.working_folder import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from job_orchestration.config.config import Json, TaskSpec
 
-_DESK: Final = "working_directory"
 _NOT_LINKED: Final = frozenset({".git", "__pycache__"})
 
 
@@ -53,28 +53,33 @@ class ForegroundRun:
     folder: str = ""
     number: int = 1
     shared_page: SharedPage = field(default_factory=lambda: SharedPage(shared_memory.create()))
+    _view: View = field(default_factory=View)
 
     def __enter__(self) -> Self:
         self.folder = tempfile.mkdtemp(prefix="job_orchestration_debug_")
-        self._link()
+        if self.code is not None:
+            top = _top_of(self.code)
+            self._view = working_folder.view_of(top, os.path.relpath(self.code, top), _NOT_LINKED)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove the links and empty folders."""
         os.chdir("/")
-        for name in os.listdir(self.desk):
+        for path in self._links():
             with suppress(OSError):
-                path = os.path.join(self.desk, name)
-                if os.path.islink(path):
-                    os.unlink(path)
+                os.unlink(path)
         for found in os.walk(self.folder, topdown=False):
             with suppress(OSError):
                 os.rmdir(found[0])
 
-    @property
-    def desk(self) -> str:
-        """The folder in which the tasks stand."""
-        return os.path.join(self.folder, _DESK)
+    def _enter(self) -> None:
+        self._view.enter(working_folder.of_run(self.folder))
+
+    def _links(self) -> set[str]:
+        """Return the paths of the links into the work tree, as far as no task replaced them."""
+        base = working_folder.of_run(self.folder)
+        paths = ((os.path.join(base, name), target) for name, target in self._view.links)
+        return {path for path, target in paths if os.path.islink(path) and os.readlink(path) == target}
 
     def load(self, specs: Iterable[TaskSpec]) -> None:
         """Import the code of some tasks.
@@ -85,7 +90,7 @@ class ForegroundRun:
         sys.argv = ["Tasks.py"]
         sys.dont_write_bytecode = True  # a folder `__pycache__` is no change that a debugger may make
         log_setup.adopt_basic_config()
-        os.chdir(self.desk)
+        self._enter()
         if self.code is not None:
             sys.path.insert(0, self.code)
             importlib.import_module("Tasks")
@@ -115,7 +120,7 @@ class ForegroundRun:
             LookupError: if there is no such class.
             BaseException: whatever the task raises.
         """
-        os.chdir(self.desk)
+        self._enter()
         child_setup.seed_all(self.seed)
         state = TaskState(spec.id, spec.method, TaskStatus.FINISHED)
         made = self._made(spec)
@@ -150,16 +155,21 @@ class ForegroundRun:
 
     def files(self) -> list[str]:
         """Return the files that the tasks made, relative to the folder, sorted."""
+        ours = self._links()
         found = []
         for folder, folders, names in os.walk(self.folder):
             for name in (*names, *folders):
                 path = os.path.join(folder, name)
-                if not (os.path.isdir(path) or (folder == self.desk and os.path.islink(path))):
+                if path not in ours and (os.path.islink(path) or not os.path.isdir(path)):
                     found.append(os.path.relpath(path, self.folder))
         return sorted(found)
 
-    def _link(self) -> None:
-        os.mkdir(self.desk)
-        for name in os.listdir(self.code) if self.code is not None else ():
-            if name not in _NOT_LINKED:
-                os.symlink(os.path.join(str(self.code), name), os.path.join(self.desk, name))
+
+def _top_of(folder: str) -> str:
+    """Return the top folder of the work tree around a folder; the folder itself if it is in none."""
+    above = folder
+    while not os.path.lexists(os.path.join(above, ".git")):
+        if os.path.dirname(above) == above:
+            return folder
+        above = os.path.dirname(above)
+    return above

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 __all__ = ["NAME", "View", "files_in", "leave", "of_run", "view_in", "view_of"]
 
@@ -105,12 +105,13 @@ class View:
                 os.symlink(target, os.path.join(base, name))
 
 
-def view_of(snapshot: str | None, folder: str) -> View:
+def view_of(snapshot: str | None, folder: str, left_out: Container[str] = ()) -> View:
     """Return the view of a snapshot.
 
     Args:
         snapshot: its path; `None` for tasks that have none: they begin in an empty folder.
         folder: the folder of ``Tasks.py`` in it.
+        left_out: names that it does not show, at any depth.
 
     Raises:
         OSError: the snapshot cannot be listed.
@@ -124,7 +125,7 @@ def view_of(snapshot: str | None, folder: str) -> View:
     names: list[str] = []
     below: list[tuple[int, str]] = []
     for parent in way:
-        for name, is_folder in _entries(snapshot, parent):
+        for name, is_folder in _entries(snapshot, parent, left_out):
             if is_folder and name not in way:
                 below.append((_count(os.path.join(snapshot, name), MOST_REAL), name))
             elif not is_folder:
@@ -135,7 +136,7 @@ def view_of(snapshot: str | None, folder: str) -> View:
         if left < 0:
             names.append(name)
         else:
-            _open(snapshot, name, folders, names)
+            _open(snapshot, name, folders, names, left_out)
     last = os.path.join(inside, _LAST)
     names.sort(key=lambda name: (name == last, name))
     return View(inside, tuple(folders), tuple((name, os.path.join(snapshot, name)) for name in names))
@@ -161,20 +162,21 @@ def view_in(base: str, inside: str) -> View:
     return View(inside, tuple(folders), tuple(links), tuple(copies))
 
 
-def _open(snapshot: str, folder: str, folders: list[str], names: list[str]) -> None:
+def _open(snapshot: str, folder: str, folders: list[str], names: list[str], left_out: Container[str]) -> None:
     """Add a folder of a snapshot as a real folder, with all that is below it."""
     folders.append(folder)
-    for name, is_folder in _entries(snapshot, folder):
+    for name, is_folder in _entries(snapshot, folder, left_out):
         if is_folder:
-            _open(snapshot, name, folders, names)
+            _open(snapshot, name, folders, names, left_out)
         else:
             names.append(name)
 
 
-def _entries(snapshot: str, folder: str) -> list[tuple[str, bool]]:
+def _entries(snapshot: str, folder: str, left_out: Container[str]) -> list[tuple[str, bool]]:
     """Return the sorted entries of a folder of a snapshot, and whether each is a folder (no link to one)."""
     with os.scandir(os.path.join(snapshot, folder)) as found:
-        return sorted((os.path.join(folder, e.name), e.is_dir(follow_symlinks=False)) for e in found)
+        shown = (entry for entry in found if entry.name not in left_out)
+        return sorted((os.path.join(folder, e.name), e.is_dir(follow_symlinks=False)) for e in shown)
 
 
 def _count(folder: str, limit: int) -> int:

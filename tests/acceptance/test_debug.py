@@ -57,6 +57,19 @@ def repository_of_tasks(repository: Callable[..., Path]) -> Path:
     return folder
 
 
+BESIDE = """
+from pathlib import Path
+
+from job_orchestration import TaskBase
+
+
+class Reads(TaskBase):
+    def run(self):
+        Path("../data/out.txt").write_text("out")
+        return Path("../data/genes.txt").read_text()
+"""
+
+
 @pytest.fixture
 def config(repository_of_tasks: Path, tmp_path: Path) -> Path:
     path = tmp_path / "mine.yaml"
@@ -222,3 +235,22 @@ def until(terminal: int, word: str | None) -> str:
                 break
             shown += data.decode()
     return shown
+
+
+@pytest.mark.slow
+def test_a_task_stands_where_one_of_a_run_would_and_writes_nothing_into_the_work_tree(
+    debug, repository, tmp_path, git
+):
+    top = repository("")
+    (top / "exp").mkdir()
+    (top / "data").mkdir()
+    (top / "data" / "genes.txt").write_text("PINK1")
+    (top / "exp" / "Tasks.py").write_text(BESIDE)
+    before = picture(top)
+    (tmp_path / "beside.yaml").write_text(
+        f"pathToTasks: {top / 'exp'}\noutputDir: a\ntasks: [{{id: reads, method: Reads}}]\n"
+    )
+    assert 'Task reads returned "PINK1"' in debug("beside.yaml").stderr
+    assert picture(top) == before
+    (written,) = (tmp_path / "tmp").glob("job_orchestration_debug_*/working_directory/data/out.txt")
+    assert written.read_text() == "out"
