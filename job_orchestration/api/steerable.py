@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.api import steering
@@ -148,6 +150,40 @@ class Steerable:
         """
         ends = tuple(run.name if isinstance(run, Run) else run for run in (good, bad))
         return steering.bisect(self._reader, (ends[0], ends[1]), metric, say, at=at, higher=higher, here=here)
+
+    def export(
+        self,
+        *names: str,
+        to: str | os.PathLike[str],
+        status: str | Iterable[str] = (),
+        filter: str = "",  # noqa: A002 - the same
+        ro_crate: bool = False,
+    ) -> Path:
+        """Write ended runs with code, config and outputs into a folder or archive that runs by itself.
+
+        Args:
+            names: runs or globs.
+            to: a path at which nothing is; one that ends in ``.zip`` becomes an archive.
+            status: states or outcomes.
+            filter: an expression.
+            ro_crate: whether it is an RO-Crate too (extra ``[rocrate]``).
+
+        Returns:
+            The path of the export.
+        """
+        choice = selection_of(names, status, filter)
+        return Path(steering.export(self._reader, choice, os.fspath(to), ro_crate=ro_crate))
+
+    def import_runs(self, path: str | os.PathLike[str]) -> Runs:
+        """Take the runs of an export into this workspace; nothing in it is executed.
+
+        Args:
+            path: a folder or an archive that ``export`` wrote.
+
+        Raises:
+            RunRefusedError: if a run cannot be taken over; the others are.
+        """
+        return Runs(self._reader, steering.import_runs(self._reader, os.fspath(path)))
 
     def cancel(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
         """End runs now; ``retry`` resumes them from their checkpoint.

@@ -9,7 +9,7 @@ from job_orchestration.api.background import Background
 from job_orchestration.api.reading import selection_of
 from job_orchestration.commands import selection
 from job_orchestration.diagnostics.errors import RunRefusedError, UsageError
-from job_orchestration.diagnostics.problems import escaped, named
+from job_orchestration.diagnostics.problems import Problem, escaped, named
 from job_orchestration.runs import catalog
 from job_orchestration.workspace import layout
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from job_orchestration.api.reading import Reader
     from job_orchestration.commands.selection import Selection
-    from job_orchestration.diagnostics.problems import Problem
 
 
 def retry(
@@ -137,6 +136,22 @@ def release(reader: Reader, choice: Selection) -> Sequence[str]:
 
     done = let_go(prepared(reader), _some(choice))
     return _checked(done.runs, done.refused)
+
+
+def export(reader: Reader, choice: Selection, to: str, *, ro_crate: bool) -> str:
+    """Write ended runs into a folder or an archive; return its path."""
+    from job_orchestration.commands.export import export as write
+
+    return write(reader.workspace, _some(choice), to, ro_crate=ro_crate).path
+
+
+def import_runs(reader: Reader, path: str) -> Sequence[str]:
+    """Take the runs of an export over; return their names here."""
+    from job_orchestration.commands.import_runs import import_runs as take_over
+
+    done = take_over(prepared(reader), path).runs
+    faults = [Problem(one.original, one.fault.what, one.fault.todo) for one in done if one.fault is not None]
+    return _checked([one.run for one in done if one.run is not None], faults)
 
 
 def wait(reader: Reader, names: Sequence[str], timeout: float | None) -> list[str]:

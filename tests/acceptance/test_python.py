@@ -25,6 +25,7 @@ from job_orchestration import (
     Workspace,
     WorkspaceError,
 )
+from job_orchestration.cli import command_table
 
 TASKS = """
     import json, pathlib, time
@@ -139,6 +140,9 @@ def test_a_day_through_python_only(lab, config, tmp_path):
     assert lab.restore("day/good").names == ("day/good",)
     assert good.status == "completed"
     assert (good.code(tmp_path / "code") / "Tasks.py").is_file()
+    elsewhere = Workspace.create(tmp_path / "elsewhere")
+    assert elsewhere.import_runs(lab.export("day/good", to=tmp_path / "good.zip")).names == ("day/good",)
+    assert elsewhere.run("day/good").results == good.results
     assert any(line["topic"] == "git" for line in lab.doctor())
 
 
@@ -493,6 +497,19 @@ def test_help_is_readable_and_names_nothing_internal():
             if not name.startswith("_"):
                 assert inspect.getdoc(member), f"{thing.__name__}.{name}"
     assert set(job_orchestration.__all__) >= {"Workspace", "Run", "Runs", "ConfigRefusedError"}
+
+
+def test_every_command_has_its_method():
+    here = {name for name in dir(Workspace) if not name.startswith("_")}
+    here |= {
+        "init",
+        "show",
+        "logs",
+        "import",
+        "code",
+    }  # create(), run(), Run.log(), import_runs(), Run.code()
+    of_terminals = {"progressReport", "debug", "completion", "schema", "notify"}
+    assert {command.name for command in command_table.COMMANDS} - of_terminals <= here
 
 
 def test_a_task_pays_nothing_for_it():
