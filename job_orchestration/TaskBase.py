@@ -7,7 +7,7 @@ working: ``from job_orchestration.TaskBase import TaskBase``. New code imports i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import logging
@@ -91,6 +91,9 @@ class Context(Protocol):
 
     run: str
     """The run's name: its output folder, relative to ``Output/``."""
+    preloaded: Any
+    """What the ``preload`` of the task's class returned; `None` if it has none. Runs share it: do not change
+    it."""
     attempt: int
     """Number of the attempt, from 1: one more each time that a worker or ``retry`` takes the run up."""
     seed: int
@@ -182,6 +185,14 @@ class TaskBase(ABC):
 
     config: dict[str, Any]
     """All keys of the config, overridden by the task's own; ``outputDir`` is an absolute path."""
+
+    preload_keys: ClassVar[tuple[str, ...]] = ()
+    """The keys of the config that decide what ``preload`` returns; it gets these and no others.
+
+    A class may have a classmethod ``preload(cls, config)``. It is called once for all runs of a worker that
+    have the same values in these keys, before their processes are forked, and each of them finds what it
+    returned as ``self.context.preloaded``.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Keep the config as ``self.config``. A class that has more to prepare overrides this.

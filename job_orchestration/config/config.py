@@ -29,6 +29,8 @@ class Settings:
     max_interruptions: int = 20
     """Number of interruptions since the last checkpoint that a run may have; one more is a crash loop."""
     isolation: Isolation = Isolation.FORK
+    preload_keep: int = 1
+    """Number of results of `preload` that a worker keeps in memory."""
     grace_time: float = 30.0
     """Time that a task has to end after SIGTERM."""
     timeout: float | None = None

@@ -137,6 +137,13 @@ LIMITS: Final[Mapping[str, Key]] = {
         "validationTimeout: 10m",
         READY,
     ),
+    "preloadKeep": Key(
+        "whole number from 1 to 64",
+        "1",
+        "Number of sets of data loaded by `preload` that a worker keeps in memory at the same time.",
+        "preloadKeep: 2",
+        WORK,
+    ),
     "memoryLimit": Key(
         _SIZE,
         "null",

@@ -42,6 +42,7 @@ OTHER_RESOURCES: Final[Mapping[str, str]] = {
 }
 """Names that are likely meant for a resource that every machine has."""
 
+_MOST_KEPT: Final = 64
 _MOST_TRIES: Final = 1_000_000_000
 _MOST_SEED: Final = 2**32 - 1
 
@@ -207,6 +208,13 @@ RULES: Final[Mapping[str, Rule]] = {
         "a way to isolate a run",
         "fork or spawn",
         {"enum": [str(i) for i in Isolation]},
+    ),
+    "preloadKeep": Rule(
+        "preload_keep",
+        _whole(1, _MOST_KEPT),
+        f"a whole number from 1 to {_MOST_KEPT}",
+        "a number such as 2",
+        {"type": "integer", "minimum": 1, "maximum": _MOST_KEPT},
     ),
     "graceTime": Rule("grace_time", parse_duration, _TIME, _TIMES, _DURATION_SCHEMA),
     "timeout": Rule("timeout", _limit, "a time above 0", _TIMES, _LIMIT_SCHEMA),

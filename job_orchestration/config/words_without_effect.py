@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from job_orchestration.config.config import Json
 
-RESERVED: Final = ("key", "job_type", "job_params", "preloadKeep", "legacyNames")
+RESERVED: Final = ("key", "job_type", "job_params", "legacyNames")
 """Words that a later version will give a meaning."""
 
 _ORDER: Final = ("needs", "depends_on", "dependsOn", "requires", "deps", "run_after", "runAfter")

@@ -20,12 +20,13 @@ from job_orchestration.code import task_importer
 from job_orchestration.executor import (
     child_setup,
     log_setup,
+    preloading,
     shared_memory,
     task_call,
     task_validation,
 )
 from job_orchestration.executor.shared_memory import SharedPage
-from job_orchestration.executor.task_runner import TaskContext
+from job_orchestration.executor.task_context import TaskContext
 from job_orchestration.runs import kept_values, working_folder
 from job_orchestration.runs.state import TaskState, TaskStatus
 from job_orchestration.runs.working_folder import View
@@ -125,6 +126,7 @@ class ForegroundRun:
         state = TaskState(spec.id, spec.method, TaskStatus.FINISHED)
         made = self._made(spec)
         made.context = TaskContext(self, state, 1)
+        made.context.preloaded, _ = preloading.value_of(spec.id, type(made), self._values_of(spec))
         try:
             value = task_call.result_of(made.run)
         except SystemExit as exit_:
@@ -141,8 +143,13 @@ class ForegroundRun:
         return kept
 
     def _made(self, spec: TaskSpec) -> Any:
-        values = kept_values.copy_of({**spec.merged_with(self.values), "outputDir": self.folder})
-        return task_importer.resolve(spec.method)(values)
+        return task_importer.resolve(spec.method)(self._values_of(spec))
+
+    def _values_of(self, spec: TaskSpec) -> dict[str, Any]:
+        copy: dict[str, Any] = kept_values.copy_of(
+            {**spec.merged_with(self.values), "outputDir": self.folder}
+        )
+        return copy
 
     def finished(self, task_id: str) -> TaskState:
         """Return a task that has finished here, or in the run that results are taken from."""

@@ -31,6 +31,8 @@ from job_orchestration.executor import (
     exhaustion,
     messages,
     open_files,
+    preload_server,
+    preloading,
     process_exit,
     rehearsal,
     task_folder,
@@ -120,6 +122,10 @@ class ForkServer:
             self._begin(message, descriptors)
         elif message["op"] == "ask":
             messages.send(self.worker, {"event": "answer"})
+        elif message["op"] == "preload":
+            messages.send(self.worker, preload_server.answer(message))
+            self.threads = task_importer.thread_count()
+            self.spare = set(reaper._children(os.getpid()))  # noqa: SLF001  # nor is what it has started
         elif message["op"] == "stop" and self.child is not None:
             self.child.stop(Outcome(message["outcome"]), float(message["grace"]))
         return True
@@ -308,6 +314,7 @@ def main() -> None:
         "threads": task_importer.thread_count(),
         "error": imported.error,
         "disk": imported.disk,
+        "preloads": imported.folder is not None and preloading.is_offered(plan),
     }
     if messages.send(worker, ready) and imported.folder is not None:
         try:

@@ -78,6 +78,10 @@ class ForkServerClient:
         if ready is not None and ready["event"] == "ready" and not ready["error"]:
             self.threads: int = ready["threads"]
             """Number of its threads after the imports; a fork would have only one of them."""
+            self.preloads: bool = ready["preloads"]
+            """Whether a class in the imports has a `preload`."""
+            self.has_preloaded = False
+            """Whether it holds what a `preload` has returned."""
             return
         if ready is not None and ready["event"] == "ready":
             self.close()  # it kills the processes that its imports started, and exits
@@ -126,6 +130,23 @@ class ForkServerClient:
         self.shared_page.reset()  # at once: its values are those of the last child
         self.silence.broken()
         return messages.send(self.socket, {"op": "begin", **order}, descriptors)
+
+    def preload(self, request: Message, wait: Callable[[], Message | None]) -> Message | None:
+        """Have the fork server load what a run wants.
+
+        Args:
+            request: from `preload_server.request_of`.
+            wait: returns the next message, or one of its own that ends the waiting; `None` if the fork
+                server is gone.
+
+        Returns:
+            The last message.
+        """
+        answer = wait() if messages.send(self.socket, {"op": "preload", **request}) else None
+        if answer is not None and answer["event"] == "preloaded":
+            self.threads = answer["threads"]
+            self.has_preloaded |= answer["holds"]
+        return answer
 
     def stop(self, outcome: Outcome, grace: float) -> None:
         """Ask for the child's end; it is killed after `grace` seconds."""
@@ -257,10 +278,12 @@ class ForkServerPool:
         self._unwanted = unwanted
         self._say = say
         self._said_threads = False
-        self._warm: dict[CodePlan, ForkServerClient] = {}
+        self._warm: list[ForkServerClient] = []
 
     def get(self, plan: CodePlan, limit: float | None = None) -> ForkServerClient:
         """Return the fork server that has imported the tasks of a plan; start it if there is none.
+
+        If there are several, it is the one that was used last.
 
         Args:
             plan: the code.
@@ -271,27 +294,68 @@ class ForkServerPool:
             CodeError: if the snapshot was changed and cannot be made anew.
             ExhaustedError: if there is no room for another process.
         """
-        fork_server = self._warm.pop(plan, None)
-        if fork_server is not None and fork_server.is_gone():
-            self.bury(fork_server)
-            fork_server = None
-        while len(self._warm) >= KEPT:
-            self._warm.pop(next(iter(self._warm))).close()
+        fork_server = next((found for found in reversed(self._warm) if found.plan == plan), None)
+        if fork_server is not None:
+            self._warm.remove(fork_server)
+            if fork_server.is_gone():
+                self.bury(fork_server)
+                fork_server = None
+        self._close_all_but(KEPT - 1, [found for found in self._warm if not found.has_preloaded])
         if plan.snapshot is not None and snapshot_check.is_due(is_imported=fork_server is not None):
             snapshot_check.mend(self._workspace, plan.snapshot, self._say)
         if fork_server is None:
-            try:
-                fork_server = ForkServerClient(self._workspace, plan, self._unwanted, limit)
-            except ForkServerError:
-                self._reap()
-                raise
-            except OSError as error:
-                if (number := exhaustion.number_of(error)) is None:
-                    raise
-                raise exhaustion.ExhaustedError(number, os.strerror(number)) from None
-            self._note_threads(fork_server)
-        self._warm[plan] = fork_server
+            fork_server = self._started(plan, limit)
+        self._warm.append(fork_server)
         return fork_server
+
+    def _started(self, plan: CodePlan, limit: float | None = None) -> ForkServerClient:
+        try:
+            fork_server = ForkServerClient(self._workspace, plan, self._unwanted, limit)
+        except ForkServerError:
+            self._reap()
+            raise
+        except OSError as error:
+            if (number := exhaustion.number_of(error)) is None:
+                raise
+            raise exhaustion.ExhaustedError(number, os.strerror(number)) from None
+        self._note_threads(fork_server)
+        return fork_server
+
+    def preloaded(
+        self, plan: CodePlan, keep: int, load: Callable[[ForkServerClient], Message | None]
+    ) -> tuple[ForkServerClient, Message | None]:
+        """Return a fork server of a plan that holds what a run wants to be loaded.
+
+        Args:
+            plan: the code; `get` has been called with it.
+            keep: number of fork servers with something loaded that stay warm, from 1.
+            load: asks a fork server for what the run wants, and returns its answer; `None` if it is gone.
+
+        Raises:
+            ForkServerError: as for `get`; so do the others.
+        """
+        own = [found for found in reversed(self._warm) if found.plan == plan]
+        for fork_server in own:
+            if fork_server.has_preloaded:
+                answer = load(fork_server)
+                if answer is None or answer["event"] != "occupied":
+                    self._warm.remove(fork_server)
+                    self._warm.append(fork_server)
+                    return fork_server, answer
+        self._close_all_but(keep - 1, [found for found in self._warm if found.has_preloaded])
+        plain = [found for found in own if not found.has_preloaded]
+        if not plain:
+            plain = [self._started(plan)]
+            self._warm += plain
+        answer = load(plain[0])
+        self._note_threads(plain[0])
+        return plain[0], answer
+
+    def _close_all_but(self, number: int, among: list[ForkServerClient]) -> None:
+        """Close the least recently used of some fork servers."""
+        for fork_server in among[: max(len(among) - number, 0)]:
+            self._warm.remove(fork_server)
+            fork_server.close()
 
     def _note_threads(self, fork_server: ForkServerClient) -> None:
         if fork_server.threads > 1 and not self._said_threads:
@@ -303,7 +367,8 @@ class ForkServerPool:
 
     def bury(self, fork_server: ForkServerClient) -> None:
         """Forget a dead fork server, and kill the processes that it left behind."""
-        self._warm.pop(fork_server.plan, None)
+        if fork_server in self._warm:
+            self._warm.remove(fork_server)
         fork_server.kill()
         self._reap()
         import_folder.collect(self._workspace.imports)
@@ -314,11 +379,10 @@ class ForkServerPool:
         A program that embeds the product is none, and keeps its own children.
         """
         if reaper.is_subreaper():
-            reaper.kill_descendants(spare={h.pid for h in self._warm.values()} | reaper.lasting)
+            reaper.kill_descendants(spare={h.pid for h in self._warm} | reaper.lasting)
 
     def close(self) -> None:
         """End all of them."""
         deadline = time.monotonic() + 5
         while self._warm:
-            _, fork_server = self._warm.popitem()
-            fork_server.close(max(deadline - time.monotonic(), 0.1))
+            self._warm.pop().close(max(deadline - time.monotonic(), 0.1))

@@ -11,15 +11,13 @@ import contextvars
 import errno
 import functools
 import logging
-import math
 import os
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import imported_files, task_importer
-from job_orchestration.config import json_floats
 from job_orchestration.config.config import specs_of
 from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.errors import ClaimLostError, PermanentError, PrunedError, TemporaryError
@@ -29,6 +27,7 @@ from job_orchestration.executor import (
     exhaustion,
     messages,
     open_files,
+    preloading,
     process_exit,
     process_state,
     task_call,
@@ -43,6 +42,7 @@ from job_orchestration.executor.messages import FinishedTask, TaskStart
 from job_orchestration.executor.out_of_memory import is_lack_of_memory, sentence_in_task
 from job_orchestration.executor.own_journal import ForeignFileError, OwnJournal
 from job_orchestration.executor.shared_memory import SharedPage, Verdict
+from job_orchestration.executor.task_context import TaskContext
 from job_orchestration.processes import reaper
 from job_orchestration.runs import artifact_store, journal, kept_values, working_folder
 from job_orchestration.runs.claims import still_ours
@@ -57,14 +57,13 @@ from job_orchestration.runs.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from job_orchestration.config.config import Json
+    from job_orchestration.config.config import Json, TaskSpec
     from job_orchestration.executor.input_recorder import InputRecorder
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.reused_tasks import ReusedTasks
     from job_orchestration.executor.task_folder import TaskFolder
-    from job_orchestration.runs.state import TaskState
     from job_orchestration.search.pruning import MetricReporter
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -74,97 +73,6 @@ _DONE, _FAILED = Verdict.DONE, Verdict.FAILED  # a member of an enum is looked u
 
 _monotonic: Final = time.monotonic  # a task may replace that of the module
 log = logging.getLogger("job_orchestration")
-
-
-class RunInProcess(Protocol):
-    """A run whose tasks are executed in this process: what `TaskContext` needs of it."""
-
-    run_name: str
-    number: int
-    seed: int
-    folder: str
-    shared_page: SharedPage
-
-    def finished(self, task_id: str) -> TaskState | FinishedTask:
-        """Return a task that has finished, or raise `KeyError`."""
-
-    def report(self, step: float, metric: float) -> None:
-        """Report the metric of a task."""
-
-
-class TaskContext:
-    """The interface of a running task to its run: `self.context`."""
-
-    def __init__(self, attempt: RunInProcess, task: TaskState | TaskStart, number: int) -> None:
-        self.run = attempt.run_name
-        self.attempt = attempt.number
-        self.seed = attempt.seed
-        self.store = artifact_store.ArtifactStore(attempt.folder, task.id, f"{attempt.number}.{number}")
-        self._of = attempt
-        self._id = task.id
-
-    @property
-    def log(self) -> logging.Logger:
-        """A logger that writes into the run's log, like everything that is printed."""
-        return logging.getLogger(self._id)
-
-    @property
-    def resume_dir(self) -> Path:
-        """A folder of this task that survives attempts."""
-        path = Path(self._of.folder, artifact_store.RESUME, self._id)
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether the run was asked to stop."""
-        return self._of.shared_page.stop is not None
-
-    def progress(self, done: float, total: float | None = None, *, metric: float | None = None) -> None:
-        """Report the progress of the task: two numbers in shared memory, so call it as often as you like.
-
-        With a metric it also writes a file, in a trial of a search that prunes.
-
-        Raises:
-            PrunedError: if the search ends this trial early.
-        """
-        numbers = float(done), float(total or 0)
-        if all(map(math.isfinite, numbers)):
-            self._of.shared_page.set_progress(*numbers)
-            if metric is not None:
-                self._of.report(numbers[0], float(metric))
-
-    def result_of(self, task_id: str) -> Json:
-        """Return the result of an earlier task of this run.
-
-        Raises:
-            KeyError: if there is no such task, or it has not finished.
-        """
-        copy: Json = kept_values.copy_of(self._of.finished(task_id).result)
-        return copy
-
-    def load_json(self, task_id: str, name: str) -> Json:
-        """Return a value that an earlier task of this run saved with ``store.save_json``.
-
-        Raises:
-            KeyError: if there is no such task, it has not finished, or it saved nothing.
-            OSError: the file cannot be read.
-            ValueError: it is no JSON.
-        """
-        text = self.folder_of(task_id).joinpath(name).read_text("utf-8")
-        found: Json = json_floats.value_of(text)
-        return found
-
-    def folder_of(self, task_id: str) -> Path:
-        """Return the folder of the files that an earlier task of this run saved through its store.
-
-        Raises:
-            KeyError: if there is no such task, it has not finished, or it saved nothing.
-        """
-        folder = self._of.finished(task_id).folder
-        if folder is None:
-            raise KeyError(f"task {task_id} saved nothing through its store")
-        return Path(self._of.folder, folder)
 
 
 class TaskRunner:
@@ -215,6 +123,8 @@ class TaskRunner:
         self._tasks = [TaskStart(*task) for task in start["tasks"]]
         self._finished = {name: FinishedTask(*task) for name, task in start["finished"].items()}
         self._trial: list[Any] | None = start["trial"]
+        self._is_preloading = False
+        self._preload_figures: dict[str, list[float]] = order.get("preloaded") or {}
         self._reporting: MetricReporter | None = None
         self._input_patterns: list[str] = order.get(messages.INPUTS) or []
         self._recorder: InputRecorder | None = None
@@ -385,6 +295,8 @@ class TaskRunner:
         finished = TaskFinished(
             *(task.id, duration, value, folder, outputs, self._commit, imported), usage=used, inputs=unchanged
         )
+        if self._preload_figures:
+            finished = self._with_preload(finished)
         self.write(finished, sync=True)
         self._finished[task.id] = FinishedTask(value, folder)
         if self._reused is not None:
@@ -397,7 +309,10 @@ class TaskRunner:
         self.seed_generators()
         shown = self.values if self._reused is None else self._reused.shown(self.values, index)
         values = kept_values.copy_of(spec.merged_with(shown))
-        made: Any = task_importer.resolve(spec.method)(values)
+        kind = task_importer.resolve(spec.method)
+        if getattr(kind, "preload", None) is not None:
+            context.preloaded = self._preloaded(spec, kind, values)
+        made: Any = kind(values)
         made.context = context
         try:
             value = task_call.result_of(made.run)
@@ -410,6 +325,20 @@ class TaskRunner:
         if phrases:
             child_setup.log_line(kept_values.sentence_of(phrases), "WARNING")
         return kept
+
+    def _preloaded(self, spec: TaskSpec, kind: type[Any], values: Mapping[str, Json]) -> Any:
+        """Return what the class of a task has loaded; load it here if this process was forked without."""
+        self._is_preloading = True
+        value, loaded = preloading.value_of(spec.id, kind, values)
+        self._is_preloading = False
+        process_exit.end_if_fork(self._process)
+        if loaded is not None:
+            self._preload_figures[spec.id] = [loaded.seconds, loaded.megabytes]
+        return value
+
+    def _with_preload(self, finished: TaskFinished) -> TaskFinished:
+        seconds, megabytes = self._preload_figures.get(finished.task, (None, None))
+        return replace(finished, preload_s=seconds, preload_mb=megabytes)
 
     def note_state(self, variables: Iterable[bytes]) -> process_state.RunState:
         """Note how the first task begins; the names are those of the run's own environment variables."""
@@ -446,6 +375,7 @@ class TaskRunner:
         known = secrets.values_in(os.environ) | secrets.values_in(self.values)
         child_setup.write_to_log(secrets.masked(tracebacks.text_of(error), known))
         outcome, what = Outcome.ERROR, describe(error, known)
+        what = f"preload: {what}" if self._is_preloading else what
         if is_lack_of_memory(error):
             outcome, what = Outcome.OOM, f"{what}: {sentence_in_task(self._memory_limit)}"
         stop = self.shared_page.stop  # an exception of a task that is asked to stop is not its fault

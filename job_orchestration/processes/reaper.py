@@ -63,6 +63,11 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    _prctl(_PR_SET_PDEATHSIG, 0)
+
+
 def keep_from_forks(descriptor: int) -> None:
     """Make forks of a task ordinary processes: SIGTERM ends them, and they do not hold the lock.
 

@@ -46,7 +46,7 @@ _FIELDS: Final = {
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     **dict.fromkeys(("config", "digest", "worker", "hostname", "task", "error", "reason"), (str,)),
     **dict.fromkeys(("seed", "attempt", "pid", "number"), (int,)),
-    **dict.fromkeys(("duration_s", "delay_s"), (int, float, NoneType)),
+    **dict.fromkeys(("duration_s", "delay_s", "preload_s", "preload_mb"), (int, float, NoneType)),
     **dict.fromkeys(("folder", "not_before", "commit", "rerun_of", "environment", "inputs"), (str, NoneType)),
     **dict.fromkeys(("not_reused", "reused_from"), (str, NoneType)),
     **dict.fromkeys(("values", "parameters"), (dict,)),

@@ -161,6 +161,10 @@ class TaskFinished:
     usage: Usage | None = None
     inputs: str | None = None
     """Digest of the recorded inputs, if the config names some and none changed while the task ran."""
+    preload_s: float | None = None
+    """Seconds that the `preload` of its class took for this run; `None` if it was not called for it."""
+    preload_mb: float | None = None
+    """By how much it made the process grow, in 10⁶ bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ void, so the fold of any events in any order is a state and never an error. Pure
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
@@ -373,23 +373,7 @@ def _after(task: TaskState, event: TaskEvent, at: str, attempt: int, commit: str
                 not_reused=event.not_reused,
             )
         case TaskFinished():
-            return replace(
-                task,
-                status=TaskStatus.FINISHED,
-                ended_at=at,
-                duration_s=event.duration_s,
-                result=event.result,
-                folder=event.folder,
-                outputs=event.outputs,
-                outcome=Outcome.OK,
-                error=None,
-                attempt=attempt,
-                commit=event.commit or commit,
-                imported=event.imported,
-                reused_from=event.reused_from,
-                usage=event.usage,
-                inputs=event.inputs,
-            )
+            return _finished(task, event, at, attempt, event.commit or commit)
         case TaskFailed():
             return replace(
                 task,
@@ -405,6 +389,23 @@ def _after(task: TaskState, event: TaskEvent, at: str, attempt: int, commit: str
             )
         case _:
             assert_never(event)
+
+
+_OF_CHECKPOINT: Final = tuple(f.name for f in fields(TaskFinished) if f.name not in {"task", "commit"})
+"""Fields of a checkpoint that a task has as well."""
+
+
+def _finished(task: TaskState, event: TaskFinished, at: str, attempt: int, commit: str | None) -> TaskState:
+    return replace(
+        task,
+        status=TaskStatus.FINISHED,
+        ended_at=at,
+        outcome=Outcome.OK,
+        error=None,
+        attempt=attempt,
+        commit=commit,
+        **{name: getattr(event, name) for name in _OF_CHECKPOINT},
+    )
 
 
 # -- what comes next --------------------------------------------------------------------------------------

@@ -85,6 +85,10 @@ class TaskState:
     """Digest of the inputs that it ran with; `None` if there are none, or they changed meanwhile."""
     environment: str | None = None
     """Digest of the environment of the worker of its last try."""
+    preload_s: float | None = None
+    """Seconds that the `preload` of its class took for this run; `None` if it was not called for it."""
+    preload_mb: float | None = None
+    """By how much it made the process grow, in 10⁶ bytes."""
 
 
 @dataclass(frozen=True, slots=True)

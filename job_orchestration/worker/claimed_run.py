@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, assert_never
@@ -48,52 +46,24 @@ from job_orchestration.runs.events import (
 from job_orchestration.runs.opening import PROVENANCE
 from job_orchestration.runs.state import Status
 from job_orchestration.worker import child_end
+from job_orchestration.worker.preloads import RunPreloads
 from job_orchestration.workspace import clock, failures, safe_reads, temporary_files
 from job_orchestration.workspace.layout import VARIABLE, Place
 from job_orchestration.workspace.naming import TokenName
 
 if TYPE_CHECKING:
-    from job_orchestration.code.snapshots import CodeStore
     from job_orchestration.config.config import Settings
-    from job_orchestration.executor.fork_server_client import ForkServerClient, ForkServerPool
+    from job_orchestration.executor.fork_server_client import ForkServerClient
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.shared_memory import Report, SharedPage
-    from job_orchestration.notifications.publisher import Publisher
-    from job_orchestration.processes.wakeup import WakeupPipe
     from job_orchestration.queue.resource_pool import Allocation
     from job_orchestration.runs.claims import Claim
-    from job_orchestration.runs.record_backup import BackupWriter
-    from job_orchestration.search.driver import SearchDriver
-    from job_orchestration.worker.failed_starts import FailedStarts
-    from job_orchestration.worker.heartbeat import HeartbeatSender
-    from job_orchestration.worker.stop_requests import StopRequests
-    from job_orchestration.workspace.layout import Workspace
+    from job_orchestration.worker.services import WorkerServices
 
 _REST: Final = timedelta(seconds=2)
 """Minimum delay of a run whose files could not be used."""
 _LISTEN_EVERY: Final = 0.5
 """Seconds between two checks for a cancel request while a task is executed."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerServices:
-    """The parts of a worker that each of its runs uses."""
-
-    workspace: Workspace
-    code: CodeStore
-    fork_servers: ForkServerPool
-    heartbeat_sender: HeartbeatSender
-    publisher: Publisher
-    searches: SearchDriver
-    starts: FailedStarts
-    stop_requests: StopRequests
-    wake: WakeupPipe
-    backup: BackupWriter
-    can_write: Callable[[], bool]
-    """Makes a durable write of the worker's own in the workspace."""
-    say: Say
 
 
 class ClaimedRun:
@@ -122,6 +92,10 @@ class ClaimedRun:
     @cached_property
     def _settings(self) -> Settings:
         return settings_of(self._claim.state.values)
+
+    @cached_property
+    def _preloads(self) -> RunPreloads:
+        return RunPreloads(self._claim, self._settings, self._services)
 
     def is_cancelled(self) -> bool:
         """Whether a cancel request for the run exists."""
@@ -289,6 +263,11 @@ class ClaimedRun:
         try:
             plan = code_plans.plan_of(self._workspace, self._services.code, claim.state)
             fork_server = self._services.fork_servers.get(plan)
+            if self._preloads.may_help(fork_server) and self._fork_server is None:
+                loaded = self._preloads.load(plan, index)
+                if loaded is None:
+                    return True
+                fork_server = loaded
         except (ForkServerError, OrchestrationError) as error:
             if isinstance(error, ForkServerError) and error.was_killed:
                 self._services.starts.excuse_kill("the process that imports the tasks was killed")
@@ -329,6 +308,8 @@ class ClaimedRun:
         locks = (claim.descriptor, claim.journal.descriptor)
         environment = self._allocation.environment
         self._order = attempt_order(claim, self._settings, self._workspace.root, environment)
+        if self._preloads.figures:
+            self._order["preloaded"] = self._preloads.figures
         self._began = time.monotonic()
         self._last_heartbeat = None
         return fork_server.begin(self._order, (*locks, *self._allocation.descriptors))

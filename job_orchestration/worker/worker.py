@@ -38,9 +38,10 @@ from job_orchestration.runs.state import Status
 from job_orchestration.search import driver
 from job_orchestration.worker import heartbeat, verification_start
 from job_orchestration.worker.child_end import DiskError
-from job_orchestration.worker.claimed_run import ClaimedRun, WorkerServices
+from job_orchestration.worker.claimed_run import ClaimedRun
 from job_orchestration.worker.failed_starts import FailedStarts
 from job_orchestration.worker.heartbeat import HeartbeatSender
+from job_orchestration.worker.services import WorkerServices
 from job_orchestration.worker.stop_requests import StopRequests
 from job_orchestration.workspace import durable, lock_probe, problems_file, temporary_files
 from job_orchestration.workspace.naming import worker_name

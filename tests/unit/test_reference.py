@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from job_orchestration.config.validation import KNOWN_KEYS
-from job_orchestration.executor.task_runner import TaskContext
+from job_orchestration.executor.task_context import TaskContext
 from job_orchestration.runs.artifact_store import ArtifactStore
 from job_orchestration.TaskBase import Context, Store
 from tests.conftest import ROOT
@@ -42,7 +42,9 @@ def test_what_the_reference_lists_is_what_a_running_task_has(public, inner):
     def members(of):
         return {name for name in dir(of) if not name.startswith("_")}
 
-    inner_names = members(inner) | {"run", "attempt", "seed", "store"} & set(public.__annotations__)
+    inner_names = members(inner) | {"run", "attempt", "seed", "store", "preloaded"} & set(
+        public.__annotations__
+    )
     inner_names |= {"store"} & members(public)  # set in the constructor
     assert members(public) | set(public.__annotations__) == inner_names - OF_THE_RUN
     for name in members(public):
