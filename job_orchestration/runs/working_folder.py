@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAME", "View", "files_in", "leave", "of_run", "view_in", "view_of"]
 
+_BYTECODE: Final = "__pycache__"
 NAME: Final = "working_directory"
 """The name of the folder in a run's folder."""
 MOST_REAL: Final = 128
@@ -215,10 +216,14 @@ def _links(base: str) -> Iterator[str]:
 
 
 def files_in(run_folder: str) -> list[str]:
-    """Return the files that tasks wrote into the working folder of a run, relative to the run's folder."""
+    """Return the files that tasks wrote into the working folder of a run, relative to the run's folder.
+
+    Bytecode is not among them: Python leaves it beside what was imported by a relative path.
+    """
     return sorted(
         os.path.relpath(path, run_folder)
         for parent, folders, files in os.walk(of_run(run_folder))
+        if os.path.basename(parent) != _BYTECODE
         for name in (*folders, *files)
         if os.path.islink(path := os.path.join(parent, name)) or not os.path.isdir(path)
         if not _is_ours(path)

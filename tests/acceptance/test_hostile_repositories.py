@@ -126,18 +126,25 @@ def test_no_command_that_looks_back_executes_or_changes_anything_of_a_repository
             ["rerun", "bad", "--commit=--output=written"],
         ),
         *(["rerun", "bad", "--commit=--output=other"], ["work", "--until-idle"]),
+        *(
+            ["rerun", "good", "--verify", "--here"],
+            ["verify", "good-rerun"],
+            ["export", "bad", "--to", "out.zip"],
+        ),
         ["bisect", "good", "bad", "--metric", "loss", "--here", "--json"],
     ]
     said = {" ".join(words): cli(*words, check=None) for words in calls}
     assert not project.sprung.exists()
     assert digest_of(project.top) == before
-    assert sorted(os.listdir(tmp_path)) == sorted([*names, "clone"])
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, "clone", "out.zip"])
     assert not [path for name in ("written", "sprung", "other") for path in tmp_path.rglob(name)]
     printed = "".join(f"{one.stdout}{one.stderr}" for words, one in said.items() if "--file" not in words)
     assert "\x1b" not in printed
     assert said["diff good bad"].returncode == 0
     assert said[f"code bad --file {STRANGE}"].stdout == "X = '\x1b[31m<b>'\n"
-    assert said["rerun good"].returncode == 0
+    assert [
+        said[words].returncode for words in ("rerun good", "verify good-rerun", "export bad --to out.zip")
+    ] == [0] * 3
     found = json.loads(said["bisect good bad --metric loss --here --json"].stdout)
     assert found["verdict"].endswith("moved train.loss (0.4 → 0.71)")
 

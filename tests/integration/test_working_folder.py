@@ -611,3 +611,11 @@ def test_a_committed_link_that_leads_out_of_the_repository_is_refused(tmp_path):
         git(made.repository, "rm", "--quiet", name)
         (made.repository / "deep").mkdir(exist_ok=True)
     made.close()
+
+
+def test_bytecode_is_none_of_the_files_that_tasks_wrote(tmp_path):
+    folder = Path(working_folder.of_run(str(tmp_path)))
+    (folder / "lib" / "__pycache__").mkdir(parents=True)
+    (folder / "lib" / "__pycache__" / "helper.cpython-311.pyc").touch()
+    (folder / "lib" / "own.txt").touch()
+    assert working_folder.files_in(str(tmp_path)) == ["working_directory/lib/own.txt"]
