@@ -374,6 +374,10 @@ def _load(plan: task_importer.CodePlan, own: int) -> str | None:
             os.chdir(plan.tasks_folder)
         with thread_pools.one_thread(), unseeded_generators.recorded():
             task_importer.load(plan)
+        if plan.is_observed:
+            from job_orchestration.executor import reused_tasks
+
+            reused_tasks.prepare()
     except BaseException as error:  # noqa: BLE001  # a module may even call sys.exit while it is imported
         process_exit.end_if_fork(own, error)
         return tracebacks.text_of(error)[-20_000:]

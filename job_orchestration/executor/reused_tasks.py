@@ -271,6 +271,14 @@ class ReusedTasks:
         )
 
 
+def prepare() -> None:
+    """Do in a fork server what each of its children would do otherwise."""
+    with observed_reads.paused():
+        task_traces.software()
+        platform.system()
+        platform.machine()
+
+
 def _has_links(folder: str) -> bool:
     return any(
         os.path.islink(path) or not (os.path.isfile(path) or os.path.isdir(path))

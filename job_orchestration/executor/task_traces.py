@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code import git, imported_files, observed_reads
 from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.diagnostics import secrets
 from job_orchestration.diagnostics.errors import OrchestrationError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import artifact_store, working_folder
@@ -99,7 +100,7 @@ class Places:
 
     def is_foreign(self, path: str) -> bool:
         """Return whether a path is neither of this run nor of the machine's software."""
-        return not f"{path}{os.sep}".startswith((self._of_run, f"{self._misc}{os.sep}", *_software()))
+        return not f"{path}{os.sep}".startswith((self._of_run, f"{self._misc}{os.sep}", *software()))
 
     @property
     def _of_run(self) -> str:
@@ -117,7 +118,7 @@ def _content_of(path: str) -> str | None:
         return None
 
 
-def _software() -> tuple[str, ...]:
+def software() -> tuple[str, ...]:
     """Return the folders of Python, its libraries and the system, each with a slash at the end."""
     if not _found:
         kinds = ("stdlib", "platstdlib", "purelib", "platlib", "include", "scripts")
@@ -164,6 +165,8 @@ def collect(
             if not f"{path}{os.sep}".startswith(own):
                 return Traces(), f"read {escaped(os.path.relpath(path, places.run_folder))} of its own run"
         elif places.is_foreign(path) and path not in inputs and not _is_temporary(path):
+            if secrets.masked(path) != path:
+                return Traces(), "opened a file that is named by what may be a secret"
             files[path] = _content_of(path) if stamp is True else stamp and list(stamp)
         if len(committed) + len(files) > MOST_FILES:
             return Traces(), _TOO_MANY
@@ -176,7 +179,7 @@ def collect(
         (path for path in seen.written if places.is_foreign(path) and _is_left(places, path)), None
     )
     return Traces(later, looked_for, committed, files, tree), (
-        None if outside is None else f"wrote {escaped(outside)}, which is outside of its run"
+        None if outside is None else f"wrote {escaped(secrets.masked(outside))}, which is outside of its run"
     )
 
 
