@@ -72,7 +72,7 @@ FINE = [
         "",
         "",
     ),
-    ("callbackUrl: 'http://${HOME}/x'\nprompt: 'a {{ name }} for $5 and {x}'\n", "", ""),
+    ("notify: {command: [echo, '${HOME}']}\nprompt: 'a {{ name }} for $5 and {x}'\n", "", ""),
     ("", ", seed: 4, timeout: 5m, epochs: 3, layers: 2", ""),
     ("", "", "grid: {layers: [1, 2], train.lr: [1, 2], depth: [1, 2], train.width: [1, 2], seed: [1, 2]}"),
     ("alpha1: 1\n", "", "grid: {alpha2: [1, 2]}"),
@@ -118,7 +118,7 @@ def test_each_is_named_with_what_was_meant_and_the_config_is_queued(cli, drop, r
             f"workspace.yaml:2:1: warning: maxAttempt: {UNKNOWN} Did you mean 'maxAttempts'?",
             f"workspace.yaml:3:1: warning: needs: {TOP}. Did you mean 'after'?",
         ]
-        assert len(warnings) == len(expected) + 2, warnings
+        assert len(warnings) == len(expected) + 2, "\n".join(warnings)
     for name in (*expected, *(f"fine{number}" for number in range(len(FINE)))):
         assert re.search(rf"^{name}\.yaml: queued ", readied, re.MULTILINE), name
     assert "warning  workspace" in re.sub(" +", "  ", cli("doctor", check=None).stdout)
