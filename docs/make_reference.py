@@ -48,8 +48,8 @@ its values.
 - A **size** is a whole number of bytes, or a text such as `500M` (10^6), `8G`, `8Gi` (2^30).
 - `job-orchestration schema` prints this as JSON Schema, for an editor: [housekeeping.md](housekeeping.md).
 - A key that looks as if it did something and does nothing (`needs`, `when`, `maxAttempt`, `memoryLimit` in a
-  task's entry) gets a warning from `check` and `ready`. So does a `${…}` in a value, which is replaced nowhere
-  but in `notify` and `callbackUrl`.
+  task's entry) gets a warning from `check` and `ready`. So does a `${…}` in a value; only `notify` and
+  `callbackUrl` replace it.
 - These words are reserved for later versions: RESERVED.
 
 The keys of the built-in GenePlexus tasks are in [geneplexus.md](geneplexus.md), those of the first release's

@@ -242,6 +242,7 @@ def shown(found: Shown) -> Iterator[str]:
         "error": entry.error,
         "rerun of": found.rerun_of,
         **usage_text.facts(found),
+        "imported": _imported(found.provenance),
         "folder": found.folder,
     }
     yield from fact_lines(facts)
@@ -314,6 +315,14 @@ def _change(change: Change) -> tuple[str, ...]:
     """Return a table row of a retry in other code or with other parameters."""
     chosen = ", ".join(f"{key} = {value}" for key, value in change.parameters.items())
     return change.at, str(change.attempt), (change.commit or "")[:12], escaped(chosen)
+
+
+def _imported(provenance: Mapping[str, Json] | None) -> str:
+    """Say from where a run was imported, if it was, and what it was called there."""
+    origin = (provenance or {}).get("imported")
+    if not isinstance(origin, dict):
+        return ""
+    return f"from {origin.get('from')}, where it is {origin.get('run')}"
 
 
 def _values(title: str, values: Mapping[str, Json]) -> Iterator[str]:

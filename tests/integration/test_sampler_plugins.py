@@ -100,7 +100,7 @@ def example(tmp_path, site):
     source = tmp_path / "halton"
     source.mkdir()
     for _, name, body in re.findall(
-        r"^```(toml|python)\n# ~/halton/(\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
+        r"^```(text|python)\n# ~/halton/(\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL
     ):
         (source / name).write_text(body)
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
