@@ -242,8 +242,7 @@ def shown(found: Shown) -> Iterator[str]:
         "error": entry.error,
         "rerun of": found.rerun_of,
         **usage_text.facts(found),
-        "imported": _imported(found.provenance),
-        "folder": found.folder,
+        **_folder_facts(found),
     }
     yield from fact_lines(facts)
     yield from (*_verified(found), *usage_text.inputs(found))
@@ -317,12 +316,13 @@ def _change(change: Change) -> tuple[str, ...]:
     return change.at, str(change.attempt), (change.commit or "")[:12], escaped(chosen)
 
 
-def _imported(provenance: Mapping[str, Json] | None) -> str:
-    """Say from where a run was imported, if it was, and what it was called there."""
-    origin = (provenance or {}).get("imported")
+def _folder_facts(found: Shown) -> dict[str, str | None]:
+    """Return the folder of a run, and from where it was imported, if it was."""
+    origin = (found.provenance or {}).get("imported")
     if not isinstance(origin, dict):
-        return ""
-    return f"from {origin.get('from')}, where it is {origin.get('run')}"
+        return {"folder": found.folder}
+    where = f"from {origin.get('from')}, where it is {origin.get('run')}"
+    return {"imported": where, "folder": found.folder}
 
 
 def _values(title: str, values: Mapping[str, Json]) -> Iterator[str]:
