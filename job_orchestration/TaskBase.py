@@ -183,6 +183,13 @@ class TaskBase(ABC):
     network.
     """
 
+    volatile: tuple[str, ...] = ()
+    """What is another each time although the results are the same, which ``rerun --verify`` leaves out.
+
+    A glob of names in the task's store, such as ``*.log``; or of places in a file or in what `run` returns,
+    such as ``run.json: seconds.*`` and ``result: seconds``.
+    """
+
     config: dict[str, Any]
     """All keys of the config, overridden by the task's own; ``outputDir`` is an absolute path."""
 

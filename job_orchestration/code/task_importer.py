@@ -134,6 +134,12 @@ _LOADED: Final[list[CodePlan]] = []
 """The plan of this process, once `load` was called."""
 
 
+def volatile_of(method: str) -> tuple[str, ...]:
+    """Return what the class of a task says is another each time: see `TaskBase.volatile`."""
+    found = getattr(resolve(method), "volatile", ())
+    return tuple(map(str, found)) if isinstance(found, (tuple, list)) else ()
+
+
 def loaded() -> CodePlan | None:
     """Return the plan that this process has loaded."""
     return _LOADED[0] if _LOADED else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -30,6 +31,20 @@ class Tolerance:
     rtol: float = RTOL
     """As a share of the larger one."""
     atol: float = ATOL
+    names: tuple[tuple[str, str], ...] = ()
+    """The names of the rerun, each with that of the original: a text that differs in them only is equal."""
+    left_out: tuple[str, ...] = ()
+    """Globs of places in a file that are not compared, such as ``seconds.*``."""
+
+    def renamed(self, text: str) -> str:
+        """Return a text of the rerun with the names of the original."""
+        for new, old in self.names:
+            text = text.replace(new, old)
+        return text
+
+    def is_left_out(self, where: str) -> bool:
+        """Return whether a place is not compared."""
+        return any(fnmatch.fnmatchcase(where, glob) for glob in self.left_out)
 
     def accepts(self, before: float, after: float) -> bool:
         """Return whether two numbers are equal; NaN equals NaN."""
@@ -91,11 +106,15 @@ class Deviations:
 
     def compare(self, where: str, before: Any, after: Any) -> None:
         """Compare two single values."""
+        if self.tolerance.left_out and self.tolerance.is_left_out(where):
+            return
         a, b = number_of(before), number_of(after)
+        if isinstance(before, str) and isinstance(after, str) and self.tolerance.names:
+            after = before if self.tolerance.renamed(after) == before else after
         if a is not None and b is not None:
             if a != b and not (math.isnan(a) and math.isnan(b)):
                 both_whole = isinstance(before, int) and isinstance(after, int)
-                self.measure(where, a, b, may_accept=not both_whole)
+                self.measure(where, before, after, may_accept=not both_whole)
         elif type(before) is not type(after) or before != after:
             self.differ(where, before, after)
 
@@ -109,7 +128,7 @@ class Deviations:
             may_accept: whether the tolerance holds for them: not for whole numbers, which count or name.
         """
         accepted = may_accept and self.tolerance.accepts(before, after)
-        difference = abs(after - before)
+        difference = float(abs(after - before))
         finite = difference if math.isfinite(difference) else None
         if finite is not None:
             largest = max(abs(before), abs(after))
@@ -119,6 +138,8 @@ class Deviations:
 
     def differ(self, where: str, before: Any, after: Any) -> None:
         """Add two values that are different and no numbers."""
+        if self.tolerance.left_out and self.tolerance.is_left_out(where):
+            return
         self._add(Deviation(where, _short(before), _short(after)))
 
     def more(self, number: int, *, within: bool, greatest: float = 0.0, relative: float = 0.0) -> None:

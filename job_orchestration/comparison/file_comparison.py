@@ -37,18 +37,10 @@ def compare(name: str, before: bytes, after: bytes, tolerance: Tolerance) -> Com
     """
     if before == after:
         return Comparison(name, Verdict.IDENTICAL)
-    plain, remark = name.lower(), ""
-    method: Callable[[bytes, bytes, Deviations], str] = _by_bytes
-    if plain.endswith(".gz"):
-        plain = plain.removesuffix(".gz")
-        try:
-            before, after = _unpacked(before), _unpacked(after)
-        except (OSError, EOFError, ValueError):
-            plain = ""
-    for endings, known in _METHODS:
-        if plain.endswith(endings):
-            method = known
-            break
+    if tolerance.names and _renamed(after, tolerance) == before:
+        return Comparison(name, Verdict.EQUAL, remark="only the names of the runs differ")
+    remark = ""
+    method, before, after = _method(name.lower(), before, after)
     found = Deviations(tolerance)
     try:
         if max(len(before), len(after)) > LARGEST:
@@ -69,6 +61,25 @@ def compare_values(name: str, before: Any, after: Any, tolerance: Tolerance) -> 
     found = Deviations(tolerance)
     _walk(found, "", before, after, 0)
     return found.comparison(name, "structure")
+
+
+def _method(name: str, before: bytes, after: bytes) -> tuple[Callable[..., str], bytes, bytes]:
+    """Choose how to compare two contents; return them unpacked if they are packed."""
+    if name.endswith(".gz"):
+        name = name.removesuffix(".gz")
+        try:
+            before, after = _unpacked(before), _unpacked(after)
+        except (OSError, EOFError, ValueError):
+            return _by_bytes, before, after
+    return next((known for endings, known in _METHODS if name.endswith(endings)), _by_bytes), before, after
+
+
+def _renamed(data: bytes, tolerance: Tolerance) -> bytes:
+    """Return a text of the rerun with the names of the original; the same if it is no text."""
+    try:
+        return tolerance.renamed(data.decode()).encode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.comparison import file_comparison
@@ -87,21 +87,49 @@ def verify(before: Side, after: Side, tolerance: Tolerance, ignore: Sequence[str
         before: the original.
         after: the rerun.
         tolerance: which numbers count as equal.
-        ignore: globs of names of files that are left out, such as ``*/timing.json``.
+        ignore: globs of names of files that are left out, such as ``*/timing.json``, or of places in a file,
+            such as ``*/run.json: seconds.*``. What `TaskBase.volatile` names is left out, too.
 
     Raises:
         OSError: the folder of a run cannot be listed.
     """
-    results = [*_results(before.state, after.state, tolerance)]
+    tolerance = replace(tolerance, names=_names(before.run, after.run))
+    globs = [*ignore, *_volatile(before.state), *_volatile(after.state)]
     old, new = _files(before), _files(after)
     names = sorted({*old, *new})
-    ignored = tuple(name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in ignore))
-    left = [name for name in names if name not in ignored]
-    files = [_compare(name, old.get(name), new.get(name), tolerance) for name in left]
-    return Verification(before.run, after.run, tolerance, (*results, *files), ignored)
+    ignored = {name for name in names if any(fnmatch.fnmatchcase(name, glob) for glob in globs)}
+    results = [*_results(before.state, after.state, tolerance, globs)]
+    files = [
+        _compare(name, old.get(name), new.get(name), _for(name, tolerance, globs))
+        for name in names
+        if name not in ignored
+    ]
+    places = [glob for glob in dict.fromkeys(globs) if ": " in glob]
+    return Verification(before.run, after.run, tolerance, (*results, *files), (*sorted(ignored), *places))
 
 
-def _results(before: RunState, after: RunState, tolerance: Tolerance) -> Iterator[Comparison]:
+def _names(original: str, rerun: str) -> tuple[tuple[str, str], ...]:
+    """Return the names that tasks may have written of the rerun, each with that of the original."""
+    last = rerun.rpartition("/")[2], original.rpartition("/")[2]
+    return tuple(dict.fromkeys(((rerun, original), last)))
+
+
+def _volatile(state: RunState) -> Iterator[str]:
+    """Yield the globs of what tasks say is another each time, with the task's id before them."""
+    for task in state.tasks:
+        for glob in task.volatile:
+            yield f"{task.id}: {glob}" if glob.startswith("result: ") else f"{task.id}/{glob}"
+
+
+def _for(name: str, tolerance: Tolerance, globs: Sequence[str]) -> Tolerance:
+    """Return the tolerance for one file: with the places in it that are left out."""
+    pairs = [glob.partition(": ") for glob in globs if ": " in glob]
+    return replace(tolerance, left_out=tuple(p for file, _, p in pairs if fnmatch.fnmatchcase(name, file)))
+
+
+def _results(
+    before: RunState, after: RunState, tolerance: Tolerance, globs: Sequence[str]
+) -> Iterator[Comparison]:
     """Compare what the tasks returned."""
     old, new = ({task.id: task for task in state.tasks} for state in (before, after))
     for id_ in dict.fromkeys((*old, *new)):
@@ -114,7 +142,10 @@ def _results(before: RunState, after: RunState, tolerance: Tolerance) -> Iterato
         elif pair[0].result == pair[1].result and repr(pair[0].result) == repr(pair[1].result):
             yield Comparison(name, Verdict.IDENTICAL)
         else:
-            yield file_comparison.compare_values(name, pair[0].result, pair[1].result, tolerance)
+            wanted = f"{name}: "
+            places = tuple(glob.removeprefix(wanted) for glob in globs if glob.startswith(wanted))
+            own = replace(tolerance, left_out=places)
+            yield file_comparison.compare_values(name, pair[0].result, pair[1].result, own)
 
 
 def _finished(task: TaskState | None) -> TaskState | None:

@@ -162,6 +162,7 @@ class ReusedTasks:
             return f"in {record.run} {error}"
         return TaskFinished(
             *(record.task, 0.0, task.result, name, outputs, self._commit, record.imported),
+            volatile=task.volatile,
             reused_from=record.run,
             inputs=self._recorder.digest if self._recorder is not None else None,
         )

@@ -289,11 +289,11 @@ class TaskRunner:
             raise
         self._fence()
         duration = round(_monotonic() - started, 6)
-        imported = imported_files.new_ones()
-        used = self._meter.end()
-        unchanged = None if self._recorder is None else self._recorder.unchanged(task.id)
         finished = TaskFinished(
-            *(task.id, duration, value, folder, outputs, self._commit, imported), usage=used, inputs=unchanged
+            *(task.id, duration, value, folder, outputs, self._commit, imported_files.new_ones()),
+            usage=self._meter.end(),
+            inputs=None if self._recorder is None else self._recorder.unchanged(task.id),
+            volatile=task_importer.volatile_of(self.specs[index].method),
         )
         if self._preload_figures:
             finished = self._with_preload(finished)

@@ -65,6 +65,8 @@ class LoadGeneset(TaskBase):
     ``negativesName``; ``file_loc``; ``net_type features sp_trn sp_res gsc_trn gsc_res``.
     """
 
+    volatile = ("geneset.json: seconds",)
+
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
@@ -200,6 +202,8 @@ class RunGenePlexus(TaskBase):
     random_state cross_validate num_nodes``; ``genesetTask`` where several tasks load genes.
     """
 
+    volatile = ("result: seconds.*", MODEL_FILE)
+
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
@@ -268,6 +272,16 @@ class SaveResults(TaskBase):
 
     Config: ``figures``, a list of formats; ``resultsTask`` where several tasks run GenePlexus.
     """
+
+    volatile = (
+        *(
+            "run.json: seconds.*",
+            "run.json: peak_memory_mb",
+            "run.json: host.*",
+            "job_info.json: submit_time",
+        ),
+        *("*.pdf", "*.png", "*.svg"),  # the name of the run is in their titles; the tables say the same
+    )
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config

@@ -185,5 +185,5 @@ _CONVERTERS: Final[dict[str, Callable[[Any], object]]] = {
     "usage": lambda value: None if value is None else _usage(**value),
     "outputs": lambda value: tuple(OutputFile(**output) for output in value),
     "builds_on": lambda value: {int(attempt): int(count) for attempt, count in value.items()},
-    **dict.fromkeys(("dirty", "imported", "files"), _texts),
+    **dict.fromkeys(("dirty", "imported", "files", "volatile"), _texts),
 }

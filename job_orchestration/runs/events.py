@@ -159,6 +159,8 @@ class TaskFinished:
     reused_from: str | None = None
     """The run whose checkpoint this is a copy of; `None` if the task ran here."""
     usage: Usage | None = None
+    volatile: tuple[str, ...] = ()
+    """What the task says is another each time: see `TaskBase.volatile`."""
     inputs: str | None = None
     """Digest of the recorded inputs, if the config names some and none changed while the task ran."""
     preload_s: float | None = None

@@ -314,6 +314,7 @@ def _taken(workspace: Workspace, opening: Opening, folder: str) -> Iterator[Even
         yield TaskFinished(
             *(task.id, task.duration_s or 0.0, task.result, name, outputs, task.commit, task.imported),
             reused_from=task.reused_from or source,
+            volatile=task.volatile,
         )
     if opening.checkpoints:
         shutil.rmtree(os.path.join(folder, PARTIAL), ignore_errors=True)

@@ -73,6 +73,8 @@ class TaskState:
     """The commit that its last try ran in; `None` if it has not started, or has no snapshot."""
     attempt: int = 0
     """The attempt of its last try."""
+    volatile: tuple[str, ...] = ()
+    """What it says is another each time, which no verification compares."""
     imported: tuple[str, ...] = ()
     """The files of the snapshot that this task, and no task before it in its attempt, is known to have
     imported."""

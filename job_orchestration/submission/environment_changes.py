@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import provenance
 from job_orchestration.comparison import values
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.runs import environments
+from job_orchestration.runs import environments, inputs, provenance_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,7 +65,27 @@ def changes_since(
         with_packages: whether packages and Python count; they do not if the run gets those of before.
     """
     before, now = environments.of_run(workspace, run, state), provenance.environment()
-    return tuple(_changes(before, now, with_packages=with_packages))
+    found = _changes(before, now, with_packages=with_packages)
+    return (*found, *_changes_of_inputs(workspace, run, state))
+
+
+def _changes_of_inputs(workspace: Workspace, run: str, state: RunState) -> Iterator[EnvironmentChange]:
+    """Compare the input files that a run recorded with what they are now."""
+    recorded = inputs.recorded(workspace, provenance_file.read(workspace.run_folder(run)))
+    patterns = state.values.get("inputs")
+    if not recorded or not isinstance(patterns, (str, list)):
+        return
+    named = [patterns] if isinstance(patterns, str) else [str(pattern) for pattern in patterns]
+    code = state.code
+    snapshot = os.path.join(workspace.misc, "snapshots", code.commit, code.folder) if code else workspace.root
+    now = inputs.current(workspace, named, os.path.normpath(snapshot)).hashes
+    before = {path: about.get("sha256") for path, about in recorded.items()}
+    for path in inputs.difference(before, now):
+        yield EnvironmentChange("input", path, _short(before.get(path)), _short(now.get(path)))
+
+
+def _short(digest: str | None) -> str | None:
+    return digest[:12] if digest else None
 
 
 def _changes(

@@ -307,11 +307,16 @@ def test_a_worker_verifies_a_rerun_for_which_no_command_waits(
 
 
 def test_what_is_not_as_it_was_is_listed_and_refused_with_strict(
-    cli: Cli, complete: Callable[..., None], workspace: Path
+    cli: Cli, complete: Callable[..., None], workspace: Path, tmp_path: Path
 ) -> None:
-    complete()
+    data = tmp_path / "data.txt"
+    data.write_text("one")
+    complete(inputs=[str(data)])
     same = json.loads(cli("rerun", "a", "--dry-run", "--strict", "--json").stdout)
     assert same["runs"][0]["differences"] == []
+    data.write_text("two")
+    assert f"    input {data} " in cli("rerun", "a", "--dry-run").stdout
+    data.write_text("one")
     changed = {"OMP_NUM_THREADS": "3"}
     said = cli("rerun", "a", "--dry-run", env=changed).stdout
     assert "  not as it was:\n    variable OMP_NUM_THREADS (absent) → 3" in said
