@@ -133,8 +133,8 @@ def test_a_surprising_result_is_found_explained_confirmed_located_and_handed_on(
     queue("v1")
     project.commit(moved=False)
     queue("v2")
-    history = [project.commit(moved=n >= commits * 5 // 8) for n in range(commits)]
-    culprit = history[commits * 5 // 8]
+    steps = [project.commit(moved=n >= commits * 5 // 8) for n in range(commits)]
+    culprit = steps[commits * 5 // 8]
     if kind == "dirty":
         (project.top / "untracked.py").write_text("OFFSET = 0\n")
     queue("v3", **({"UNSAFE_ignoreDirtyCheck": True} if kind == "dirty" else {}))
