@@ -264,7 +264,7 @@ class _Bisection:
         self._folder = folder
         self._watch = watch
         self._criterion = question.criterion
-        self._graph_between = question.graph
+        self._graph = question.graph
         self._store = CodeStore(Path(workspace.misc))
         self._tested = {one.commit: one for one in bisection_records.read(folder)}
         self._known = self._earlier_reruns()
@@ -276,16 +276,18 @@ class _Bisection:
         while (step := self._step()).test is not None:
             self._watch.say(_progress(step))
             self._test(step.test)
+        if step.found == self._graph.bad and (verdict := self._refutation()):
+            return self._result(verdict, Step((), None))
         return self._result(self._verdict(step), step)
 
     def _step(self) -> Step:
         verdicts = {c: one.is_bad for c, one in self._tested.items() if one.is_bad is not None}
         skipped = {c for c, one in self._tested.items() if one.reason is not None}
-        return bisection.next_step(self._graph_between, verdicts, skipped)
+        return bisection.next_step(self._graph, verdicts, skipped)
 
     def _control(self) -> str | None:
         """Test the commit of the good run in the config of the bad one; return the verdict if that is bad."""
-        commit = self._graph_between.good
+        commit = self._graph.good
         if commit not in self._tested or self._tested[commit].value is None:
             self._watch.say("The runs differ in more than their code: the commit of the good one comes first")
         one = self._test(commit)
@@ -298,6 +300,16 @@ class _Bisection:
         if self._criterion.higher is not None:
             self._criterion = replace(self._criterion, good=one.value)
         return None
+
+    def _refutation(self) -> str | None:
+        """Return the verdict if the metric of the bad run does not come again in its own commit."""
+        if not self._question.differs_in_more:
+            return None
+        one = self._test(self._graph.bad)
+        if one.is_bad is not False or one.value is None:
+            return None
+        metric, bad = self._question.metric, self._question.bad.run
+        return f"No commit moved {metric}: a rerun of {bad} in its own code has {one.value:g}"
 
     # -- one commit ---------------------------------------------------------------------------------------
 
@@ -377,21 +389,21 @@ class _Bisection:
         parent, changes, details = None, None, None
         if found is not None:
             details = commits.describe(self._store, found)
-            parent = next(iter(self._graph_between.parents[found]), None)
+            parent = next(iter(self._graph.parents[found]), None)
         if found is not None and parent is not None:
             folders = {s.state.code.folder for s in (question.good, question.bad) if s.state.code}
             imported = diff.imported(question.good.state) | diff.imported(question.bad.state)
             changes = code_changes.between_commits(self._store, parent, found, folders, imported)
         ends = (
-            TestedCommit(self._graph_between.good, question.good.run, question.criterion.good, is_bad=False),
-            TestedCommit(self._graph_between.bad, question.bad.run, question.criterion.bad, is_bad=True),
+            TestedCommit(self._graph.good, question.good.run, question.criterion.good, is_bad=False),
+            TestedCommit(self._graph.bad, question.bad.run, question.criterion.bad, is_bad=True),
         )
         return Bisected(
             good=question.good.run,
             bad=question.bad.run,
             metric=question.metric,
             verdict=verdict,
-            commits=len(self._graph_between.parents),
+            commits=len(self._graph.parents),
             tested=tuple(self._tested.values()),
             ends=ends,
             found=found,

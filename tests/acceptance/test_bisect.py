@@ -33,7 +33,8 @@ class Train(TaskBase):
             file.write(f"{NUMBER}\\n")
         if MODE == "fails":
             raise ValueError("as the test asked")
-        return {"loss": LOSS * self.config["scale"] + random.random() / 1000}
+        glitch = 0.3 if Path(self.config["started"] + ".glitch").exists() else 0
+        return {"loss": LOSS * self.config["scale"] + glitch + random.random() / 1000}
 """
 
 
@@ -181,6 +182,25 @@ def test_the_parameters_that_moved_the_metric_are_not_taken_for_a_commit(cli: Cl
     place = "in the code of old, with the config and seed of new"
     assert found["verdict"] == f"No commit moved train.loss: {place}, it is 0.800134 as well"
     assert project.numbers_run() == [0]
+
+
+@pytest.mark.slow
+def test_a_metric_that_does_not_come_again_is_not_laid_at_a_commit(
+    cli: Cli, project: Project, tmp_path: Path
+) -> None:
+    project.commit(0.4)
+    project.queue("old")
+    project.complete()
+    project.commit(0.4)
+    project.commit(0.4)
+    (tmp_path / "started.glitch").touch()
+    project.queue("new", seed=2)
+    project.complete()
+    (tmp_path / "started.glitch").unlink()
+    found = bisected(cli, check=1)
+    assert found["commit"] is None
+    assert found["verdict"].startswith("No commit moved train.loss: a rerun of new in its own code has 0.4")
+    assert sorted(project.numbers_run()) == [0, 1, 2]
 
 
 @pytest.mark.slow
