@@ -160,12 +160,14 @@ def _trial(sweep: str, parameters: dict[str, Json], digest: str = "", number: in
     return Trial(_text(sweep), parameters, _text(digest), number)
 
 
-def _usage(cpu_s: float, peak_bytes: int, read_bytes: object = None, written_bytes: object = None) -> Usage:
-    if not all(isinstance(number, int | float | NoneType) for number in (read_bytes, written_bytes)):
-        raise TypeError(read_bytes)
-    written = None if written_bytes is None else int(written_bytes)  # type: ignore[call-overload]
-    read = None if read_bytes is None else int(read_bytes)  # type: ignore[call-overload]
-    return Usage(float(cpu_s), int(peak_bytes), read, written)
+def _usage(value: object) -> Usage | None:
+    """Return a usage; `None` if it is none of this release: a checkpoint counts without it."""
+    try:
+        found = {name: value[name] for name in _OF_USAGE if name in value}  # type: ignore[index,operator]
+        numbers = [None if found.get(name) is None else int(found[name]) for name in _OF_USAGE[2:]]
+        return Usage(float(found["cpu_s"]), int(found["peak_bytes"]), *numbers)
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return None
 
 
 def _text(value: object) -> str:
@@ -182,7 +184,7 @@ _CONVERTERS: Final[dict[str, Callable[[Any], object]]] = {
     "outcome": Outcome,
     "code": _code,
     "trial": lambda value: _trial(**value),
-    "usage": lambda value: None if value is None else _usage(**value),
+    "usage": _usage,
     "outputs": lambda value: tuple(OutputFile(**output) for output in value),
     "builds_on": lambda value: {int(attempt): int(count) for attempt, count in value.items()},
     **dict.fromkeys(("dirty", "imported", "files", "volatile"), _texts),
