@@ -36,10 +36,11 @@ class Background:
         self._say = say
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT)
         self._code: int | None = None
+        self._ended = threading.Event()
+        """Set at the end; an interrupted `Thread.join` would take the thread for ended."""
         started: queue.SimpleQueue[subprocess.Popen[str] | OSError] = queue.SimpleQueue()
         # The thread starts it: the kernel ends a child with the thread that it comes from, not the process.
-        self._thread = threading.Thread(target=self._serve, args=(started,), daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._serve, args=(started,), daemon=True).start()
         found = started.get()
         if isinstance(found, OSError):
             raise found
@@ -48,7 +49,7 @@ class Background:
     @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     @property
     def lines(self) -> list[str]:
@@ -62,10 +63,9 @@ class Background:
             timeout: seconds after which it is asked to stop at once.
         """
         self._signal(signal.SIGTERM)
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        if not self._ended.wait(timeout):
             self._signal(signal.SIGTERM)
-            self._thread.join()
+            self._ended.wait()
 
     def wait(self) -> bool:
         """Wait until it ends by itself; return whether no run of it failed.
@@ -77,9 +77,9 @@ class Background:
             WorkspaceError: if it could not use the workspace.
         """
         interrupted = False
-        while self._thread.is_alive():
+        while self.is_alive:
             try:
-                self._thread.join()
+                self._ended.wait()
             except KeyboardInterrupt:
                 interrupted = True
                 self._signal(signal.SIGINT)
@@ -116,6 +116,7 @@ class Background:
                 errors="replace",
             )
         except OSError as error:
+            self._ended.set()
             started.put(error)
             return
         started.put(process)
@@ -127,6 +128,7 @@ class Background:
                     with suppress(Exception):  # the pipe is read on, whatever a person's function does
                         self._say(line.rstrip("\n"))
         self._code = process.wait()
+        self._ended.set()
 
 
 Background.__module__ = "job_orchestration"

@@ -421,6 +421,61 @@ def test_work_runs_in_a_thread_and_ends_when_it_cannot_work(lab, config):
         lab.work(resources={"gpus": -1})
 
 
+PROGRAM = """
+import sys
+from job_orchestration import Workspace
+lab = Workspace(sys.argv[1])
+if sys.argv[2] == "work":
+    try:
+        lab.work()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+else:
+    with lab.up() as running:
+        print(running._process.pid, flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["work", "up"])
+def test_workers_end_with_their_program_and_runs_go_on_later(
+    lab, config, tmp_path, environment, eventually, how
+):
+    run = lab.submit(config("Waits", gate=tmp_path / "gate", graceTime=1), name="slow")
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(lab.path), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    eventually(lambda: run.progress is not None)
+    if how == "work":
+        program.send_signal(signal.SIGINT)
+        assert program.communicate(timeout=100)[0] == "interrupted\n"
+        assert run.status == "to_run", "it was released politely"
+    else:
+        program.kill()
+        program.communicate(timeout=100)
+        eventually(lambda: run.status in {"to_run", "interrupted"})
+    (tmp_path / "gate").touch()
+    assert lab.work() is True
+    assert run.status == "completed"
+    assert [task.tries for task in run.tasks] == [2]
+
+
+@pytest.mark.slow
+def test_what_goes_on_does_not_end_with_the_thread_that_started_it(lab, config, tmp_path):
+    started = []
+    thread = threading.Thread(target=lambda: started.append(lab.up()))
+    thread.start()
+    thread.join()
+    with started[0] as running:
+        lab.submit(config(lr=0.5), name="later").wait(100)
+        assert running.is_alive
+
+
 @pytest.mark.slow
 def test_watch_queues_what_is_dropped(lab, config, eventually, monkeypatch):
     given = config(lr=0.5)
