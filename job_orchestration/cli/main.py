@@ -253,7 +253,7 @@ commands:
   --workspace DIR  the workspace; default: ${VARIABLE}
   --version        print the version
 
-`{PROGRAM} COMMAND --help` lists the arguments of a command. Default command: init.
+`{PROGRAM} COMMAND --help` lists the arguments of a command.
 The documentation lies in docs/ of the source; `init` puts examples into a workspace.
 Exit codes: 0 success, 1 runs of this command failed, 2 usage error, 3 configs or runs were
 refused, 4 workspace error, 5 a lock is held and --no-wait was given, 124 --timeout is over,

@@ -64,7 +64,7 @@ def sentence_in_task(memory_limit: int | None) -> str:
 
 
 def _more_than(limit: int, peak: int) -> str:
-    return (
-        f"more than its memoryLimit of {sizes.text_of(limit)} (peak {sizes.text_of(peak)}); "
-        "raise it, or use less memory"
-    )
+    had = f"peak {sizes.text_of(peak)}"
+    if 2 * peak < limit:  # otherwise a small peak would look like a mistake
+        had = f"it had {sizes.text_of(peak)}, and asked for much more at once"
+    return f"more than its memoryLimit of {sizes.text_of(limit)} ({had}); raise it, or use less memory"

@@ -478,6 +478,8 @@ def test_a_kill_for_lack_of_memory_names_the_limit_and_the_peak(tmp_path, monkey
     (tmp_path / "memory.peak").write_text("398000000\n")
     sentence = group.look(signal.SIGKILL)
     assert "killed it (SIGKILL): more than its memoryLimit of 400 MB (peak 398 MB); raise it" in sentence
+    (tmp_path / "memory.peak").write_text("18000000\n")
+    assert "400 MB (it had 18 MB, and asked for much more at once); raise it" in group.look(signal.SIGKILL)
     assert classify_exit(-signal.SIGKILL, None, oom=sentence) == (Outcome.OOM, sentence)
     assert group.look(0) is None, "the child itself has ended well"
     assert "A program of this run is gone, out of memory: the kernel killed it" in group.said[0]
