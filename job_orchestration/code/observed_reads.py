@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-Stamp: TypeAlias = "tuple[int, int]"
-"""The size of a file in bytes, and when it was last changed, in nanoseconds."""
+Stamp: TypeAlias = "tuple[int, int, int]"
+"""The size of a file in bytes, and when its content and its inode were last changed, in nanoseconds."""
+MOST: Final = 50_000
+"""Files that are noted; of more it cannot be said what they were."""
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _GENEPLEXUS: Final = os.path.join(_PACKAGE, "geneplexus") + os.sep
@@ -43,6 +45,8 @@ class Observed:
 
     top: str = ""
     """The folder in which the tasks are imported, as far up as it shows the commit."""
+    staging: str = os.devnull
+    """The folder below which the task's own store lies; what happens there is not noted."""
     opened: dict[str, Stamp | None] = field(default_factory=dict)
     """Files opened to be read, with their stamps at that time; `None` if there was none."""
     listed: dict[str, None] = field(default_factory=dict)
@@ -100,7 +104,11 @@ def stamp_of(path: str) -> Stamp | None:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+    return _stamp(status) if stat.S_ISREG(status.st_mode) else None
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def loaded_files() -> Iterator[str]:
@@ -151,7 +159,10 @@ def _open(found: Observed, arguments: tuple[Any, ...]) -> None:
     value, mode, flags = arguments
     path = _path_of(value)
     caller, is_ours = _caller()
-    if path is None or is_ours:
+    if path is None or is_ours or path.startswith(found.staging):
+        return
+    if len(found.opened) + len(found.written) >= MOST:
+        found.has_doubts = True
         return
     if caller.startswith(_IMPORTING) and path.endswith(_MODULES):
         return  # `imported_files` knows them
@@ -168,7 +179,7 @@ def _open(found: Observed, arguments: tuple[Any, ...]) -> None:
         found.opened[path] = None
         return
     if stat.S_ISREG(status.st_mode):
-        found.opened[path] = status.st_size, status.st_mtime_ns
+        found.opened[path] = _stamp(status)
 
 
 def _list(found: Observed, arguments: tuple[Any, ...]) -> None:

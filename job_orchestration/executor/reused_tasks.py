@@ -13,14 +13,13 @@ import functools
 import os
 import platform
 import time
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from job_orchestration.code import imported_files, observed_reads, provenance, task_importer
 from job_orchestration.executor import task_traces
 from job_orchestration.runs import checkpoint_copies, journal, lifecycle, reuse_records, stored_lists
-from job_orchestration.runs.artifact_store import ArtifactStore
+from job_orchestration.runs.artifact_store import PARTIAL, ArtifactStore
 from job_orchestration.runs.events import TaskFinished
 from job_orchestration.runs.reuse_index import ReuseIndex
 from job_orchestration.runs.reuse_records import Basis, Record, checkpoint_digest
@@ -79,6 +78,8 @@ class ReusedTasks:
     ) -> None:
         self._workspace = layout.locate(workspace)
         self._run = run
+        if observed_reads.seen is not None:
+            observed_reads.seen.staging = os.path.join(run.folder, PARTIAL, "")
         self._commit = commit
         self._recorder = recorder
         tasks = () if is_new else lifecycle.fold(journal.read(run.folder)).tasks
@@ -108,7 +109,7 @@ class ReusedTasks:
         with observed_reads.paused():
             try:
                 found = self._taken(index, tries, store)
-            except (OSError, ValueError, LookupError) as error:
+            except Exception as error:  # whatever is wrong with the earlier one: in doubt it runs
                 store.discard()
                 if isinstance(error, OSError) and error.errno in _FULL:
                     raise
@@ -193,8 +194,11 @@ class ReusedTasks:
             finished: the task.
             reported: whether it reported a metric to a search.
         """
-        with observed_reads.paused(), suppress(OSError):
-            self._note(index, finished, reported)
+        with observed_reads.paused():
+            try:
+                self._note(index, finished, reported)
+            except Exception as error:  # noqa: BLE001  # the task has its checkpoint
+                self._obstacle = f"task {finished.task} before it could not be recorded: {error}"
         self.keep(finished)
 
     def _note(self, index: int, finished: TaskFinished, reported: bool) -> None:  # noqa: FBT001  # see `note`

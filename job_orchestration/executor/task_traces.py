@@ -38,6 +38,8 @@ _ENDINGS: Final = ("", *SOURCE_SUFFIXES, *EXTENSION_SUFFIXES, ".pyc")
 """What may stand behind the name of a module: of a package nothing."""
 MOST_FILES: Final = 2_000
 """Files that are compared one by one; of a task that reads more it cannot be said that nothing changed."""
+_SMALL: Final = 16 << 20
+"""Bytes of a file that is compared by content if it was touched."""
 _TOO_MANY: Final = f"read more than {MOST_FILES:,} files that are not in inputs"
 _UNCLEAR: Final = "read files in a way that cannot be followed"
 
@@ -167,10 +169,10 @@ def collect(
         elif places.is_foreign(path) and path not in inputs and not _is_temporary(path):
             if secrets.masked(path) != path:
                 return Traces(), "opened a file that is named by what may be a secret"
-            files[path] = _content_of(path) if stamp is True else stamp and list(stamp)
+            files[path] = _content_of(path) if stamp is True else _known(path, stamp)
         if len(committed) + len(files) > MOST_FILES:
             return Traces(), _TOO_MANY
-    files |= {path: list(stamp) for path, stamp in _modules_elsewhere(places)}
+    files |= {path: _known(path, stamp) for path, stamp in _modules_elsewhere(places)}
     first = set(imported_files.first_ones())
     later = {name: places.content_of(name) or "" for name in imported_files.known_ones() if name not in first}
     looked_for = {name: places.modules_at(name) for name in seen.modules} if places.snapshot else {}
@@ -213,19 +215,29 @@ def difference(traces: Traces, places: Places) -> str | None:
         if places.snapshot is None or places.content_of(name) != content:
             return f"committed file {escaped(name)} changed"
     for path, known in traces.files.items():
-        if known != _now(path, known):
+        if not _is_same(path, known):
             return f"file {escaped(path)} changed"
     if traces.tree is not None and traces.tree != places.tree:
         return "it starts programs, and a committed file changed"
     return None
 
 
-def _now(path: str, known: Json) -> Json:
-    """Return a file or folder as it is known: by its stamp, its names, or as absent."""
+def _known(path: str, stamp: observed_reads.Stamp | None) -> Json:
+    """Return a file as it is compared later: its stamp, and a digest if it is small; `None` for none."""
+    if stamp is None:
+        return None
+    is_small = stamp[0] <= _SMALL and stamp == observed_reads.stamp_of(path)
+    return [*stamp, _content_of(path) if is_small else None]
+
+
+def _is_same(path: str, known: Json) -> bool:
     if isinstance(known, str):
-        return _content_of(path)
+        return _content_of(path) == known
     stamp = observed_reads.stamp_of(path)
-    return None if stamp is None else list(stamp)
+    if not isinstance(known, list) or stamp is None:
+        return stamp is known
+    *before, content = known
+    return list(stamp) == before or (content is not None and _content_of(path) == content)
 
 
 def files_of_run(run_folder: str, but: Path | str | None = None) -> dict[str, tuple[int, int]]:

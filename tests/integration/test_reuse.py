@@ -150,6 +150,7 @@ CHANGES = {
     ),
     "a committed file": (commit("table.txt", "1 2\n"), BOTH, {"load": "committed file table.txt changed"}),
     "a file elsewhere": (data, BOTH, {}),
+    "the time of a file elsewhere": (touch, set(), {}),
     "a parameter of all": (put(size=4), BOTH, dict.fromkeys(BOTH, "parameter size is new")),
     "a parameter of the first": (
         entries({**LOAD, "size": 4}, FIT),
