@@ -38,7 +38,8 @@ def diff(arguments: Namespace) -> int:
     """Print what differs between two runs, between many, or between one and the work tree."""
     from job_orchestration.commands import diff as command
 
-    workspace, runs = output.existing(arguments), arguments.runs
+    workspace = output.existing(arguments)
+    runs = command.names_meant(workspace, arguments.runs)
     if arguments.stat and arguments.full:
         raise UsageError("--stat and --full contradict each other", "Choose one of them")
     if arguments.html and arguments.json:

@@ -23,7 +23,7 @@ COMPARED = Argument(
     {
         "metavar": "RUN",
         "nargs": "+",
-        "help": "output folders or config names; a single one is compared with the work tree as it is now",
+        "help": "output folders, config names or globs; a single run is compared with its work tree of now",
     },
 )
 STAT = Argument(

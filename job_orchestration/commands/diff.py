@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from job_orchestration.code import newer_commits
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import selection
+from job_orchestration.commands.selection import Selection
 from job_orchestration.comparison import code_changes, difference
 from job_orchestration.comparison.difference import Side
 from job_orchestration.diagnostics.errors import UsageError
@@ -27,6 +28,25 @@ if TYPE_CHECKING:
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.runs.state import RunState
     from job_orchestration.workspace.layout import Workspace
+
+
+def names_meant(workspace: Workspace, words: Sequence[str]) -> list[str]:
+    """Return the names of the runs that some names and globs mean, each once.
+
+    Raises:
+        UsageError: if a glob matches nothing.
+    """
+    if not any(selection.GLOB & set(word) for word in words):
+        return list(words)
+    records = catalog.entries(workspace)
+    found: dict[str, None] = {}
+    for word in words:
+        if selection.is_glob(records, word):
+            chosen = selection.chosen(workspace, records, Selection((word,)))
+            found |= dict.fromkeys(record.run for record in chosen if record.run is not None)
+        else:
+            found[word] = None
+    return list(found)
 
 
 def diff(workspace: Workspace, before: str, after: str) -> Difference:

@@ -1,5 +1,6 @@
 """Compare runs: what differs between them, and what could explain their results.
 
-Owns nothing on the disk. `difference` has the data and the verdict; `code_changes` reads the files of
-commits from the workspace's own store of code.
+Owns ``Misc/bisections`` and the verdicts beside runs. `difference` has the data and the verdict of `diff`,
+`bisection` chooses commits, and `verification` compares a rerun with its original. `code_changes` reads the
+files of commits from the workspace's own store of code.
 """

@@ -169,6 +169,8 @@ def test_more_than_two_runs_are_a_table_of_what_differs(cli: Cli, project: Proje
         {"run": name, "lr": lr, "train.loss": 2 * lr, "train.kind": "linear"}
         for name, lr in (("a", 0.01), ("b", 0.1), ("c", 0.2))
     ]
+    assert json.loads(cli("diff", "b", "?", "--json").stdout) == [rows[1], rows[0], rows[2]]
+    assert "There is no run that x* fits" in cli("diff", "a", "x*", check=2).stderr
     said = cli("diff", "a", "b", "c").stdout
     assert said.startswith("| run | lr | train.loss | train.kind |\n")
 
