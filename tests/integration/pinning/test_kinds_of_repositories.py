@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from job_orchestration.code import commits
+from job_orchestration.code import checkouts, commits
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.code.work_tree import at_commit, inspect_work_tree
 from job_orchestration.workspace.ignored_names import IGNORED
@@ -17,6 +17,12 @@ from tests.integration.pinning.repositories import commit, content, fingerprint,
 HAS_LFS = shutil.which("git-lfs") is not None
 needs_lfs = pytest.mark.skipif(not HAS_LFS, reason="Git LFS is not installed: apt-get install git-lfs")
 ANY = ("-c", "protocol.file.allow=always")
+
+
+def remove(folder):
+    """Delete folders that are read-only."""
+    checkouts.unlock_folders(str(folder))
+    shutil.rmtree(folder)
 
 
 def shown(folder):
@@ -61,7 +67,7 @@ def test_a_snapshot_has_the_files_of_submodules_for_good(parent, lib, workspace,
         shutil.rmtree(folder)
     assert shown(store.snapshot(pinned)) == expected
     assert {"exp/lib/de ep/code.py", "exp/Tasks.py"} <= commits.files(store, pinned).keys()
-    shutil.rmtree(store.repository.parent / "snapshots")
+    remove(store.repository.parent / "snapshots")
     sh(store.repository, "gc", "-q", "--prune=now")
     assert shown(store.snapshot(pinned)) == expected, "a snapshot cannot be made again"
 
@@ -154,7 +160,7 @@ def test_a_snapshot_has_the_content_of_lfs_files_for_good(large, workspace, stor
         snapshot = store.snapshot(pinned)
         assert shown(snapshot) == expected
         assert not (snapshot / "exp" / "data.bin").stat().st_mode & 0o222
-        shutil.rmtree(snapshot.parent)
+        remove(snapshot.parent)
 
 
 @needs_lfs
