@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,13 @@ def test_folders_of_a_snapshot_are_read_only_mended_and_collected(user):
     snapshot.chmod(0o755)
     (snapshot / "package" / "mine.txt").write_text("mine")
     user.own(snapshot / "package" / "mine.txt")
+    left = user.own_folder(user.workspace / "Misc" / ".making-left")  # by one that was killed, two days ago
+    for folder in (left / "tree", left / "tree" / "deep"):
+        user.own_folder(folder)
+        (folder / "part.py").write_text("")
+    for folder in (left / "tree" / "deep", left / "tree"):
+        folder.chmod(0o555)
+    os.utime(left, (time.time() - 2 * 86_400,) * 2)
     found = json.loads(user.run("gc", "--yes", "--json").stdout)
     assert found
     assert not snapshot.exists()
