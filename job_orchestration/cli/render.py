@@ -245,7 +245,7 @@ def shown(found: Shown) -> Iterator[str]:
         **_folder_facts(found),
     }
     yield from fact_lines(facts)
-    yield from (*_verified(found), *usage_text.inputs(found))
+    yield from (*_verified(found), *usage_text.preloads(found), *usage_text.inputs(found))
     if found.tasks:
         yield ""
         yield from table(_task_rows(found))

@@ -54,6 +54,14 @@ def _overhead(found: Shown) -> str:
     return f"tasks {tasks:.2f} s of {max(whole, tasks):.2f} s"
 
 
+def preloads(found: Shown) -> Iterator[str]:
+    """Yield a line of ``show`` for each task whose `preload` was called for this run."""
+    for task in found.tasks:
+        if task.preload_s is not None:
+            grown = f", {task.preload_mb:g} MB" if task.preload_mb else ""
+            yield f"task {escaped(task.id)} preloaded in {durations.text_of(task.preload_s)}{grown}"
+
+
 def inputs(found: Shown) -> Iterator[str]:
     """Yield the lines of ``show`` about the inputs of a run."""
     about = (found.provenance or {}).get("inputs")

@@ -191,6 +191,8 @@ def _task(task: TaskState) -> dict[str, Any]:
         "duration_s": task.duration_s,
         "result": task.result,
         "usage": None if task.usage is None else asdict(task.usage),
+        "preload_s": task.preload_s,
+        "preload_mb": task.preload_mb,
         "outputs": [asdict(o) for o in task.outputs],
         "error": task.error,
         "reused_from": task.reused_from,

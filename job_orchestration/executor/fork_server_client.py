@@ -145,7 +145,7 @@ class ForkServerClient:
         answer = wait() if messages.send(self.socket, {"op": "preload", **request}) else None
         if answer is not None and answer["event"] == "preloaded":
             self.threads = answer["threads"]
-            self.has_preloaded |= answer["holds"]
+            self.has_preloaded |= bool(answer["loaded"])
         return answer
 
     def stop(self, outcome: Outcome, grace: float) -> None:

@@ -51,7 +51,8 @@ def answer(request: Message) -> Message:
     """Load what a run wants, as far as it is not there yet.
 
     Returns:
-        The event ``preloaded`` with ``figures``: task to the seconds and megabytes that it has cost;
+        The event ``preloaded`` with ``figures``, task to the seconds and megabytes that it has cost, and
+        ``loaded``, method to the keys that decide it;
         ``occupied`` if something else of one of the classes is held, and nothing was loaded;
         ``preload_failed`` if the `preload` of the current task has raised an exception. Those of later tasks
         are called again in the process of the run, when it comes to them.
@@ -81,7 +82,7 @@ def answer(request: Message) -> Message:
     return {
         "event": "preloaded",
         "figures": figures,
-        "holds": bool(wanted),
+        "loaded": {want.method: dict(want.values) for want in wanted},
         "threads": task_importer.thread_count(),
     }
 

@@ -37,6 +37,7 @@ class Wanted:
     """What a task of a run wants to be loaded."""
 
     task: str
+    method: str
     kind: type[Any]
     values: Mapping[str, Any]
     """The keys of the config that decide it."""
@@ -104,15 +105,15 @@ def wanted(task: str, method: str, values: Mapping[str, Any]) -> Wanted | None:
     Raises:
         LookupError: there is no such class.
     """
-    return _wanted(task, task_importer.resolve(method), values)
+    return _wanted(task, method, task_importer.resolve(method), values)
 
 
-def _wanted(task: str, kind: type[Any], values: Mapping[str, Any]) -> Wanted | None:
+def _wanted(task: str, method: str, kind: type[Any], values: Mapping[str, Any]) -> Wanted | None:
     if not offers(kind):
         return None
     own = {name: values[name] for name in keys_of(kind) if name in values}
     stamps = {name: _stamp(value) for name, value in own.items() if isinstance(value, str)}
-    return Wanted(task, kind, own, json.dumps([own, stamps], sort_keys=True, default=repr))
+    return Wanted(task, method, kind, own, json.dumps([own, stamps], sort_keys=True, default=repr))
 
 
 def _stamp(path: str) -> list[Any] | None:
@@ -164,7 +165,7 @@ def value_of(task: str, kind: type[Any], values: Mapping[str, Any]) -> tuple[Any
     Raises:
         BaseException: whatever `preload` raises.
     """
-    want = _wanted(task, kind, values)
+    want = _wanted(task, kind.__name__, kind, values)
     if want is None:
         return None, None
     if is_occupied([want]):

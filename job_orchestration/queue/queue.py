@@ -26,10 +26,12 @@ from job_orchestration.workspace.folder_watcher import FolderWatcher
 from job_orchestration.workspace.naming import TokenName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from job_orchestration.config.config import Json
     from job_orchestration.config.scheduling import ResourceRequest
     from job_orchestration.processes.wakeup import WakeupPipe
+    from job_orchestration.runs.state import RunState
     from job_orchestration.workspace.layout import Workspace
 
 SCAN_EVERY: Final = 10.0
@@ -163,6 +165,10 @@ class Queue:
     def completed(self, run: str) -> None:
         """Note that a run of this worker has completed, so that runs that come after it may begin."""
         self._scheduler.completed(run)
+
+    def holds(self, state: RunState, loaded: Mapping[str, Mapping[str, Json]]) -> None:
+        """Note what this worker has loaded for a run, so that runs that want the same come next."""
+        self._scheduler.preference.holds(state, loaded)
 
     def put_back(self, taken: Token) -> None:
         """Try a token again in a moment, if it still exists: another process may only be moving it here."""

@@ -2,8 +2,9 @@
 
 Some tokens are set aside for a while. A run that comes after others waits until they have completed. If this
 machine lacks resources for a run, the run is passed over for a moment, together with every later run that
-would use a resource that is lacking: so a large run has its turn among small ones. The order is no state of
-its own: every scan makes it again.
+would use a resource that is lacking: so a large run has its turn among small ones. Among the next runs of
+equal priority those are preferred whose data this worker has loaded (`preload_preference`). The order is no
+state of its own: every scan makes it again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from job_orchestration.queue.preload_preference import PreloadPreference
 from job_orchestration.runs import journal, token_header
 from job_orchestration.runs.token import Token
 from job_orchestration.search import searches
@@ -46,6 +48,7 @@ class Scheduler:
     def __init__(self, workspace: Workspace, could: Callable[[ResourceRequest], bool]) -> None:
         self._workspace = workspace
         self._could = could
+        self.preference = PreloadPreference(workspace)
         self._lines: dict[ResourceRequest, list[_Place]] = {}
         self._known: set[str] = set()
         self._requirements: dict[str, tuple[int, Requirements]] = {}
@@ -120,7 +123,14 @@ class Scheduler:
         ]
         if not lines:
             return None
-        _, mtime, _, filename = heapq.heappop(min(lines, key=lambda line: line[0]))
+        line = min(lines, key=lambda line: line[0])
+        preferred = self.preference.pick(line)
+        if preferred is None:
+            preferred = heapq.heappop(line)
+        else:
+            line.remove(preferred)
+            heapq.heapify(line)
+        _, mtime, _, filename = preferred
         self._known.discard(filename)
         name = TokenName.parse(filename)
         assert name is not None

@@ -52,7 +52,7 @@ from job_orchestration.workspace.layout import VARIABLE, Place
 from job_orchestration.workspace.naming import TokenName
 
 if TYPE_CHECKING:
-    from job_orchestration.config.config import Settings
+    from job_orchestration.config.config import Json, Settings
     from job_orchestration.executor.fork_server_client import ForkServerClient
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.shared_memory import Report, SharedPage
@@ -96,6 +96,11 @@ class ClaimedRun:
     @cached_property
     def _preloads(self) -> RunPreloads:
         return RunPreloads(self._claim, self._settings, self._services)
+
+    @property
+    def preloaded(self) -> dict[str, dict[str, Json]]:
+        """Method to the keys of the config that decide what its class has loaded; empty if nothing was."""
+        return self._preloads.loaded
 
     def is_cancelled(self) -> bool:
         """Whether a cancel request for the run exists."""

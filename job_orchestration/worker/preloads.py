@@ -21,7 +21,7 @@ from job_orchestration.runs.state import TaskStatus
 
 if TYPE_CHECKING:
     from job_orchestration.code.task_importer import CodePlan
-    from job_orchestration.config.config import Settings
+    from job_orchestration.config.config import Json, Settings
     from job_orchestration.executor.fork_server_client import ForkServerClient
     from job_orchestration.executor.messages import Message
     from job_orchestration.runs.claims import Claim
@@ -48,6 +48,8 @@ class RunPreloads:
         self._services = services
         self.figures: dict[str, list[float]] = {}
         """Task to the seconds and megabytes of what was loaded for this run; empty if all was there."""
+        self.loaded: dict[str, dict[str, Json]] = {}
+        """Method to the keys of the config that decide what it has loaded."""
 
     def may_help(self, fork_server: ForkServerClient) -> bool:
         """Return whether the run is forked from a fork server that may have something to load."""
@@ -76,6 +78,7 @@ class RunPreloads:
         event = None if answer is None else answer["event"]
         if answer is not None and event == "preloaded":
             self.figures = answer["figures"]
+            self.loaded = answer["loaded"]
             return fork_server
         code = fork_server.kill()
         pool.bury(fork_server)

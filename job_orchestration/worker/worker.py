@@ -255,6 +255,7 @@ class Worker:
             claim.release()
             if claim.state.status is Status.COMPLETE:
                 queue.completed(claim.run)
+            queue.holds(claim.state, run.preloaded)
         if claim.state.status is Status.COMPLETE and claim.state.verify is not None:
             verification_start.verify(self.workspace, claim.run, self._is_ending, self.say)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from job_orchestration.commands import cancel, selection
+from job_orchestration.cli import render
+from job_orchestration.commands import cancel, selection, show
+from job_orchestration.queue import preload_preference
 from tests.integration.harness import eventually, is_gone
 
 if TYPE_CHECKING:
@@ -191,6 +194,10 @@ def test_the_journal_says_what_it_cost(sandbox):
     assert 45 <= first["preload_mb"] <= 60
     assert first["preload_s"] > 0
     assert "preload_s" not in second
+    shown = [show.show(sandbox.workspace, run) for run in ("first", "second")]
+    lines = ["\n".join(render.shown(one)) for one in shown]
+    assert re.search(r"task large preloaded in .*, \d+(\.\d)? MB", lines[0])
+    assert "preloaded" not in lines[1]
     assert "preload_mb" not in second
 
 
@@ -397,3 +404,37 @@ def test_a_fork_of_it_is_no_fork_server(sandbox):
     sandbox.work()
     assert sandbox.results("run")["forks"]["data"] == 1
     assert sandbox.alive() == []
+
+
+def order_of(sandbox: Sandbox, runs: list[str]) -> list[str]:
+    """The runs in the order in which they were claimed."""
+    return sorted(runs, key=lambda run: sandbox.events(run, "claimed")[0]["at"])
+
+
+def test_runs_that_want_what_is_loaded_come_next(sandbox):
+    for number in range(12):
+        sandbox.drop(f"r{number:02}", "Plain", data="ab"[number % 2])
+    assert not sandbox.ready().refused
+    sandbox.work()
+    assert calls(sandbox) == ["Plain a", "Plain b"]
+    names = [f"r{number:02}" for number in range(12)]
+    assert order_of(sandbox, names) == names[::2] + names[1::2]
+
+
+def test_a_run_is_passed_over_a_bounded_number_of_times(sandbox):
+    names = ["a00", "b"] + [f"a{number:02}" for number in range(1, 25)]
+    for name in names:
+        sandbox.queue(name, "Plain", data=name[0])
+    sandbox.work()
+    found = order_of(sandbox, names)
+    assert found.index("b") == 1 + preload_preference.MOST_TIMES
+    found.remove("b")
+    assert found == sorted(found)
+
+
+def test_priority_precedes_what_is_loaded(sandbox):
+    sandbox.queue("first", "Plain", data="a", priority=2)
+    sandbox.queue("same", "Plain", data="a")
+    sandbox.queue("urgent", "Plain", data="b", priority=1)
+    sandbox.work()
+    assert order_of(sandbox, ["first", "same", "urgent"]) == ["first", "urgent", "same"]
