@@ -86,7 +86,7 @@ def results(found: dict) -> dict:
     return {task["id"]: task["result"] for task in found["tasks"]}
 
 
-@pytest.mark.parametrize("to", ["out", "out.zip"])
+@pytest.mark.parametrize("to", [pytest.param("out", marks=pytest.mark.slow), "out.zip"])
 def test_a_run_is_exported_imported_elsewhere_and_rerun_there_after_its_repository_is_gone(
     cli: Cli, done: str, content: dict[str, object], other: Path, tmp_path: Path, to: str, workspace: Path
 ) -> None:
@@ -123,6 +123,7 @@ def standalone(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_an_export_runs_by_one_command_without_the_package_and_gives_the_same_results(
     cli: Cli, done: str, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_an_export_runs_by_one_command_without_the_package_and_gives_the_same_re
     assert "pyyaml==" in (folder / "requirements.txt").read_text().lower()
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_gets_a_number_and_the_same_run_is_not_imported_twice(
     cli: Cli, done: str, drop: Drop, content: dict[str, object], other: Path
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_name_that_is_taken_gets_a_number_and_the_same_run_is_not_imported_twi
     assert results(shown(cli, f"{done}-2-rerun", other)) == results(found)
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_imported_and_retried_there(
     cli: Cli, drop: Drop, content: dict[str, object], other: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_a_failed_run_is_imported_and_retried_there(
     assert shown(cli, "runs/f", other)["tasks"][1]["error"] == "ValueError: no"
 
 
+@pytest.mark.slow
 def test_only_ended_runs_are_exported_and_nothing_is_overwritten(
     cli: Cli, done: str, drop: Drop, content: dict[str, object], tmp_path: Path, workspace: Path
 ) -> None:
@@ -193,6 +197,7 @@ def test_only_ended_runs_are_exported_and_nothing_is_overwritten(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_links_and_pipes_of_a_task_are_left_out_and_named(
     cli: Cli, done: str, tmp_path: Path, workspace: Path
 ) -> None:
@@ -204,6 +209,7 @@ def test_links_and_pipes_of_a_task_are_left_out_and_named(
     assert not (tmp_path / "out" / "runs" / done / "passwords").exists()
 
 
+@pytest.mark.slow
 def test_an_export_is_an_ro_crate_that_the_library_reads_back(cli: Cli, done: str, tmp_path: Path) -> None:
     rocrate = pytest.importorskip("rocrate.rocrate")
     cli("export", done, "--to", "out", "--ro-crate")

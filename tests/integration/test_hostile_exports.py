@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,10 @@ from job_orchestration.exchange import sources
 from job_orchestration.runs import journal, lifecycle
 from job_orchestration.workspace.layout import Place, prepare
 from tests.conftest import LIMIT, ROOT
+from tests.integration.harness import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TASKS = """
 from job_orchestration import TaskBase
@@ -35,13 +40,22 @@ class Quick(TaskBase):
 """
 
 
-@pytest.fixture
-def exported(sandbox, tmp_path) -> Path:
-    """An export of one run as a folder."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Iterator[tuple[Sandbox, Path]]:
+    """A workspace with one run, and its export as a folder; no test changes them."""
+    folder = tmp_path_factory.mktemp("original")
+    sandbox = Sandbox(folder, TASKS)
     sandbox.queue("a", "Quick")
     sandbox.work()
-    exporting.export(sandbox.workspace, Selection(("a",)), str(tmp_path / "out"))
-    return tmp_path / "out"
+    exporting.export(sandbox.workspace, Selection(("a",)), str(folder / "out"))
+    yield sandbox, folder / "out"
+    sandbox.close()
+
+
+@pytest.fixture
+def exported(original, tmp_path) -> Path:
+    """A copy of that export."""
+    return Path(shutil.copytree(original[1], tmp_path / "out"))
 
 
 @pytest.fixture
@@ -189,9 +203,9 @@ def test_code_with_damaged_or_missing_objects_is_refused_and_leaves_no_pin(expor
     assert not list(Path(other.misc, "code.git", "objects", "pack").glob("*.pack"))
 
 
-def test_a_pack_without_a_file_of_its_commit_is_refused(exported, other, sandbox, tmp_path):
+def test_a_pack_without_a_file_of_its_commit_is_refused(exported, other, original):
     (pack,) = exported.glob("code/*/commit.pack")
-    store = Path(sandbox.workspace.misc, "code.git")
+    store = Path(original[0].workspace.misc, "code.git")
     commit = pack.parent.name
     objects = subprocess.run(
         ["git", "-C", store, "rev-list", "--objects", "--no-object-names", "--no-walk", commit],
