@@ -53,6 +53,8 @@ RUN_KEYS = [
     "try",
     "max_tries",
     "why",
+    "verdict",
+    "usage",
 ]
 TASK_KEYS = [
     "id",
@@ -63,8 +65,11 @@ TASK_KEYS = [
     "ended_at",
     "duration_s",
     "result",
+    "usage",
     "outputs",
     "error",
+    "reused_from",
+    "not_reused",
     "commit",
 ]
 SAVES = """
@@ -212,7 +217,8 @@ def test_show_says_what_status_says_and_the_tasks_and_the_provenance(
     cli("work", "--until-idle")
     found = json.loads(cli("show", "a", "--json").stdout)
     assert list(found) == [
-        *(*RUN_KEYS, "tasks", "changes", "provenance", "commit_details", "parameters", "results"),
+        *(*RUN_KEYS, "tasks", "changes", "provenance", "environment", "rerun_of", "verifications", "asked"),
+        *("commit_details", "parameters", "results"),
     ]
     assert found["provenance"]["commit"] == found["commit"]
     assert list(found["commit_details"]) == ["author", "date", "subject"]
