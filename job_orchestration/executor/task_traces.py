@@ -169,7 +169,7 @@ def collect(
         elif places.is_foreign(path) and path not in inputs and not _is_temporary(path):
             if secrets.masked(path) != path:
                 return Traces(), "opened a file that is named by what may be a secret"
-            files[path] = _content_of(path) if stamp is True else _known(path, stamp)
+            files[path] = _content_of(path) if isinstance(stamp, bool) else _known(path, stamp)
         if len(committed) + len(files) > MOST_FILES:
             return Traces(), _TOO_MANY
     files |= {path: _known(path, stamp) for path, stamp in _modules_elsewhere(places)}
@@ -235,7 +235,7 @@ def _is_same(path: str, known: Json) -> bool:
         return _content_of(path) == known
     stamp = observed_reads.stamp_of(path)
     if not isinstance(known, list) or stamp is None:
-        return stamp is known
+        return stamp is None and known is None
     *before, content = known
     return list(stamp) == before or (content is not None and _content_of(path) == content)
 
