@@ -90,7 +90,7 @@ class Workspace(Steerable):
         """
         from job_orchestration.submission import submitted_configs
 
-        if not isinstance(config, bytes) and submitted_configs.is_sweep(config):
+        if submitted_configs.is_sweep(config):
             raise UsageError("This config is a sweep, which has several runs", "Use submit_all([config])")
         (run,) = self._queued(self._submitted([config], name, set, inputs))
         return Run(self._reader, run)

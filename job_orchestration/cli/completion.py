@@ -227,7 +227,7 @@ def _names(kinds: set[str], command: Command | None, workspace: str, word: str) 
     found: Iterator[tuple[str, str]] | Iterable[tuple[str, str]] = ()
     if "RUN" in kinds or kinds & {"GOOD", "BAD"}:
         found = completed_names.runs(place, name, word)
-    elif name in {"ready", "check", "submit", "notify"}:
+    elif name in {"ready", "check", "notify"}:
         found = completed_names.dropped(place)
     if "CONFIG" in kinds:
         found = [*found, *completed_names.dropped(place)]
