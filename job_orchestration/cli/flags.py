@@ -77,7 +77,7 @@ RERUN_SET = Argument(
         "action": "append",
         "dest": "parameters",
         "default": [],
-        "help": "run with this value; TASK.KEY=VALUE for one task. Repeatable",
+        "help": "run with this value; TASK.KEY=VALUE for one task, KEY.PART=VALUE in a mapping. Repeatable",
     },
 )
 RERUN_FROM = Argument(

@@ -19,6 +19,37 @@ def split_key(key: str, ids: Iterable[str]) -> tuple[str | None, str]:
     return owner, key if owner is None else key[len(owner) + 1 :]
 
 
+def whole_values(values: Mapping[str, Json], parameters: Mapping[str, Json]) -> dict[str, Json]:
+    """The parameters, where a key with dots that leads into a mapping stands for the whole mapping.
+
+    ``model.layers`` is a part of the key ``model`` if that is a mapping and no task's id.
+    """
+    entries = values.get("tasks")
+    tasks = [t for t in entries if isinstance(t, dict)] if isinstance(entries, list) else []
+    by_id = {str(task.get("id")): task for task in tasks}
+    found: dict[str, Json] = {}
+    for key, value in parameters.items():
+        owner, name = split_key(key, by_id)
+        within = values if owner is None else by_id[owner]
+        top, dot, rest = name.partition(".")
+        start = f"{owner}.{top}" if owner is not None else top
+        mapping = found.get(start, within.get(top))
+        if dot and name not in within and isinstance(mapping, dict):
+            found[start] = _with(mapping, rest, value)
+        else:
+            found[key] = value
+    return found
+
+
+def _with(mapping: Mapping[str, Json], key: str, value: Json) -> dict[str, Json]:
+    """A mapping with another value for a key, whose dots lead into mappings below it."""
+    top, dot, rest = key.partition(".")
+    below = mapping.get(top)
+    if dot and key not in mapping and isinstance(below, dict):
+        return {**mapping, top: _with(below, rest, value)}
+    return {**mapping, key: value}
+
+
 def values_with(values: Mapping[str, Json], parameters: Mapping[str, Json]) -> dict[str, Json]:
     """A checked config with other values for its parameters."""
     entries = values.get("tasks")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code import newer_commits
 from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.config import parameter_keys
 from job_orchestration.config.config import specs_of
 from job_orchestration.diagnostics.errors import CodeError, ForkServerError
 from job_orchestration.diagnostics.problems import Problem, Severity, escaped, named
@@ -125,16 +126,19 @@ class ContinuationChecker:
         state = record.state
         assert state is not None, "a run that was queued has a journal"
         found = Continuation(record, event, _after(state, event))
-        if self._parameters:
+        parameters = self._parameters
+        if parameters and self._is_rerun:
+            parameters = parameter_keys.whole_values(found.state.values, parameters)
+        if parameters:
             with_commit = self._revision is not None
             found.problems += changed_values.problems_of(
-                *(found.state, self._parameters, record.path),
+                *(found.state, parameters, record.path),
                 with_commit=with_commit,
                 is_new=self._is_rerun,
             )
             if found.is_refused:
                 return found
-            found.event = replace(event, parameters=dict(self._parameters))
+            found.event = replace(event, parameters=dict(parameters))
             found.state = _after(state, found.event)
         if self._revision is not None:
             self._choose(found, self._revision)

@@ -133,11 +133,21 @@ def test_a_rerun_is_a_new_run_in_the_recorded_code_config_and_seed(
 def test_a_rerun_runs_in_another_commit_and_with_other_values(
     cli: Cli, project: Project, complete: Callable[..., None]
 ) -> None:
-    complete(scale=3, seed=5)
+    complete(scale=3, seed=5, model={"layers": 2, "head": {"width": 8, "depth": 1}})
     before = project.digest()
     one, two, _ = project.commits
     cli("rerun", "a", "--commit", one)
-    cli("rerun", "a", "--commit", "HEAD~1", "--set", "draw.scale=4", "--set", "note=new")
+    cli(
+        "rerun",
+        "a",
+        "--commit",
+        "HEAD~1",
+        "--set",
+        "draw.scale=4",
+        "--set",
+        "note=new",
+        "--set=model.head.width=9",
+    )
     cli("rerun", "a", "--set", "seed=6")
     cli("work", "--until-idle")
     assert project.digest() == before, "neither the repository nor its work tree was changed"
@@ -148,6 +158,11 @@ def test_a_rerun_runs_in_another_commit_and_with_other_values(
     assert second[0]["value"] == pytest.approx(value / 3 / 3 * 2 * 4)
     assert third[0]["value"] != value
     found = shown(cli, "runs/a-rerun-2")
+    assert {k: v for k, v in found["parameters"].items() if k.startswith("model.")} == {
+        "model.layers": 2,
+        "model.head.width": 9,
+        "model.head.depth": 1,
+    }
     assert (found["commit"], found["parameters"]["note"]) == (two, "new")
     assert shown(cli, "runs/a-rerun-3")["provenance"]["seed"] == 6
 
