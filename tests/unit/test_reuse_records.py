@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import RULES
 from job_orchestration.runs.reuse_records import NO_PARAMETERS, Basis, Record, Traces, parameters_of, why_not
+from job_orchestration.runs.state import RunState, TaskState, TaskStatus
+from job_orchestration.runs.summaries import summary_of
 
 BASIS = Basis(
     method="Fit",
@@ -113,3 +115,11 @@ def test_a_path_in_the_folder_of_the_run_is_the_same_in_another_run():
         return parameters_of(config, specs_of(config), 0, run)
 
     assert of("/w/Output/a") == of("/w/Output/b") == {"fit.method": '"Fit"', "data": '"./inputs/data.csv"'}
+
+
+def test_the_time_that_it_took_to_take_a_task_counts_in_no_forecast():
+    ran = TaskState("load", "Load", TaskStatus.FINISHED, duration_s=60.0)
+    taken = replace(ran, duration_s=0.01, reused_from="first")
+    state = RunState(values={"tasks": [{"id": "load", "method": "Load"}]}, tasks=(ran,))
+    assert summary_of(state).tasks[0].duration_s == 60.0
+    assert summary_of(replace(state, tasks=(taken,))).tasks[0].duration_s is None
