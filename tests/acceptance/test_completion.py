@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from job_orchestration.cli import command_table, completion
 from tests.conftest import LIMIT
 
 SHELLS = [
@@ -185,3 +186,16 @@ def test_ten_thousand_runs_are_completed_in_a_moment(workspace, tmp_path):
     assert done.stdout.count(b"\0completed\0") == 111
     print(f"completion among 10,000 runs: {min(times):.3f} s of CPU time")
     assert min(times) < 0.3  # of CPU time, which others on the machine hardly change
+
+
+def test_every_argument_of_every_command_has_an_answer(workspace, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("JOB_ORCHESTRATION_WORKSPACE", str(workspace))
+    for command in command_table.COMMANDS:
+        for words in (
+            [""],
+            ["-"],
+            *([flag, ""] for a in command.arguments for flag in a.flags if flag[0] == "-"),
+        ):
+            assert completion.answer(["zsh", "jo", command.name, *words]) == 0
+    sys.stdout.flush()
+    assert b"job_orchestration" not in capfd.readouterr().err.encode()

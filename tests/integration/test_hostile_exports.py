@@ -301,3 +301,13 @@ def test_an_import_that_is_killed_at_any_write_leaves_the_run_whole_or_not_there
         number += 2
     print(f"an import was killed at every second of {number} writes; {whole} times the run was there already")
     assert number > 10
+
+
+def test_a_file_with_another_content_of_the_same_size_is_refused(exported, other):
+    log = exported / "runs" / "a" / "log.log"
+    data = bytearray(log.read_bytes())
+    data[0] ^= 1
+    log.write_bytes(data)
+    (refused,) = import_runs(other, str(exported)).runs
+    assert "log.log is not what its list says" in refused.fault.what
+    assert is_untouched(other)
