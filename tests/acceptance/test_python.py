@@ -208,6 +208,7 @@ def test_a_file_that_could_execute_something_or_leads_out_of_the_run_is_not_open
         run.load("broken.json")
 
 
+@pytest.mark.slow
 def test_arrays_come_back_as_arrays_but_for_those_of_objects(lab, config):
     np = pytest.importorskip("numpy")
     run = lab.submit(config(lr=0.5), name="arrays")

@@ -56,6 +56,7 @@ def test_submit_prints_the_run_and_leaves_the_file(cli, draft, workspace):
     assert json.loads(cli("show", "mine/first", "--json").stdout)["tasks"][0]["result"] == {"x": [1, 2]}
 
 
+@pytest.mark.slow
 def test_a_refused_config_leaves_nothing_and_says_all_that_is_wrong(cli, draft, workspace):
     cli("submit", str(draft("good")))
     before = files_of(workspace)
@@ -78,6 +79,7 @@ def test_a_refused_config_leaves_nothing_and_says_all_that_is_wrong(cli, draft, 
     assert not os.listdir(workspace / "ConfigSources")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_submitted_is_an_error_of_usage(cli, draft, drop, tmp_path):
     assert "There is no file nowhere.yaml." in cli("submit", "nowhere.yaml", check=2).stderr
     path = drop("dropped", "tasks: 5\n")
@@ -145,6 +147,7 @@ def test_submit_waits_for_its_run_and_ends_as_it_does(cli, start, draft, tmp_pat
     assert "drafts/b: failed" in cli("submit", str(bad), "--wait", check=1).stdout
 
 
+@pytest.mark.slow
 def test_an_interrupted_wait_harms_nothing(cli, start, draft, workspace, eventually):
     cli("submit", str(draft("a")))
     before = files_of(workspace)
