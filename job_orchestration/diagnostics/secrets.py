@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -170,6 +169,7 @@ def redacted(text: str, known: Iterable[str]) -> str:
 def _encodings_of(secret: str) -> Iterator[str]:
     """Yield what programs make of a secret when they print it as a part of an address or a header."""
     import html  # its tables take a millisecond to load
+    from urllib.parse import quote, quote_plus  # a command that only looks encodes none
 
     data = secret.encode("utf-8", "surrogateescape")
     for encoded in (quote(data, safe=""), quote(data), quote_plus(data)):
