@@ -49,6 +49,7 @@ WAITS = {
 @pytest.mark.slow
 def test_every_command_that_waits_names_the_suspended_holder(workspace, start, holder, tmp_path):
     os.kill(holder.pid, signal.SIGSTOP)
+    since = time.monotonic()
     waiting = {name: start(*words) for name, words in WAITS.items()}
     for name, process in waiting.items():
         sentence = process.stdout.readline()
@@ -56,6 +57,7 @@ def test_every_command_that_waits_names_the_suspended_holder(workspace, start, h
         about = f"process {holder.pid} on {socket.gethostname()}, started {time.strftime('%Y-')}"
         assert about in sentence
         assert f"it is stopped: let it go on with kill -CONT {holder.pid}" in sentence
+    assert time.monotonic() - since < 60, "after two seconds, on a machine that is not busy"
     holder.kill()
     waiting.pop("watch").send_signal(signal.SIGTERM)
     codes = {name: process.wait(LIMIT) for name, process in waiting.items()}
