@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from job_orchestration.comparison import file_comparison
-from job_orchestration.comparison.deviations import Comparison, Tolerance, Verdict
+from job_orchestration.comparison.deviations import ATOL, RTOL, Comparison, Tolerance, Verdict
 
 IDENTICAL, EQUAL, DIFFERENT = Verdict.IDENTICAL, Verdict.EQUAL, Verdict.DIFFERENT
 
 
-def compare(name: str, before: bytes, after: bytes, rtol: float = 1e-6, atol: float = 0.0) -> Comparison:
+def compare(name: str, before: bytes, after: bytes, rtol: float = RTOL, atol: float = ATOL) -> Comparison:
     return file_comparison.compare(name, before, after, Tolerance(rtol, atol))
 
 
