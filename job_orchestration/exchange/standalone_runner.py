@@ -213,7 +213,12 @@ def class_of(method: str) -> Any:
     module, colon, name = method.rpartition(":")
     if not colon:
         module = f"{PACKAGE}.specialTasks" if method in BUILT_IN else "Tasks"
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name == PACKAGE:
+            sys.exit(f"{method} is a task of {PACKAGE} itself. Install it: pip install job-orchestration")
+        raise
 
 
 def run_tasks(run: dict[str, Any], folder: Path) -> dict[str, Any]:

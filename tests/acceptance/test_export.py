@@ -143,6 +143,13 @@ def test_an_export_runs_by_one_command_without_the_package_and_gives_the_same_re
     tasks.write_text("def double(x):\n    return 3 * x\n")
     changed = standalone(folder, "--to", str(tmp_path / "changed"))
     assert "train: ANOTHER RESULT" in changed.stdout
+    listed = folder / "export.json"
+    listed.write_text(
+        listed.read_text().replace('"Load"', '"job_orchestration.geneplexus.tasks:LoadGeneset"')
+    )
+    own = standalone(folder, "--to", str(tmp_path / "own"))
+    assert own.returncode == 1
+    assert "is a task of job_orchestration itself. Install it: " in own.stderr
     assert "pyyaml==" in (folder / "requirements.txt").read_text().lower()
 
 
