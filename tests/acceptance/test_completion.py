@@ -172,6 +172,7 @@ def test_completion_writes_nothing_and_says_nothing_where_there_is_no_workspace(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_ten_thousand_runs_are_completed_in_a_moment(workspace, tmp_path):
     for number in range(10_000):
         token(workspace, "Completed", f"c{number}", f"2026_11_20/run{number}")

@@ -112,6 +112,7 @@ def test_a_run_whose_resources_no_worker_can_give_says_which_and_what_to_do(
     assert "no worker has gpus: 2" in cli("show", "gpu").stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_lacks_a_resource_says_who_holds_it_and_the_next_one_whose_turn_it_is(
     cli: Cli,
     start: Start,
