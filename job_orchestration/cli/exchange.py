@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from job_orchestration.cli import output
 from job_orchestration.cli.output import ExitCode
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped, named
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def export(arguments: Namespace) -> int:
     if arguments.json:
         output.print_json(found.as_json())
         return 0
-    runs = "1 run" if len(found.runs) == 1 else f"{len(found.runs)} runs"
+    runs = counted(len(found.runs), "run")
     print(f"{escaped(found.path)}: {runs}, {found.files} files, {sizes.text_of(found.bytes)}")
     if found.left_out:
         print(f"Left out, as no plain files: {escaped(named(found.left_out))}")

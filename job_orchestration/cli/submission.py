@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from job_orchestration.cli import output
 from job_orchestration.cli.output import ExitCode
+from job_orchestration.diagnostics.plurals import counted
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -90,5 +91,5 @@ def _line_of(end: RunEnd) -> str:
 def _still_going(names: Sequence[str]) -> str:
     from job_orchestration.diagnostics.problems import escaped, named
 
-    some = "1 has not ended" if len(names) == 1 else f"{len(names)} have not ended"
+    some = counted(len(names), "has not ended", "have not ended")
     return f"The time is over; {some}: {named(map(escaped, names))}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from job_orchestration.diagnostics.plurals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -77,7 +79,7 @@ class RunRefusedError(RefusedError):
     def __init__(self, problems: Iterable[Problem], runs: Iterable[str] = ()) -> None:
         found = tuple(problems)
         self.runs = tuple(runs)
-        number = "1 run was" if len(found) == 1 else f"{len(found)} runs were"
+        number = counted(len(found), "run was", "runs were")
         super().__init__(f"{number} refused", found)
 
     def __reduce__(self) -> tuple[type[RunRefusedError], tuple[Any, ...]]:
