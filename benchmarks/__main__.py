@@ -1,9 +1,10 @@
 """`make bench`: measure what has not been measured yet, print the figures, and put them into the docs.
 
 ``make bench PART=peers`` does one part: ``peers`` (side by side, all sizes), ``calls`` (system calls),
-or a figure: ``profile long_config two_workers ready status start latency long_queue resume geneplexus``;
-``page`` only prints. ``AGAIN=1`` measures again what was asked for. ``ONLY=doit,jug SIZES=10,100 WHERE=tmpfs
-WORKERS=1 ROUNDS=1 LIMIT=60`` make ``peers`` smaller. What was measured is kept in ``.bench`` (or
+or a figure: ``profile long_config two_workers ready status start latency long_queue resume geneplexus
+preload``; ``page`` only prints. ``AGAIN=1`` measures again what was asked for. ``ONLY=doit,jug
+SIZES=10,100 WHERE=tmpfs WORKERS=1 ROUNDS=1 LIMIT=60`` make ``peers`` smaller, ``RUNS=20`` ``preload``. What
+was measured is kept in ``.bench`` (or
 ``$BENCH_CACHE``), so an interrupted bench goes on where it was.
 """
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.kept import today
 from benchmarks.places import CACHE
 
-MODULES = ("cost", "profile", "shapes", "looking", "live", "geneplexus")
+MODULES = ("cost", "profile", "shapes", "looking", "live", "geneplexus", "preload")
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,10 @@ class Waits(TaskBase):
 class Stage:
     """One workspace with one repository."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tasks: str = TASKS) -> None:
         self.folder = folder
         self.job = Job(folder, Path(sys.executable).parent, 0, 1)
-        self.repository = ours.make_workspace(self.job, TASKS)
+        self.repository = ours.make_workspace(self.job, tasks)
         self.workspace = folder / "workspace"
         self.stamps_file = folder / "stamps"
         self.environment = environment_for(self.job.programs, ours=True)
@@ -133,12 +133,12 @@ class Stage:
 
 
 @contextmanager
-def stage(where: str = "tmpfs") -> Iterator[Stage]:
-    """A stage, gone afterwards."""
+def stage(where: str = "tmpfs", tasks: str = TASKS) -> Iterator[Stage]:
+    """A stage with a ``Tasks.py``, gone afterwards."""
     with space(where) as parent:
         folder = parent / "j"
         folder.mkdir()
-        yield Stage(folder)
+        yield Stage(folder, tasks)
 
 
 def eventually(condition: Callable[[], object], seconds: float = LIMIT, every: float = 0.002) -> None:
