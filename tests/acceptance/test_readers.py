@@ -66,6 +66,8 @@ TASK_KEYS = [
     "duration_s",
     "result",
     "usage",
+    "preload_s",
+    "preload_mb",
     "outputs",
     "error",
     "reused_from",
