@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from job_orchestration.commands import selection
 from job_orchestration.config import expressions
@@ -56,8 +57,32 @@ class Reader:
             return status(self.workspace, self._catalog, choice)
 
 
+class Named(Protocol):
+    """Has the name of a run: a `Run`."""
+
+    @property
+    def name(self) -> str:
+        """Its output folder."""
+
+
+def name_of(run: Named | str) -> str:
+    """Return the name of a run, or what is a name or a glob already.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    if isinstance(run, str | os.PathLike):
+        return os.fspath(run)
+    name = getattr(run, "name", None)
+    if not isinstance(name, str):
+        raise UsageError(
+            f"{escaped(repr(run))} is no run", "Give names, globs or runs; of a list of runs: *runs"
+        )
+    return name
+
+
 def selection_of(
-    names: Sequence[str] = (), status: str | Iterable[str] = (), expression: str = ""
+    names: Sequence[Named | str] = (), status: str | Iterable[str] = (), expression: str = ""
 ) -> Selection:
     """Return a selection as the options of the command line make it.
 
@@ -67,7 +92,7 @@ def selection_of(
     words = status if isinstance(status, str) else ",".join(status)
     try:
         return selection.Selection(
-            tuple(map(str, names)),
+            tuple(map(name_of, names)),
             selection.statuses_of(words) if words else frozenset(),
             expressions.parse(expression) if expression else None,
         )

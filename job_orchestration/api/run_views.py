@@ -47,7 +47,9 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved config that the tasks get; ``outputDir`` is relative to ``Output/``."""
-        return dict(self._state.values)
+        from job_orchestration.runs import submitted_files
+
+        return submitted_files.located(self._state.values, str(self.folder))
 
     @property
     def parameters(self) -> dict[str, Any]:

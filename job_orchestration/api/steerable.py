@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.api import steering
-from job_orchestration.api.reading import selection_of
+from job_orchestration.api.reading import name_of, selection_of
 from job_orchestration.api.run_lists import Runs
-from job_orchestration.api.run_views import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from job_orchestration.api.reading import Reader
+    from job_orchestration.api.run_views import Run
 
 
 class Steerable:
@@ -25,7 +25,7 @@ class Steerable:
 
     def retry(
         self,
-        *names: str,
+        *names: Run | str,
         status: str | Iterable[str] = (),
         filter: str = "",  # noqa: A002 - the option's name
         task: str | None = None,
@@ -56,7 +56,7 @@ class Steerable:
 
     def rerun(
         self,
-        *names: str,
+        *names: Run | str,
         status: str | Iterable[str] = (),
         filter: str = "",  # noqa: A002 - the same
         commit: str | None = None,
@@ -96,7 +96,7 @@ class Steerable:
 
     def verify(
         self,
-        *names: str,
+        *names: Run | str,
         against: Run | str | None = None,
         rtol: float | None = None,
         atol: float | None = None,
@@ -118,7 +118,7 @@ class Steerable:
         Raises:
             RunRefusedError: if a run cannot be compared; the others are.
         """
-        other = against.name if isinstance(against, Run) else against
+        other = None if against is None else name_of(against)
         return steering.verify(self._reader, names, against=other, rtol=rtol, atol=atol, ignore=ignore)
 
     def bisect(
@@ -148,12 +148,12 @@ class Steerable:
         Returns:
             As ``bisect --json`` prints it; ``commit`` is what moved it, ``verdict`` a sentence.
         """
-        ends = tuple(run.name if isinstance(run, Run) else run for run in (good, bad))
-        return steering.bisect(self._reader, (ends[0], ends[1]), metric, say, at=at, higher=higher, here=here)
+        ends = name_of(good), name_of(bad)
+        return steering.bisect(self._reader, ends, metric, say, at=at, higher=higher, here=here)
 
     def export(
         self,
-        *names: str,
+        *names: Run | str,
         to: str | os.PathLike[str],
         status: str | Iterable[str] = (),
         filter: str = "",  # noqa: A002 - the same
@@ -185,7 +185,7 @@ class Steerable:
         """
         return Runs(self._reader, steering.import_runs(self._reader, os.fspath(path)))
 
-    def cancel(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
+    def cancel(self, *names: Run | str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
         """End runs now; ``retry`` resumes them from their checkpoint.
 
         Raises:
@@ -193,17 +193,17 @@ class Steerable:
         """
         return Runs(self._reader, steering.cancel(self._reader, selection_of(names, status, filter)))
 
-    def hold(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
+    def hold(self, *names: Run | str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
         """Keep waiting runs from being started until they are released."""
         return Runs(self._reader, steering.hold(self._reader, selection_of(names, status, filter)))
 
-    def release(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
+    def release(self, *names: Run | str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
         """Let held runs be started again."""
         return Runs(self._reader, steering.release(self._reader, selection_of(names, status, filter)))
 
     def gc(
         self,
-        *names: str,
+        *names: Run | str,
         status: str | Iterable[str] = (),
         filter: str = "",  # noqa: A002 - the same
         keep: Sequence[str] = (),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from job_orchestration.api.reading import Reader
+    from job_orchestration.api.reading import Named, Reader
     from job_orchestration.commands.selection import Selection
 
 
@@ -71,7 +71,7 @@ def rerun(
 
 def verify(
     reader: Reader,
-    names: Sequence[str],
+    names: Sequence[Named | str],
     *,
     against: str | None,
     rtol: float | None,
@@ -154,7 +154,7 @@ def import_runs(reader: Reader, path: str) -> Sequence[str]:
     return _checked([one.run for one in done if one.run is not None], faults)
 
 
-def wait(reader: Reader, names: Sequence[str], timeout: float | None) -> list[str]:
+def wait(reader: Reader, names: Sequence[Named | str], timeout: float | None) -> list[str]:
     """Wait until runs have ended; return their names in the order of their ends.
 
     Raises:

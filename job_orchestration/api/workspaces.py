@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from job_orchestration.api import steering
 from job_orchestration.api.background import Background
-from job_orchestration.api.reading import Reader, selection_of
+from job_orchestration.api.reading import Reader, name_of, selection_of
 from job_orchestration.api.run_lists import Runs
 from job_orchestration.api.run_views import Run
 from job_orchestration.api.standing import Status
@@ -215,11 +215,11 @@ class Workspace(Steerable):
 
     # -- look -----------------------------------------------------------------------------------------
 
-    def status(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Status:  # noqa: A002 - the option's name
+    def status(self, *names: Run | str, status: str | Iterable[str] = (), filter: str = "") -> Status:  # noqa: A002 - the option's name
         """Return the state of the workspace: counts, runs with their time left, when all will be done."""
         return Status(self._reader, self._reader.overview(selection_of(names, status, filter)))
 
-    def runs(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
+    def runs(self, *names: Run | str, status: str | Iterable[str] = (), filter: str = "") -> Runs:  # noqa: A002 - the same
         """Return runs, in the order in which they were queued.
 
         Args:
@@ -247,7 +247,7 @@ class Workspace(Steerable):
             raise UsageError(f"{escaped(name)} is not queued yet, so it is no run", "Queue it with ready()")
         return Run(self._reader, record.run)
 
-    def results(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> pd.DataFrame:  # noqa: A002 - the same
+    def results(self, *names: Run | str, status: str | Iterable[str] = (), filter: str = "") -> pd.DataFrame:  # noqa: A002 - the same
         """Return parameters and results of runs as a data frame of pandas, a row a run.
 
         Args:
@@ -262,13 +262,18 @@ class Workspace(Steerable):
 
         return data_frame(self._table(names, status, filter))
 
-    def rows(self, *names: str, status: str | Iterable[str] = (), filter: str = "") -> list[dict[str, Any]]:  # noqa: A002 - the same
+    def rows(
+        self,
+        *names: Run | str,
+        status: str | Iterable[str] = (),
+        filter: str = "",  # noqa: A002 - the same
+    ) -> list[dict[str, Any]]:
         """Return the same as a list of dicts; it needs no pandas."""
         from job_orchestration.results import text_formats
 
         return text_formats.json_rows(self._table(names, status, filter))
 
-    def _table(self, names: tuple[str, ...], status: str | Iterable[str], expression: str) -> Table:
+    def _table(self, names: tuple[Run | str, ...], status: str | Iterable[str], expression: str) -> Table:
         from job_orchestration.commands.results import results
 
         return results(self._workspace, selection_of(names, status, expression)).table
@@ -282,12 +287,12 @@ class Workspace(Steerable):
         """
         from job_orchestration.commands import diff
 
-        names = [run.name if isinstance(run, Run) else run for run in (first, second, *more)]
+        names = [name_of(run) for run in (first, second, *more)]
         if more:
             return diff.diff_many(self._workspace, names)
         return diff.diff(self._workspace, *names).as_json()
 
-    def wait(self, *names: str, timeout: float | None = None) -> Runs:
+    def wait(self, *names: Run | str, timeout: float | None = None) -> Runs:
         """Wait until runs have ended, however they end.
 
         Args:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.cli import output, verification_text
 from job_orchestration.cli.output import ExitCode
 from job_orchestration.cli.steering import some
 from job_orchestration.diagnostics.errors import UsageError
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.submission import reports
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
     from job_orchestration.submission.environment_changes import EnvironmentChange
     from job_orchestration.workspace.layout import Workspace
+
+_MOST_PACKAGES: Final = 12
 
 
 def rerun(arguments: Namespace) -> int:
@@ -119,13 +122,22 @@ def _lines(done: RerunResult, *, is_dry: bool) -> Iterator[str]:
         yield f"{escaped(new.run)}: {'would be' if is_dry else 'is'} queued, {_what(new)}"
         if new.changes and new.changes != shown:
             yield "  not as it was:"
-            yield from (f"    {change}" for change in new.changes)
+            yield from _changes(new)
         elif new.changes:
             yield "  not as it was: the same as above"
         shown = new.changes
     yield from map(str, done.refused)
     if not (done.runs or done.refused):
         yield "No run that fits has ended."
+
+
+def _changes(new: NewRun) -> Iterator[str]:
+    """Yield a line for each thing that is not as it was; of many packages the first."""
+    packages = [change for change in new.changes if change.kind == "package"]
+    others = [change for change in new.changes if change.kind != "package"]
+    yield from (f"    {change}" for change in (*packages[:_MOST_PACKAGES], *others))
+    if (left := len(packages) - _MOST_PACKAGES) > 0:
+        yield f"    and {counted(left, 'package')} more; --json names all"
 
 
 def _what(new: NewRun) -> str:

@@ -16,7 +16,7 @@ from job_orchestration.diagnostics import suggestions
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Problem, escaped
 from job_orchestration.executor.foreground import ForegroundRun
-from job_orchestration.runs import catalog, journal, lifecycle
+from job_orchestration.runs import catalog, journal, lifecycle, submitted_files
 from job_orchestration.runs.state import TaskStatus, replace
 from job_orchestration.submission import chosen_files, sweep_candidates
 from job_orchestration.workspace import naming
@@ -125,7 +125,7 @@ def _run(workspace: Workspace, name: str) -> tuple[str, Mapping[str, Json], dict
         for t in state.tasks
         if t.status is TaskStatus.FINISHED
     }
-    return record.run, state.values, done
+    return record.run, submitted_files.located(state.values, folder), done
 
 
 def _index(specs: Sequence[TaskSpec], task: str | None, subject: _Subject) -> int:

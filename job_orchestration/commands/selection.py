@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from job_orchestration.workspace.layout import Workspace
 
 _SEE_STATUS: Final = "See what there is with: job-orchestration status"
+_SEVERAL: Final = "Name one by its output folder, or several by a glob such as 'folder/*'"
 _MOST_NAMED: Final = 12
 """Maximum number of columns that a message names."""
 GLOB: Final = frozenset("*?[")
@@ -193,7 +194,7 @@ def one(records: Sequence[RunRecord], name: str) -> RunRecord:
     Args:
         records: all records.
         name: an output folder (``Output/`` before it does not matter), or the name of a config or token,
-            with or without its ending.
+            with or without its ending; or a glob that only one fits.
 
     Raises:
         UsageError: if there is none, or more than one.
@@ -201,13 +202,15 @@ def one(records: Sequence[RunRecord], name: str) -> RunRecord:
     folder = _folder(name)
     exact = [r for r in records if r.run == folder]
     found = exact or [r for r in records if naming.stem_of(name) in r.names]
+    if not found and is_glob(records, name):
+        found = _meant(records, name)
     if not found:
         raise UsageError(f"There is no run {escaped(name)}", _guess(records, name))
     if len(found) > 1:
         runs = named(sorted(escaped(r.run or r.path) for r in found))
         raise UsageError(
             f"{escaped(name)} may mean {len(found)} runs: {runs}",
-            "Name one by its output folder, or several by a glob such as 'folder/*'",
+            "Name one by its output folder" if GLOB & {*name} else _SEVERAL,
         )
     return found[0]
 

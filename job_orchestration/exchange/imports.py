@@ -32,6 +32,7 @@ from job_orchestration.runs import (
     lifecycle,
     opening,
     stored_lists,
+    submitted_files,
     token_header,
     trash,
 )
@@ -247,7 +248,8 @@ class _Importer:
         entries, _ = journal.read_file(str(self._folder), 0)
         first, *rest = entries
         assert isinstance(first.event, Readied)
-        values = {**first.event.values, "outputDir": name}
+        submitted = os.listdir(inputs) if (inputs := self._folder / submitted_files.FOLDER).is_dir() else ()
+        values = submitted_files.renamed(first.event.values, name, submitted)
         header = f"{token_header.HEADER}{name}\n{token_header.comment_of(values)}"
         data = yaml_writer.to_yaml(values, comment=header)
         (self._folder / CONFIG).write_bytes(data)

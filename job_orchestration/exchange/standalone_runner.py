@@ -55,6 +55,7 @@ class TaskBase:
     """Stands for the class that tasks derive from."""
 
     reusable = True
+    preload_keys = ()
     context: Context
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -110,6 +111,7 @@ class Context:
 
     attempt = 1
     should_stop = False
+    preloaded: Any = None
 
     def __init__(self, run: str, seed: int, folder: Path, results: dict[str, Any]) -> None:
         self.run = run
@@ -221,6 +223,22 @@ def class_of(method: str) -> Any:
         raise
 
 
+def preloaded(kind: Any, config: dict[str, Any]) -> Any:
+    """Return what the class of a task loads before it runs; `None` if that is nothing."""
+    if not isinstance(inspect.getattr_static(kind, "preload", None), classmethod | staticmethod):
+        return None
+    names = getattr(kind, "preload_keys", ())
+    keys = (names,) if isinstance(names, str) else names
+    return kind.preload(json.loads(json.dumps({key: config[key] for key in keys if key in config})))
+
+
+def _submitted(value: Any, run: str, folder: Path) -> Any:
+    """Return where a file lies that was submitted with the run; any other value as it is."""
+    before, _, name = value.rpartition("/") if isinstance(value, str) else ("", "", "")
+    own = folder / "inputs" / name
+    return str(own) if before.endswith(f"/Output/{run}/inputs") and own.is_file() else value
+
+
 def run_tasks(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the tasks of a run; return what each returned."""
     values = run["values"]
@@ -229,9 +247,11 @@ def run_tasks(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     for spec in values["tasks"]:
         config = json.loads(json.dumps({**values, **spec, "outputDir": str(folder)}), object_hook=_float)
         kind = class_of(spec["method"])
+        config = {key: _submitted(value, run["run"], folder) for key, value in config.items()}
         seed_everything(run["seed"])
         task = kind(config)
         context.begin(spec["id"])
+        context.preloaded = preloaded(kind, config)
         task.context = context
         print(f"{spec['id']}: {spec['method']}")
         found = task.run()

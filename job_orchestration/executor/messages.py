@@ -17,6 +17,7 @@ from job_orchestration.config.config import specs_of
 from job_orchestration.config.settings import parse_duration
 from job_orchestration.executor import shared_memory
 from job_orchestration.processes import reaper
+from job_orchestration.runs import submitted_files
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.workspace.layout import VARIABLE
 
@@ -124,11 +125,11 @@ class TaskStart(NamedTuple):
     failures: int
 
 
-def start_of(state: RunState) -> Message:
+def start_of(state: RunState, folder: str) -> Message:
     """Return what a child needs of the state of its run. The code of a task may remove the journal."""
     trial = state.trial
     return {
-        "values": dict(state.values),
+        "values": submitted_files.located(state.values, folder),
         "seed": state.seed,
         "commit": state.code.commit if state.code else None,
         "tasks": [
@@ -160,7 +161,7 @@ def attempt_order(claim: Claim, settings: Settings, workspace: str, allocation: 
         "run": claim.run,
         "folder": claim.run_folder,
         "attempt": claim.attempt,
-        START: start_of(claim.state),
+        START: start_of(claim.state, claim.run_folder),
         "token": claim.path,
         "written": claim.journal.written,
         "isolation": settings.isolation,

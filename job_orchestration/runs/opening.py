@@ -33,6 +33,7 @@ from job_orchestration.runs import (
     lifecycle,
     queued_sources,
     status_file,
+    submitted_files,
     token,
     token_header,
 )
@@ -58,7 +59,7 @@ CONFIG: Final = "config.yaml"
 PROVENANCE: Final = "provenance.json"
 MADE: Final = (CONFIG, PROVENANCE, "status.yaml", os.path.join("journal", "000000.jsonl"))
 """The files that opening creates in a run's folder; all other files there stay."""
-INPUTS: Final = "inputs"
+INPUTS: Final = submitted_files.FOLDER
 """The folder in a run's folder of the files that were submitted with it."""
 MANY: Final = 8
 """Number of openings from which on one sync of the whole file system is cheaper than a sync per file."""

@@ -20,7 +20,7 @@ from job_orchestration.diagnostics.errors import CodeError, ForkServerError
 from job_orchestration.diagnostics.problems import Problem, Severity, escaped, named
 from job_orchestration.executor import code_plans, validation_client
 from job_orchestration.executor.fork_server_client import ForkServerPool
-from job_orchestration.runs import lifecycle
+from job_orchestration.runs import lifecycle, submitted_files
 from job_orchestration.runs.events import Code, JournalEntry, Requeued
 from job_orchestration.runs.state import TaskStatus
 from job_orchestration.submission import changed_values, task_check
@@ -287,7 +287,8 @@ class ContinuationChecker:
 
     def _question(self, number: int, found: Continuation) -> validation_client.Question:
         assert found.record.run is not None, "it has a state"
-        values = {**found.state.values, "outputDir": self._workspace.run_folder(found.record.run)}
+        folder = self._workspace.run_folder(found.record.run)
+        values = {**submitted_files.located(found.state.values, folder), "outputDir": folder}
         specs = specs_of(found.state.values)
         tasks = tuple(specs[i].merged_with({}) for i in found.open_tasks)
         return validation_client.Question(number, values, tasks, ask=True)

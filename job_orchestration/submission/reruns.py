@@ -24,6 +24,7 @@ from job_orchestration.runs import (
     opening,
     provenance_file,
     stored_lists,
+    submitted_files,
     working_folder,
 )
 from job_orchestration.runs.events import Requeued
@@ -185,7 +186,8 @@ def _subject(workspace: Workspace, record: RunRecord, taken: set[str], *, own_en
     state = record.state
     assert state is not None, "it was queued"
     assert record.run is not None, "it was queued"
-    values = {key: value for key, value in state.values.items() if key not in NOT_REPEATED}
+    located = submitted_files.located(state.values, workspace.run_folder(record.run))
+    values = {key: value for key, value in located.items() if key not in NOT_REPEATED}
     own = _recorded_environment(workspace, record.run, state) if own_environment else None
     ended = replace(state, status=Status.FAILED, values=values, trial=None, changes=(), own_environment=own)
     run = _free_name(workspace, record.run, taken)

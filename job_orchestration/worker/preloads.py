@@ -15,7 +15,7 @@ from job_orchestration.config.settings import parse_duration
 from job_orchestration.diagnostics import durations
 from job_orchestration.executor import preload_server
 from job_orchestration.executor.exit_status import append_to_log, classify_exit
-from job_orchestration.runs import cancel_requests, claims
+from job_orchestration.runs import cancel_requests, claims, submitted_files
 from job_orchestration.runs.events import Outcome, TaskFailed
 from job_orchestration.runs.state import TaskStatus
 
@@ -91,7 +91,8 @@ class RunPreloads:
 
     def _request(self, index: int) -> Message:
         state = self._claim.state
-        values = {**state.values, "outputDir": self._claim.run_folder}
+        folder = self._claim.run_folder
+        values = {**submitted_files.located(state.values, folder), "outputDir": folder}
         tasks = [
             (spec.id, spec.method, spec.merged_with(values))
             for spec, task in zip(specs_of(state.values), state.tasks, strict=True)
