@@ -25,6 +25,11 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _STRONG: Final = re.compile(r"SECRET|PASSW(?:OR)?D|PASSPHRASE|CREDENTIAL")
 _WEAK: Final = re.compile(r"(?:KEY|TOKEN)$|^(?:PWD|AUTH|AUTHORIZATION|COOKIE|PAT)$")
 _ORDINARY: Final = frozenset({"MONKEY", "TURKEY", "DONKEY", "HOCKEY", "JOCKEY", "WHISKEY", "HOTKEY"})
+_FILE: Final = re.compile(
+    r"\.(?:ya?ml|json|jsonl|toml|ini|cfg|txt|log|md|py|ipynb|sh|csv|tsv|gmt|np[yz]|pkl|parquet|html|part)$",
+    re.IGNORECASE,
+)
+"""Ends of the names of files: ``passwd.yaml: this is a link`` is a sentence about a file."""
 _PATH: Final = re.compile(r"[~.]{0,2}/[^/]+/")
 _SHORTEST_WEAK: Final = 8
 _LONG: Final = 20
@@ -75,6 +80,8 @@ _NONE, _MAYBE, _SURE = range(3)
 
 @functools.lru_cache(4096)
 def _strength(name: str) -> int:
+    if _FILE.search(name):
+        return _NONE
     words = [word.upper() for word in _WORD.findall(name)]
     if any(map(_STRONG.search, words)) or _STRONG.search("".join(words)):
         return _SURE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -159,7 +160,7 @@ def fail_for_bad(monkeypatch: pytest.MonkeyPatch, module: object, name: str, err
     real: Callable[..., object] = getattr(module, name)
 
     def call(*arguments: object, **more: object) -> object:
-        if "bad" in repr(arguments):
+        if re.search(r"\bbad\b", repr(arguments)):  # a digest may have these letters, too
             raise error
         return real(*arguments, **more)
 
