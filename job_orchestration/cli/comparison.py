@@ -88,6 +88,7 @@ def _lines(found: Difference, arguments: Namespace) -> Iterator[str]:
         yield from _section(title, getattr(found, part), notes, full=arguments.full)
         if part == "parameters":
             yield from code_lines(found.code, arguments)
+            yield from _tasks_lines(found.code)
     yield from _limited("Durations of the tasks", list(_durations(found.durations)), full=arguments.full)
     yield from _limited("Usage of the tasks", list(_usage(found.usage)), full=arguments.full)
 
@@ -158,6 +159,16 @@ def _amount(value: Json, what: str) -> str:
     if found is None:
         return "unknown"
     return durations.text_of(found) if what == "cpu_s" else f"{found / 1e6:.0f} MB"
+
+
+def _tasks_lines(code: CodeChanges) -> Iterator[str]:
+    """Return what differs in the code of tasks that ran in other commits than the rest of their runs."""
+    if code.tasks:
+        yield ""
+        yield "Code of tasks that ran before a retry in other code:"
+    for task in code.tasks:
+        files = ", ".join(map(escaped, task.files)) or "their files are unknown"
+        yield f"  {escaped(task.task)}  {_short(task.before)} → {_short(task.after)}: {files}"
 
 
 def code_lines(code: CodeChanges, arguments: Namespace) -> Iterator[str]:

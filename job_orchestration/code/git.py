@@ -88,6 +88,7 @@ def run(
     limit: float = LIMIT,
     hold: int | None = None,
     accept: tuple[int, ...] = (0,),
+    into: int | None = None,
 ) -> bytes:
     """Run one git command and return what it wrote.
 
@@ -101,6 +102,7 @@ def run(
         limit: seconds after which it is killed.
         hold: a descriptor that git and its children inherit: a lock on it ends with the last of them.
         accept: exit codes that are no failure.
+        into: the descriptor of a file that gets what it writes; then nothing is returned.
 
     Raises:
         GitError: when it fails or takes too long.
@@ -111,6 +113,7 @@ def run(
         [_PROGRAM, *_HARDENED, "-C", folder, command, *arguments],
         {**_own_environment(), **ENVIRONMENT, **_configuration(settings), **(environment or {})},
         hold,
+        into,
     )
     try:
         output, said = process.communicate(feed, limit)
@@ -126,15 +129,17 @@ def run(
             if reason in complaint:
                 raise OSError(number, reason)  # git is well: it is the disk that it writes to
         raise GitError(command, complaint)
-    return output
+    return output or b""
 
 
-def _start(command: list[str], environment: dict[str, str], hold: int | None) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], environment: dict[str, str], hold: int | None, into: int | None
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if into is None else into,
             stderr=subprocess.PIPE,
             env=environment,
             pass_fds=() if hold is None else (hold,),

@@ -62,11 +62,8 @@ def write(store: CodeStore, commit: str, folder: Path) -> PackedCommit:
         )
     modules = tuple(_modules(store, commit))
     listed = _in(store, "rev-list", "--objects", "--no-object-names", "--no-walk", commit, *modules)
-    base = str(folder / "made")
-    name = os.fsdecode(_in(store, "pack-objects", "-q", base, feed=listed)).strip()
-    os.replace(f"{base}-{name}.pack", folder / PACK)
-    for left in folder.glob("made-*"):
-        left.unlink()
+    with (folder / PACK).open("xb") as pack:  # git would make it in the store, and move it from there
+        _in(store, "pack-objects", "-q", "--stdout", feed=listed, into=pack.fileno())
     contents = large_files.contents_of(store.repository, commit)
     for content in contents.values():
         (folder / LARGE).mkdir(exist_ok=True)
@@ -166,7 +163,7 @@ def _modules(store: CodeStore, commit: str) -> list[str]:
     return found
 
 
-def _in(store: CodeStore, command: str, *arguments: str, feed: bytes = b"") -> bytes:
+def _in(store: CodeStore, command: str, *arguments: str, feed: bytes = b"", into: int | None = None) -> bytes:
     return git.run(
         command,
         *arguments,
@@ -174,4 +171,5 @@ def _in(store: CodeStore, command: str, *arguments: str, feed: bytes = b"") -> b
         environment=store.environment(),
         feed=feed,
         limit=_LONG,
+        into=into,
     )

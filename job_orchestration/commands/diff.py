@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +15,11 @@ from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import selection
 from job_orchestration.commands.selection import Selection
 from job_orchestration.comparison import code_changes, difference
+from job_orchestration.comparison.code_changes import TaskCode
 from job_orchestration.comparison.difference import Side
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.runs import catalog, environments, inputs, opening, provenance_file
+from job_orchestration.runs import catalog, environments, inputs, opening, provenance_file, submitted_files
 from job_orchestration.workspace import clock, safe_reads
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ def side_of(workspace: Workspace, record: RunRecord) -> Side:
     return Side(
         *(
             record.run,
-            _parameters(workspace, record.run, row.parameters),
+            _parameters(workspace, record.run, row.parameters, record.state.values),
             row.results,
             record.state,
             provenance,
@@ -113,7 +116,9 @@ def side_of(workspace: Workspace, record: RunRecord) -> Side:
     )
 
 
-def _parameters(workspace: Workspace, run: str, parameters: Mapping[str, Json]) -> Mapping[str, Json]:
+def _parameters(
+    workspace: Workspace, run: str, parameters: Mapping[str, Json], values: Mapping[str, Json]
+) -> Mapping[str, Json]:
     """Return parameters with the name and content of files that were submitted with the run.
 
     Their paths hold the run's name, so they differ between any two runs.
@@ -121,7 +126,8 @@ def _parameters(workspace: Workspace, run: str, parameters: Mapping[str, Json]) 
     above = os.path.join(workspace.run_folder(run), "")
     folder = os.path.join(above, opening.INPUTS, "")
     found = dict(parameters)
-    for key, value in parameters.items():
+    located = submitted_files.located(values, workspace.run_folder(run))
+    for key, value in {**parameters, **{key: located[key] for key in parameters if key in located}}.items():
         if isinstance(value, str) and value.startswith(folder):
             with suppress(OSError):
                 digest = hashlib.sha256(safe_reads.whole(value)).hexdigest()
@@ -148,13 +154,22 @@ def _code_between(workspace: Workspace, one: RunState, other: RunState) -> CodeC
     if one.code is None or other.code is None:
         before, after = (state.code.commit if state.code else None for state in (one, other))
         return code_changes.without(before, after, "One of the runs has no code of its own")
-    return code_changes.between_commits(
+    between = functools.partial(
+        code_changes.between_commits,
         CodeStore(Path(workspace.misc)),
-        one.code.commit,
-        other.code.commit,
-        {one.code.folder, other.code.folder},
-        imported(one) | imported(other),
+        folders={one.code.folder, other.code.folder},
+        imported=imported(one) | imported(other),
     )
+    whole = between(one.code.commit, other.code.commit)
+    known: dict[tuple[str, str], CodeChanges] = {}
+    tasks = []
+    for task, before in one.commits.items():
+        pair = before, other.commits.get(task, before)
+        if pair[0] != pair[1] and pair != (whole.before, whole.after):
+            known[pair] = found = known.get(pair) or between(*pair)
+            if found.files or found.fault:
+                tasks.append(TaskCode(task, *pair, tuple(file.path for file in found.files)))
+    return replace(whole, tasks=tuple(tasks))
 
 
 def imported(state: RunState) -> set[str]:

@@ -54,6 +54,22 @@ class FileChange:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskCode:
+    """A task whose code differs although, or otherwise than, the code of its runs does: one was retried."""
+
+    task: str
+    before: str
+    """The commit that it ran in."""
+    after: str
+    files: tuple[str, ...]
+    """The paths of the files that differ."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``diff --json`` has it."""
+        return {"task": self.task, "before": self.before, "after": self.after, "files": list(self.files)}
+
+
+@dataclass(frozen=True, slots=True)
 class CodeChanges:
     """The differences between two versions of the code of runs."""
 
@@ -67,6 +83,8 @@ class CodeChanges:
     """The number of other files that changed."""
     fault: str | None = None
     """Why the files cannot be compared; `None` if they were."""
+    tasks: tuple[TaskCode, ...] = ()
+    """The tasks that ran in other commits than the last ones of their runs, and differ."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the changes as ``diff --json`` has them."""
@@ -76,6 +94,7 @@ class CodeChanges:
             "files": [file.as_json() for file in self.files],
             "other_files": self.others,
             "fault": self.fault,
+            "tasks": [task.as_json() for task in self.tasks],
         }
 
 

@@ -26,6 +26,7 @@ _LATER: Final = ("machine", "variables", "editable")
 """Further ones, which earlier releases did not record: compared if both runs have them."""
 _NOT_A_CAUSE: Final = re.compile(r"user|python\.executable|machine\.memory_bytes|editable\..*\.folder")
 _PARTS: Final = ("parameters", "settings", "packages", "environment", "inputs", "durations", "usage")
+_SEVERAL: Final = {"environment": "facts of the environment", "code": "parts of the code"}
 _LONGEST: Final = 60
 """Most characters of a value in a sentence."""
 
@@ -128,6 +129,9 @@ class Difference:
             number = len(self.code.files)
             name = counted(number, "file") if number else "its files are unknown"
             found.append(Cause("code", name, self.code.before, self.code.after))
+        for task in self.code.tasks:
+            name = counted(len(task.files), "file") if task.files else "its files are unknown"
+            found.append(Cause("code", f"of the task {escaped(task.task)}, {name}", task.before, task.after))
         found += _causes("package", self.packages)
         found += _causes("input", self.inputs)
         found += _causes("environment", (c for c in self.environment if not _NOT_A_CAUSE.fullmatch(c.name)))
@@ -285,4 +289,4 @@ def _counted(causes: Sequence[Cause]) -> Iterator[str]:
         if len(found) == 1:
             yield found[0].sentence
         else:
-            yield f"{len(found)} {'facts of the environment' if kind == 'environment' else f'{kind}s'}"
+            yield f"{len(found)} {_SEVERAL.get(kind, f'{kind}s')}"

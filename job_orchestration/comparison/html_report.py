@@ -55,7 +55,7 @@ def of_pair(found: Difference) -> str:
     for part, heading in TITLES.items():
         parts += _changes(heading, found, getattr(found, part), is_result=part == "results")
         if part == "parameters":
-            parts += _code(found.code)
+            parts += [*_code(found.code), *_tasks(found.code)]
     parts += _spans(found.durations)
     parts += _changes("Usage of the tasks", found, found.usage)
     return _document(title, parts)
@@ -130,6 +130,13 @@ def _code(code: CodeChanges) -> list[str]:
     if code.others:
         parts.append(f"<p>{code.others} more files have changed that no task of these runs imported.</p>")
     return parts
+
+
+def _tasks(code: CodeChanges) -> Iterator[str]:
+    """Return what differs in the code of tasks that ran before a retry in other code."""
+    for task in code.tasks:
+        files = ", ".join(map(_text, task.files)) or "their files are unknown"
+        yield f"<p>Code of the task {_text(task.task)}: {task.before[:12]} → {task.after[:12]}, {files}</p>"
 
 
 def _file(file: FileChange) -> Iterator[str]:

@@ -239,6 +239,16 @@ def _submitted(value: Any, run: str, folder: Path) -> Any:
     return str(own) if before.endswith(f"/Output/{run}/inputs") and own.is_file() else value
 
 
+def other_commits(run: dict[str, Any]) -> dict[str, str]:
+    """Return the tasks that ran in another commit than the last ones, before their run was retried."""
+    try:
+        found = json.loads((HERE / "runs" / run["run"] / "provenance.json").read_text(encoding="utf-8"))
+        commits = found.get("task_commits", {})
+        return {task: str(commit) for task, commit in commits.items() if commit != run["commit"]}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
 def run_tasks(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the tasks of a run; return what each returned."""
     values = run["values"]
@@ -321,6 +331,10 @@ def main() -> int:
         stand_in()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     _prepare(run, folder)
+    for task, commit in other_commits(run).items():
+        print(
+            f"{task} ran in commit {commit[:12]} then; here it runs in {run['commit'][:12]} as the others do."
+        )
     results = run_tasks(run, folder)
     (folder / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     print(f"Outputs: {folder}")

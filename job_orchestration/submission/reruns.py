@@ -142,6 +142,8 @@ def check(
         _compare_environments(workspace, rerun, wanted)
         if wanted.has_recorded_environment:
             _warn_of_editable_packages(rerun)
+        if wanted.commit is None and not rerun.is_refused:
+            _warn_of_other_commits(rerun)
         if rerun.checkpoints and not rerun.is_refused:
             _warn_of_other_files(workspace, rerun)
     return reruns, tuple(checker.notes)
@@ -155,6 +157,18 @@ def _compare_environments(workspace: Workspace, rerun: Rerun, wanted: Wanted) ->
     if wanted.is_strict and rerun.changes:
         what = f"not everything is as it was: {named(map(str, rerun.changes))}"
         rerun.checked.add(what, "Restore it, or rerun it without --strict")
+
+
+def _warn_of_other_commits(rerun: Rerun) -> None:
+    """Say which tasks the original ran in other code, before it was retried: a rerun has one commit."""
+    before = rerun.record.state.commits if rerun.record.state is not None else {}
+    taken = {task.id for task in rerun.checkpoints}
+    others = {id_: c for id_, c in before.items() if id_ not in taken and c != rerun.commit}
+    if others and rerun.commit is not None:
+        ran = named([f"{escaped(id_)} in {commit[:12]}" for id_, commit in others.items()])
+        what = f"the original ran {ran}; the rerun runs every task in {rerun.commit[:12]}"
+        todo = "To have the code of a task again, name its commit with --commit"
+        rerun.checked.add(what, todo, severity=Severity.WARNING)
 
 
 def _warn_of_editable_packages(rerun: Rerun) -> None:

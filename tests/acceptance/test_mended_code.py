@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import LIMIT
+
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -453,3 +456,32 @@ def test_a_repository_that_moved_is_named_anew(
     cli("retry", "bug", "--commit", "HEAD", "--set", f"pathToTasks={moved}")
     cli("work", "--until-idle")
     assert shown(cli)["tasks"][2]["result"][2] == "mended"
+
+
+@pytest.mark.slow
+def test_the_code_of_a_task_before_a_retry_explains_another_result_of_a_rerun(
+    cli: Cli, project: Project, fail: Callable[..., None]
+) -> None:
+    fail(seed=1)
+    mended = TASKS.replace("1 / 0", '"mended"')
+    last = project.commit(**{"Tasks.py": mended, "helper.py": "def double(x):\n    return 3 * x\n"})
+    cli("retry", "bug", "--commit", "HEAD")
+    cli("work", "--until-idle")
+    said = cli("rerun", "bug").stderr
+    assert f"the original ran load in {project.first[:12]}, train in {project.first[:12]}" in said
+    assert f"the rerun runs every task in {last[:12]}" in said
+    assert cli("rerun", "bug", "--from", "report", "--dry-run").stderr == "", "all that ran before is taken"
+    cli("work", "--until-idle")
+    found = json.loads(cli("diff", "bug", "bug-rerun", "--json").stdout)
+    assert [change["name"] for change in found["results"]] == ["load"]
+    assert found["verdict"] == "2 things differ: 2 parts of the code"
+    files = {task["task"]: task["files"] for task in found["code"]["tasks"]}
+    assert files == {"load": ["Tasks.py", "helper.py"], "train": ["Tasks.py", "helper.py"]}
+    assert {cause["kind"] for cause in found["causes"]} == {"code"}
+    text = cli("diff", "bug", "bug-rerun").stdout
+    assert f"  load  {project.first[:12]} → {last[:12]}: Tasks.py, helper.py\n" in text
+    assert "Code of the task load: " in cli("diff", "bug", "bug-rerun", "--html").stdout
+    cli("export", "bug", "--to", "out")
+    own = [sys.executable, str(project.folder.parent / "out/run.py")]
+    there = subprocess.run(own, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert f"load ran in commit {project.first[:12]} then; " in there.stdout

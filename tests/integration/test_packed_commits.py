@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,19 @@ def test_a_commit_comes_into_another_store_with_its_submodule_its_large_files_an
     again = tmp_path / "again"
     again.mkdir()
     assert packed_commits.write(there, commit, again) == packed, "an imported run can be exported"
+
+
+def test_a_commit_is_packed_onto_another_file_system_and_nothing_is_written_into_the_store(
+    repository, stores
+):
+    store = stores[0]
+    commit = store.pin(inspect_work_tree(repository, Path(os.devnull)))
+    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == store.repository.stat().st_dev:
+        pytest.skip("there is no second file system")
+    before = sorted(store.repository.rglob("*"))
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        packed = packed_commits.write(store, commit, Path(folder))
+        assert sorted(os.listdir(folder)) == sorted([packed_commits.PACK, packed_commits.LARGE])
+        packed_commits.read(stores[1], packed, Path(folder))
+    assert stores[1].has(commit)
+    assert sorted(store.repository.rglob("*")) == before
