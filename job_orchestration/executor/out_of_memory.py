@@ -9,7 +9,7 @@ from typing import Final
 
 from job_orchestration.diagnostics import sizes
 
-_UNIT: Final = 1 if sys.platform == "darwin" else 1024
+UNIT: Final = 1 if sys.platform == "darwin" else 1024
 """Bytes in one unit of ``ru_maxrss``."""
 
 
@@ -24,7 +24,7 @@ def is_lack_of_memory(error: BaseException) -> bool:
 
 def peak_of(usage: resource.struct_rusage) -> int:
     """Return the most memory that a process had at a time, in bytes."""
-    return int(usage.ru_maxrss) * _UNIT
+    return int(usage.ru_maxrss) * UNIT
 
 
 def sentence_of_kill(limit: int | None, peak: int) -> str:

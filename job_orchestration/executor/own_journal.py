@@ -7,7 +7,10 @@ task may have emptied or changed it, or closed the descriptor and opened a file 
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from job_orchestration.runs.journal import Writer
 
 # A task may replace the functions of the module.
 _fstat: Final = os.fstat
@@ -28,24 +31,19 @@ class OwnJournal:
 
     Args:
         descriptor: of the file, open for reading and appending.
+        writer: with which the child writes it.
 
     Raises:
         OSError: the file cannot be read.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, writer: Writer) -> None:
         self._descriptor = descriptor
+        self._writer = writer
         status = _fstat(descriptor)
         self._identity = status.st_dev, status.st_ino
         self._has_name = status.st_nlink > 0
-        content = _pread(descriptor, status.st_size, 0)
-        self._lines = [content]
-        self._size = len(content)
-
-    def appended(self, line: bytes) -> None:
-        """Note a line that was written."""
-        self._lines.append(line)
-        self._size += len(line)
+        self._before = _pread(descriptor, status.st_size, 0)
 
     def mend(self) -> bool:
         """Write the file anew if it was changed.
@@ -63,9 +61,9 @@ class OwnJournal:
             raise ForeignFileError from None
         if (status.st_dev, status.st_ino) != self._identity:
             raise ForeignFileError
-        if status.st_size != self._size:
+        if status.st_size != len(self._before) + len(self._writer.known):
             _ftruncate(self._descriptor, 0)
-            data = b"".join(self._lines)
+            data = self._before + self._writer.known
             while data:
                 data = data[_write(self._descriptor, data) :]
             return True

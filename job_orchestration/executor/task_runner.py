@@ -102,7 +102,7 @@ class TaskRunner:
         self.shared_page = shared_page
         path = journal.path_of(self.folder, self.number)
         self._writer = journal.Writer(journal_file, path, order["written"])
-        self._record = OwnJournal(journal_file)
+        self._record = OwnJournal(journal_file, self._writer)
         self._stall_timeout: float | None = order.get("stall_timeout")
         self._grace_time: float = order["grace_time"]
         self._max_attempts: int = order["max_attempts"]
@@ -152,7 +152,9 @@ class TaskRunner:
             except RuntimeError as error:
                 return end_exhausted(self.shared_page, error)
         try:
-            self._enter()
+            self._task_folder.enter(self._working_folder)
+            if self._input_patterns or self._workspace is not None:
+                self._look_around()
             verdict = self.shared_page.verdict = self.go_on()
             if self._recorder is not None and verdict is _FAILED:
                 self._recorder.unchanged(None)
@@ -169,9 +171,8 @@ class TaskRunner:
             return end_by_disk(self.shared_page, error, by_task=self._failing_task is not None)
         return 1 if verdict is _FAILED else 0
 
-    def _enter(self) -> None:
-        """Enter the working folder, and record what stands there before the tasks begin."""
-        self._task_folder.enter(self._working_folder)
+    def _look_around(self) -> None:
+        """Record what stands there before the tasks begin, and find what they can take of earlier runs."""
         if self._input_patterns:
             self._recorder = self._record_inputs(self._input_patterns)
         if self._workspace is not None:
@@ -208,7 +209,6 @@ class TaskRunner:
     def write(self, event: Event, *, sync: bool = False) -> None:
         """Append an event to the journal."""
         self._writer.write(event, sync=sync)
-        self._record.appended(self._writer.last)
         self.shared_page.copy_line(self._writer.last)
 
     def _mend_record(self, index: int) -> None:

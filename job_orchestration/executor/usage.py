@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
-from job_orchestration.executor.out_of_memory import peak_of
+from job_orchestration.executor.out_of_memory import UNIT
 from job_orchestration.runs.events import Usage
 
 _IO: Final = "/proc/self/io"
@@ -22,25 +22,27 @@ _RESET_PEAK: Final = b"5"
 _MOST: Final = 512
 _RCHAR, _WCHAR = 1, 3
 """Places of the two numbers among the words of ``/proc/self/io``."""
-
-
-class _Sums(NamedTuple):
-    cpu_s: float = 0.0
-    children_peak: int = 0
-    read: int | None = 0
-    written: int | None = 0
+_SELF: Final = resource.RUSAGE_SELF
+_CHILDREN: Final = resource.RUSAGE_CHILDREN
+_sums_of: Final = resource.getrusage
 
 
 class Meter:
-    """Measures one task after another in a child. A fresh fork has used nothing, and needs no first look."""
+    """Measures one task after another in a child. A fresh fork has used nothing, and needs no first look.
+
+    `end` is one function, because each more that a child calls has it copy pages of the fork server.
+    """
 
     def __init__(self) -> None:
-        self._before = _Sums()
+        self._cpu = 0.0
+        self._children_peak = 0
+        self._read: int | None = 0
+        self._written: int | None = 0
         self._is_fresh = True
 
     def restart(self) -> None:
         """Count from now on: the process has done other work than that of a task."""
-        self._before = _now()[0]
+        self.end()
         self._is_fresh = False
 
     def begin(self) -> None:
@@ -57,38 +59,27 @@ class Meter:
 
     def end(self) -> Usage:
         """Return what was used since the last task ended, or the meter was restarted."""
-        before = self._before
-        now, peak = _now()
-        self._before = now
-        if now.children_peak > before.children_peak:
-            peak = max(peak, now.children_peak)
-        return Usage(
-            round(now.cpu_s - before.cpu_s, 6),
-            peak,
-            _grown(before.read, now.read),
-            _grown(before.written, now.written),
-        )
-
-
-def _grown(before: int | None, now: int | None) -> int | None:
-    return None if before is None or now is None else max(now - before, 0)
-
-
-def _now() -> tuple[_Sums, int]:
-    """Return the sums of this process, and its own peak of memory in bytes."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    return _Sums(cpu, peak_of(children), *_read_and_written()), peak_of(own)
-
-
-def _read_and_written() -> tuple[int | None, int | None]:
-    try:
-        descriptor = os.open(_IO, os.O_RDONLY | os.O_CLOEXEC)
+        own, children = _sums_of(_SELF), _sums_of(_CHILDREN)
+        cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+        peak, children_peak = own.ru_maxrss, children.ru_maxrss
+        if children_peak > self._children_peak and children_peak > peak:
+            peak = children_peak
+        read: int | None = None
+        written: int | None = None
         try:
-            words = os.read(descriptor, _MOST).split()
-        finally:
-            os.close(descriptor)
-        return int(words[_RCHAR]), int(words[_WCHAR])
-    except (OSError, ValueError, IndexError):  # not Linux, or hidden from this user
-        return None, None
+            descriptor = os.open(_IO, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                words = os.read(descriptor, _MOST).split()
+            finally:
+                os.close(descriptor)
+            read, written = int(words[_RCHAR]), int(words[_WCHAR])
+        except (OSError, ValueError, IndexError):  # not Linux, or hidden from this user
+            pass
+        used = Usage(
+            round(cpu - self._cpu, 6),
+            peak * UNIT,
+            None if read is None or self._read is None else max(read - self._read, 0),
+            None if written is None or self._written is None else max(written - self._written, 0),
+        )
+        self._cpu, self._children_peak, self._read, self._written = cpu, children_peak, read, written
+        return used

@@ -210,7 +210,8 @@ class Writer:
         """The line that was written last."""
         self.was_spoilt = False
         """Whether `resume` found that the file did not begin with what this process knows of it."""
-        self._known = b""
+        self.known = b""
+        """What this process has written or read, from the file's beginning if `resume` was called."""
 
     def write(self, event: Event, *, sync: bool = False) -> JournalEntry:
         """Append an event; with `sync`, return after it is on the disk.
@@ -225,7 +226,7 @@ class Writer:
             self._sync(len(line))
         self.written += 1
         self.last = line
-        self._known += line
+        self.known += line
         return entry
 
     def _sync(self, length: int) -> None:
@@ -256,7 +257,7 @@ class Writer:
                 "Restore the folder from a copy, or ready the config again",
             )
         data = content(run_folder, attempt)
-        known = self._known + lines
+        known = self.known + lines
         self.was_spoilt = not data.startswith(known)
         if self.was_spoilt:
             data = known
@@ -267,7 +268,7 @@ class Writer:
         if torn:
             durable.append(self.descriptor, _TORN, self.path)
             data += _TORN
-        self._known = data
+        self.known = data
         self.written = len(entries)
         return entries
 
