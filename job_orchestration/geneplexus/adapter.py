@@ -18,6 +18,8 @@ import geneplexus
 import threadpoolctl
 from sklearn.linear_model import LogisticRegression
 
+from job_orchestration.geneplexus import loaded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -101,12 +103,15 @@ def _fit(model: Any, training: Training) -> None:
 def guarded(log: logging.Logger) -> Iterator[list[str]]:
     """Wrap a call of GenePlexus: one thread, its defaults restored, its messages sent to ``log``.
 
+    Data that are in memory are handed over to it.
+
     Yields:
         The warnings so far; what is warned of inside is added when the block ends.
     """
     seen_warnings: list[str] = []
     with (
         _defaults_kept(),
+        loaded.handed_over(),
         _redirected_log(log, seen_warnings),
         threadpoolctl.threadpool_limits(1),
         warnings.catch_warnings(record=True) as caught,

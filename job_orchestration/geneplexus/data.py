@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -83,13 +84,21 @@ def look(folder: Path, choice: Choice) -> list[str]:
 
 def verify(folder: Path, choice: Choice) -> list[str]:
     """Check the contents of a folder that passed `look`, and return what is wrong as sentences."""
-    stamps = tuple(_stamp(folder / name) for name in needed_files(choice))
+    stamps = tuple(stamp(folder / name) for name in needed_files(choice))
     return list(_verified(folder, choice, stamps))
+
+
+def warm(folder: Path, choice: Choice) -> None:
+    """Do all reading of this module for a choice, so that forks of this process need not do it."""
+    with suppress(OSError, DataError):
+        verify(folder, choice)
+        digest(folder, choice)
+        identifiers(folder, choice)
 
 
 def digest(folder: Path, choice: Choice) -> DataDigest:
     """Hash the files that a choice needs."""
-    files = {name: _sha256(*_stamp(folder / name)) for name in needed_files(choice)}
+    files = {name: _sha256(*stamp(folder / name)) for name in needed_files(choice)}
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(files.items()))
     return DataDigest(hashlib.sha256(lines.encode()).hexdigest(), files)
 
@@ -105,7 +114,7 @@ def version(folder: Path) -> dict[str, Any]:
 
 def network_genes(folder: Path, species: str, net_type: str) -> tuple[str, ...]:
     """Read the Entrez ids of a network, in the order of the feature table's rows."""
-    return _lines(*_stamp(folder / f"NodeOrder__{species}__{net_type}.txt"))
+    return _lines(*stamp(folder / f"NodeOrder__{species}__{net_type}.txt"))
 
 
 def identifiers(folder: Path, choice: Choice) -> Identifiers:
@@ -116,7 +125,7 @@ def identifiers(folder: Path, choice: Choice) -> Identifiers:
     """
     stem = f"IDconversion__{choice.sp_trn}__"
     stamps = tuple(
-        _stamp(folder / f"{stem}{kind}.json")
+        stamp(folder / f"{stem}{kind}.json")
         for kind in (*(f"{kind}-to-Entrez" for kind in KINDS), "Entrez-to-Symbol", "Entrez-to-Name")
     )
     return _identifiers(stamps, network_genes(folder, choice.sp_trn, choice.net_type))
@@ -137,7 +146,7 @@ def species_elsewhere(folder: Path, species: str, names: Iterable[str]) -> dict[
         for kind in KINDS:
             path = folder / f"IDconversion__{other}__{kind}-to-Entrez.json"
             if path.is_file():
-                known = left & _names_in(*_stamp(path))
+                known = left & _names_in(*stamp(path))
                 found.update(dict.fromkeys(known, other))
                 left -= known
     return found
@@ -235,10 +244,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-_Stamp = tuple[str, int, int]
+Stamp = tuple[str, int, int]
 
 
-def _stamp(path: Path) -> _Stamp:
+def stamp(path: Path) -> Stamp:
     """Identity of a file that was read: path, size, time of change."""
     status = path.stat()
     return str(path), status.st_size, status.st_mtime_ns
@@ -268,7 +277,7 @@ def _json(path: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _identifiers(stamps: tuple[_Stamp, ...], network: tuple[str, ...]) -> Identifiers:
+def _identifiers(stamps: tuple[Stamp, ...], network: tuple[str, ...]) -> Identifiers:
     tables = [_json(path) for path, _, _ in stamps]
     for (path, _, _), table in zip(stamps, tables, strict=True):
         if not all(isinstance(ids, list) for ids in table.values()):
@@ -278,7 +287,7 @@ def _identifiers(stamps: tuple[_Stamp, ...], network: tuple[str, ...]) -> Identi
 
 
 @lru_cache(maxsize=16)
-def _verified(folder: Path, choice: Choice, _stamps: tuple[_Stamp, ...]) -> tuple[str, ...]:
+def _verified(folder: Path, choice: Choice, _stamps: tuple[Stamp, ...]) -> tuple[str, ...]:
     everywhere = dict.fromkeys((choice.sp_trn, *(one for one, _ in choice.results)))
     pairs = dict.fromkeys(((choice.sp_trn, choice.gsc_trn), *choice.results))
     checks = [

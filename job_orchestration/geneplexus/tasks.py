@@ -27,6 +27,7 @@ from job_orchestration.geneplexus import (
     gene_tables,
     inputs,
     known_keys,
+    loaded,
     plots,
     reports,
     stages,
@@ -54,6 +55,7 @@ MODEL_FILE = "geneplexus.pkl"
 DROPPED_FILE = "dropped.tsv"
 _SHOWN = 20
 """How many names a checkpoint repeats; all of them are in the files."""
+_PRELOAD_KEYS = tuple(sorted(DATA_KEYS))
 _LISTS = (("geneset", "genesetFile"), ("negatives", "negativesFile"))
 
 
@@ -65,10 +67,17 @@ class LoadGeneset(TaskBase):
     ``negativesName``; ``file_loc``; ``net_type features sp_trn sp_res gsc_trn gsc_res``.
     """
 
+    preload_keys = _PRELOAD_KEYS
     volatile = ("geneset.json: seconds",)
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
+
+    @classmethod
+    def preload(cls, config: dict[str, Any]) -> None:
+        """Verify the data and read the tables of identifiers, once for many runs."""
+        if (found := _whole_data(config)) is not None:
+            data.warm(*found)
 
     def validate(self) -> list[str | Warning]:
         """All that is wrong with the choice of data, the folder of the data, and the genes."""
@@ -202,10 +211,17 @@ class RunGenePlexus(TaskBase):
     random_state cross_validate num_nodes``; ``genesetTask`` where several tasks load genes.
     """
 
+    preload_keys = _PRELOAD_KEYS
     volatile = ("result: seconds.*", MODEL_FILE)
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
+
+    @classmethod
+    def preload(cls, config: dict[str, Any]) -> None:
+        """Read all that GenePlexus will ask for, once for many runs."""
+        if (found := _whole_data(config)) is not None:
+            loaded.load(*found)
 
     def validate(self) -> list[str | Warning]:
         """All that is wrong with the parameters of the training."""
@@ -218,7 +234,8 @@ class RunGenePlexus(TaskBase):
         if not checked_before:
             problems += _data_problems(self.config)
         problems += read_training(self.config, adapter.logreg())[1]
-        return [*problems, *map(UserWarning, _key_warnings(self.config, "RunGenePlexus"))]
+        warnings = [*_key_warnings(self.config, "RunGenePlexus"), *filter(None, [loaded.unknown_version()])]
+        return [*problems, *map(UserWarning, warnings)]
 
     def run(self) -> dict[str, Any]:
         """Take the four steps, going on from the last one that has a checkpoint.
@@ -341,6 +358,13 @@ def _data_problems(config: dict[str, Any]) -> list[str]:
         # The names decide which files to look for; that there is a folder can be said all the same.
         return problems if folder.is_dir() else [*problems, *data.look(folder, Choice())]
     return data.look(folder, choice)
+
+
+def _whole_data(config: dict[str, Any]) -> tuple[Path, Choice] | None:
+    """The data that a config chooses; `None` if something is wrong with them, which the run will say."""
+    if _data_problems(config):
+        return None
+    return inputs.data_folder(config, os.environ), read_choice(config)[0]
 
 
 def _changed(choice: Choice, folder: Path, genes: dict[str, Any]) -> list[str]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,46 @@ def test_held_out_genes_of_go_terms_are_found_and_random_ones_are_not(drop, cli,
     )
     assert np.mean(found) >= 0.75
     assert 0.4 <= np.mean(guessed) <= 0.6
+
+
+def go_gene_sets(count):
+    """Gene sets of a size that is trained on, by the ids of their terms."""
+    go_terms = json.loads((DATA / "GSC__Human__GO__STRING.json").read_text())
+    network = set((DATA / "NodeOrder__Human__STRING.txt").read_text().split())
+    fitting = [
+        one for one in go_terms["Term_Order"] if 20 <= len(network & set(go_terms[one]["Genes"])) <= 150
+    ]
+    chosen = np.random.default_rng(SEED).choice(fitting, count, replace=False).tolist()
+    return {one: sorted(network & set(go_terms[one]["Genes"])) for one in chosen}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_tables_of_runs_that_share_their_data_are_those_of_the_command_line(drop, cli, workspace, tmp_path):
+    gene_sets = go_gene_sets(10)
+    for number, genes in enumerate(gene_sets.values()):
+        keys = {"file_loc": str(DATA), "geneset": genes, "figures": []}
+        drop(f"set{number}", {"outputDir": f"set{number}", "tasks": TASKS, "pathToTasks": None, **keys})
+    cli("ready", limit=240)
+    cli("work", "--until-idle", limit=600)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    for number, genes in enumerate(gene_sets.values()):
+        given, made = tmp_path / f"set{number}.txt", tmp_path / f"made{number}"
+        given.write_text("\n".join(genes))
+        command = [str(Path(sys.executable).parent / "geneplexus"), "-i", given, "-fl", DATA, "-od", made]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=240)
+        ours = workspace / "Output" / f"set{number}" / TASKS[-1]["id"]
+        theirs = made / "All-Genes" / "Human-Combined"
+        for table in ("df_probs", "df_sim", "df_edge", "df_edge_sym"):
+            name = f"{table}.tsv"
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes(), f"{number} {table}"
+    events = [
+        json.loads(line)
+        for path in (workspace / "Output").glob("set*/journal/*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    preloaded = [event["task"] for event in events if "preload_s" in event]
+    assert sorted(preloaded) == ["load", "run"]  # by one of the ten runs
 
 
 @pytest.mark.slow

@@ -1,0 +1,207 @@
+"""GenePlexus with data that were read before: the same results, and nothing changed in memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+
+import pytest
+
+pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installed")
+
+import geneplexus
+import numpy as np
+import pandas as pd
+from geneplexus import _geneplexus, util
+
+from job_orchestration.geneplexus import LoadGeneset, RunGenePlexus, adapter, loaded
+from job_orchestration.geneplexus.settings import Choice
+from tests.geneplexus_bench import config_of, run_task, warnings_of
+
+TABLES = ("df_probs", "df_sim", "df_edge", "df_edge_sym")
+LOG = logging.getLogger("test")
+
+pytestmark = [  # GenePlexus never closes its files
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Nothing is in memory when a test begins."""
+    loaded.forget()
+    yield
+    loaded.forget()
+
+
+def preload(config):
+    for kind in (LoadGeneset, RunGenePlexus):
+        kind.preload({key: value for key, value in config.items() if key in kind.preload_keys})
+
+
+def model_of(folder, genes, choice=None):
+    """A model after all steps, made as the task makes it."""
+    choice = choice or Choice()
+    with adapter.guarded(LOG):
+        found = {"entrez": genes, "negatives": [], "unnamed": []}
+        model = adapter.new_model(folder, choice, found)
+        model.fit()
+        model.predict()
+        model.make_sim_dfs()
+        model.make_small_edgelist()
+    return model
+
+
+def results_of(model):
+    (result,) = model.model_info["All-Genes"].results.values()
+    return result
+
+
+def own_results(folder, genes):
+    """What GenePlexus makes of it by itself."""
+    model = geneplexus.GenePlexus(file_loc=str(folder))
+    model.load_genes(genes)
+    for step in (model.fit, model.predict, model.make_sim_dfs, model.make_small_edgelist):
+        step()
+    return results_of(model)
+
+
+@pytest.fixture(scope="module")
+def genes(data):
+    """Entrez ids to train on."""
+    collection = json.loads((data / "GSC__Human__GO__STRING.json").read_text())
+    return max((collection[term]["Genes"] for term in collection["Term_Order"]), key=len)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The names of the files that numpy, JSON and pandas read from now on."""
+    names = []
+
+    def noted(module, name):
+        before = getattr(module, name)
+
+        def read(file, *args, **options):
+            names.append(os.path.basename(getattr(file, "name", file)))
+            return before(file, *args, **options)
+
+        monkeypatch.setattr(module, name, read)
+
+    noted(np, "load")
+    noted(np, "loadtxt")
+    noted(json, "load")
+    noted(pd, "read_csv")
+    return names
+
+
+def test_every_table_is_the_one_that_geneplexus_makes_by_itself(data, genes):
+    own = own_results(data, genes)
+    for _ in range(2):  # the second has all in memory
+        ours = results_of(model_of(data, genes))
+        for table in TABLES:
+            pd.testing.assert_frame_equal(getattr(ours, table), getattr(own, table), check_exact=True)
+        assert ours.isolated_genes == own.isolated_genes
+        assert ours.isolated_genes_sym == own.isolated_genes_sym
+
+
+def test_after_preload_a_run_reads_no_data(config, finished, tmp_path, opened):
+    preload(config)
+    read = list(opened)
+    assert len(read) > 10
+    del opened[:]
+    run = config_of(tmp_path / "alpha", **config)
+    for task in ("load", "run", "save"):
+        run_task(run, task)
+    data_files = [name for name in opened if name in read and not name.startswith("Data__")]
+    assert data_files == []
+    for table in TABLES:
+        assert (tmp_path / "alpha" / "save" / f"{table}.tsv").read_bytes() == (
+            finished / f"{table}.tsv"
+        ).read_bytes()
+
+
+def test_no_step_changes_what_was_loaded(data, genes):
+    loaded.load(data, Choice())
+    with loaded.handed_over():
+        features = util.load_gene_features(str(data), "Human", "SixSpeciesN2V", "STRING")
+        order = util.load_node_order(str(data), "Human", "STRING")
+        weights = util.load_pretrained_weights(str(data), "Human", "Combined", "STRING", "SixSpeciesN2V")
+        collection = util.load_gsc(str(data), "Human", "Combined", "STRING")
+        names = util.load_geneid_conversion(str(data), "Human", "Entrez", "Name")
+    row = next(iter(weights.values()))["Weights"]
+    for array in (features, order, row):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+    before = json.dumps([collection, names])
+    model_of(data, genes)
+    assert json.dumps([collection, names]) == before
+
+
+def test_a_file_that_changes_is_read_anew(own_data, genes):
+    before = results_of(model_of(own_data, genes))
+    path = own_data / "Data__Human__SixSpeciesN2V__STRING.npy"
+    np.save(path, np.load(path)[:, ::-1] * 1.5)
+    edges = own_data / "Edgelist__Human__STRING.edg"
+    edges.write_text("".join(edges.read_text().splitlines(keepends=True)[::2]))
+    after, own = results_of(model_of(own_data, genes)), own_results(own_data, genes)
+    assert not after.df_probs.equals(before.df_probs)
+    assert len(after.df_edge) != len(before.df_edge)
+    for table in TABLES:
+        pd.testing.assert_frame_equal(getattr(after, table), getattr(own, table), check_exact=True)
+
+
+def test_other_data_are_not_in_memory_at_the_same_time(data, own_data):
+    loaded.load(data, Choice())
+    loaded.load(own_data, Choice())
+    assert {os.path.dirname(path) for path in loaded.files_held()} == {str(own_data)}
+
+
+@pytest.mark.parametrize("network", ["STRING", "BioGRID"])
+@pytest.mark.parametrize(
+    "lines", ["1\t2{}", "1\t2{0}\n3\t1{0}\n2\t3{0}\n9\t9{0}\n3\t2{0}", "A\t2{0}\n2\tB{0}", "7\t8{}"]
+)
+def test_the_edges_among_the_top_genes_are_those_of_the_whole_table(own_data, network, lines):
+    weight = "" if network == "BioGRID" else "\t0.5"
+    (own_data / f"Edgelist__Human__{network}.edg").write_text(lines.format(weight) + "\n")
+    top = pd.DataFrame({"Entrez": ["1", "2", "3", "A", "B", "9"]})
+    for count in (2, 5, 6):
+        own = _geneplexus._make_small_edgelist(str(own_data), top, "Human", network, num_nodes=count)
+        with loaded.handed_over():
+            ours = _geneplexus._make_small_edgelist(str(own_data), top, "Human", network, num_nodes=count)
+        for place in (0, 2):
+            pd.testing.assert_frame_equal(ours[place], own[place], check_exact=True)
+        assert (ours[1], ours[3]) == (own[1], own[3])
+
+
+def test_data_that_cannot_be_used_are_left_for_the_task_to_complain_of(own_data):
+    (own_data / "NodeOrder__Human__STRING.txt").unlink()
+    preload({"file_loc": str(own_data)})
+    preload({"file_loc": str(own_data / "nowhere")})
+    preload({"file_loc": "relative"})
+    preload({"file_loc": str(own_data), "net_type": "FOO"})
+    loaded.load(own_data, Choice())
+
+
+def test_a_version_that_is_not_known_reads_its_data_itself_and_that_is_said(
+    config, data, genes, tmp_path, monkeypatch
+):
+    assert warnings_of(config_of(tmp_path / "a", **config)) == []
+    monkeypatch.setattr(loaded, "KNOWN", "2.")
+    (warning,) = warnings_of(config_of(tmp_path / "a", **config))
+    assert "is not known to these tasks" in warning
+    before = util.load_gsc
+    with loaded.handed_over():
+        assert util.load_gsc is before
+    loaded.load(data, Choice())
+    assert loaded.files_held() == set()
+
+
+def test_what_was_replaced_is_put_back():
+    before = {name: getattr(util, name) for name in loaded.FILES}
+    small, pandas = _geneplexus._make_small_edgelist, _geneplexus.pd
+    with pytest.raises(KeyError), adapter.guarded(LOG):
+        raise KeyError
+    assert {name: getattr(util, name) for name in loaded.FILES} == before
+    assert (_geneplexus._make_small_edgelist, _geneplexus.pd) == (small, pandas)
