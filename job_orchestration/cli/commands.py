@@ -45,6 +45,8 @@ def _workers(arguments: Namespace, workspace: Workspace, say: Callable[[str], No
 
 def init(arguments: Namespace) -> int:
     """Create or repair a workspace and print the next steps."""
+    import shlex
+
     from job_orchestration.commands.init import init as make
     from job_orchestration.diagnostics.problems import escaped
 
@@ -66,8 +68,8 @@ def init(arguments: Namespace) -> int:
             "",
             "What to do next:",
             f"  1. Drop a YAML file for each experiment into {made.workspace.sources}",
-            f"  2. job-orchestration up --workers 2 --workspace {root}",
-            f"  3. job-orchestration status --workspace {root}",
+            f"  2. job-orchestration up --workers 2 --workspace {shlex.quote(root)}",
+            f"  3. job-orchestration status --workspace {shlex.quote(root)}",
         ]
     )
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from job_orchestration.cli import output
@@ -28,7 +29,11 @@ def export(arguments: Namespace) -> int:
     if found.left_out:
         print(f"Left out, as no plain files: {escaped(named(found.left_out))}")
     if not found.path.lower().endswith(".zip"):
-        print(f"Run it again without job_orchestration: python {escaped(found.path)}/run.py")
+        import shlex
+
+        words = [os.path.join(found.path, "run.py"), *found.runs[: len(found.runs) > 1]]
+        command = " ".join(shlex.quote(escaped(word)) for word in words)
+        print(f"Run it again without job_orchestration: python {command}")
     return 0
 
 

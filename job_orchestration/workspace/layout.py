@@ -171,8 +171,11 @@ def locate(root: str) -> Workspace:
     root = os.path.realpath(os.path.expanduser(root))
     workspace = _at(root)
     if not (os.path.isdir(workspace.sources) or os.path.isdir(workspace.to_run)):
+        import shlex
+
         raise WorkspaceError(
-            f"{root} is not a workspace", f"Make it one with: job-orchestration init --workspace {root}"
+            f"{root} is not a workspace",
+            f"Make it one with: job-orchestration init --workspace {shlex.quote(root)}",
         )
     _check_format(workspace)
     return workspace

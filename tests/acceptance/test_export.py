@@ -230,3 +230,22 @@ def test_an_export_is_an_ro_crate_that_the_library_reads_back(cli: Cli, done: st
     files = [e for e in crate.data_entities if e.type == "File"]
     assert all((tmp_path / "out" / e.id).is_file() for e in files)
     assert len(files) > 8
+
+
+@pytest.mark.slow
+def test_what_is_printed_to_be_copied_works_with_spaces_and_names_a_run_of_several(
+    cli: Cli, done: str, tmp_path: Path
+) -> None:
+    cli("rerun", done)
+    cli("work", "--until-idle")
+    said = cli("export", done, f"{done}-rerun", "--to", "with a space").stdout.splitlines()[-1]
+    command = said.partition("job_orchestration: python ")[2]
+    assert "run.py' runs/a" in command
+    again = subprocess.run(
+        f"{sys.executable} {command}", shell=True, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    made = cli("init", "--workspace", "another space").stdout
+    assert f"--workspace '{tmp_path / 'another space'}'" in made
+    lacking = cli("status", "--workspace", str(tmp_path / "no where"), check=4).stderr
+    assert f"init --workspace '{tmp_path / 'no where'}'" in lacking
