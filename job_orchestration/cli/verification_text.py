@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import escaped
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def headline(record: Mapping[str, Any]) -> str:
     """Return the verdict in one line."""
     rerun, original = escaped(record["rerun"]), escaped(record["original"])
     number = record["identical"] + record["equal"] + record["different"]
-    parts = f"{number} result{'s' if number > 1 else ''} and files compared"
+    parts = f"{counted(number, 'result or file', 'results and files')} compared"
     counts = [f"{record[key]} {key}" for key in ("different", "equal", "identical") if record[key]]
     if record["verdict"] == "identical":
         return f"{rerun}: identical to {original}, {parts}"

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from job_orchestration.comparison.deviations import Deviations
 
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?")
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+_CODE: Final = re.compile(r"0[0-9]+")
+"""Names something: as a number it would lose its zeros."""
 _LONGEST_CELL: Final = 64 << 20
 _ABSENT: Final = "(absent)"
 
@@ -127,8 +129,10 @@ def _compare_cells(found: Deviations, where: str, before: Any, after: Any) -> No
 
 
 def _number_in(text: str) -> float | None:
+    if "_" in text or _CODE.fullmatch(text):
+        return None
     try:
-        return None if "_" in text else int(text) if _WHOLE.fullmatch(text) else float(text)
+        return int(text) if _WHOLE.fullmatch(text) else float(text)
     except ValueError:
         return None
 

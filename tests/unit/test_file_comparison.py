@@ -183,3 +183,19 @@ def test_whatever_a_file_holds_it_gets_a_verdict(name: str, before: bytes, after
     found = compare(name, before, after)
     assert (found.verdict is IDENTICAL) == (before == after)
     assert found.as_json()["verdict"] == str(found.verdict)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        ("007", "7", DIFFERENT),
+        ("12345678901234567890", "12345678901234567891", DIFFERENT),
+        ("9223372036854775808", "9223372036854775808.0", EQUAL),
+        ("7", "7.0", EQUAL),
+        ("0", "0.0", EQUAL),
+        ("0.5", "0.50000000001", EQUAL),
+    ],
+)
+def test_what_names_something_counts_digit_by_digit(before: str, after: str, verdict: Verdict) -> None:
+    old, new = (f"gene\tsample\nBRCA1\t{text}\n".encode() for text in (before, after))
+    assert compare("a.tsv", old, new).verdict is verdict
