@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from job_orchestration import Workspace
+from job_orchestration import UsageError, Workspace
 from tests.conftest import LIMIT
 
 TASKS = """
@@ -78,6 +78,13 @@ def test_a_workspace_that_was_moved_has_the_files_of_its_waiting_and_failed_runs
     moved.run(failed.name).retry(set={"fails": False})
     assert moved.work()
     assert [moved.run(name).results["count.count"] for name in ("failed", "waits")] == [1, 2]
+    assert moved.run("wai*").name == "waits", "a glob that only one run fits"
+    with pytest.raises(
+        UsageError, match=r"may mean 2 runs: failed, waits\. Name one by its output folder\.$"
+    ):
+        moved.run("*")
+    with pytest.raises(UsageError, match="of a list of runs"):
+        moved.cancel(moved.runs())
 
 
 @pytest.mark.slow
