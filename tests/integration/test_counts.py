@@ -62,7 +62,7 @@ TASKS = """
 METHODS = ("One", "Two", "Three", "Four")
 WARM, MANY = 4, 20
 """Runs after which a fork server is warm, and those whose pages are counted."""
-PAGES = 1170
+PAGES = 1100
 """Pages that a run makes or copies in its worker, fork server and child."""
 KINDS = {
     "sync": ("fsync", "fdatasync"),
