@@ -6,6 +6,7 @@ Text stays text in SVG and PDF. The same run gives the same files.
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -180,6 +181,15 @@ def draw_terms(axes: Axes, top: pd.DataFrame, lengths: list[float]) -> None:
 
 
 # -- what all figures share --
+
+
+def prepare() -> None:
+    """Find fonts and load what writes the formats, so that forks of this process need not do it."""
+    figure = new_figure(3, 3)
+    figure.text(0.5, 0.5, "0", fontsize=7)
+    with mpl.rc_context(_STYLE):
+        for kind in FORMATS:
+            figure.savefig(io.BytesIO(), format=kind, dpi=_POINTS)
 
 
 def new_figure(width: float, height: float, *, left: float = 0.1, below: int = 0) -> Figure:

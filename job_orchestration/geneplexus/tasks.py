@@ -303,6 +303,11 @@ class SaveResults(TaskBase):
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
 
+    @classmethod
+    def preload(cls, config: dict[str, Any]) -> None:  # noqa: ARG003  it depends on no key
+        """Prepare for drawing, once for many runs."""
+        plots.prepare()
+
     def validate(self) -> list[str | Warning]:
         """Whether there is a run to save the results of."""
         reader = Reader(self.config)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -15,7 +17,7 @@ import numpy as np
 import pandas as pd
 from geneplexus import _geneplexus, util
 
-from job_orchestration.geneplexus import LoadGeneset, RunGenePlexus, adapter, loaded
+from job_orchestration.geneplexus import LoadGeneset, RunGenePlexus, adapter, loaded, plots
 from job_orchestration.geneplexus.settings import Choice
 from tests.geneplexus_bench import config_of, run_task, warnings_of
 
@@ -205,3 +207,29 @@ def test_what_was_replaced_is_put_back():
         raise KeyError
     assert {name: getattr(util, name) for name in loaded.FILES} == before
     assert (_geneplexus._make_small_edgelist, _geneplexus.pd) == (small, pandas)
+
+
+DRAWING = """
+import sys
+from pathlib import Path
+
+from job_orchestration.geneplexus import SaveResults, plots
+
+SaveResults.preload({})
+before = set(sys.modules)
+caption = plots.Caption("alpha", "Human", "STRING", "GO", 20)
+plots.cross_validation(Path(sys.argv[1], "scores.png"), [1.0, 2.0], caption)
+print(sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.slow
+def test_drawing_imports_nothing_after_preload_and_draws_the_same(tmp_path):
+    command = [sys.executable, "-c", DRAWING, str(tmp_path)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    without = DRAWING.replace("SaveResults.preload({})", "")
+    subprocess.run([sys.executable, "-c", without, str(plain)], check=True, capture_output=True)
+    for kind in plots.FORMATS:
+        assert (tmp_path / f"scores.{kind}").read_bytes() == (plain / f"scores.{kind}").read_bytes()
