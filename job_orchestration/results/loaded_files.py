@@ -122,9 +122,9 @@ def _pickle(file: IO[bytes], name: str, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
         raise _pickled(f"{escaped(name)} is a pickle")
     if name.lower().endswith((".joblib", ".joblib.gz")):
-        import joblib  # type: ignore[import-untyped]  # what wrote the file has it
+        import importlib
 
-        return joblib.load(file)
+        return importlib.import_module("joblib").load(file)  # what wrote the file has it
     import pickle
 
     return pickle.load(file)  # noqa: S301 - the same

@@ -49,7 +49,8 @@ def test_a_sweep_and_a_search_have_a_line_in_status_and_a_page_in_show(
 
     def in_the_middle():
         found = families(cli)
-        return [found[name]["ended"] for name in ("grid", "tune")] == [3, 2] and found
+        ended = [found[name]["ended"] for name in ("grid", "tune")]
+        return ended == [3, 2] and found["tune"]["opened"] == 3 and found
 
     found = eventually(in_the_middle, what="only the trials that wait at the gate are left")
     assert sorted(found) == ["grid", "tune"], "a run of its own is no family"

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import signal
 import sys
@@ -37,6 +38,7 @@ def test_reports_write_nothing_and_end_at_once(workspace, drop, cli, start, tmp_
     wait_until(lambda: events(workspace, "runs/b", "task_started"))
     worker.send_signal(signal.SIGKILL)
     worker.wait(timeout=LIMIT)
+    wait_until(lambda: not os.listdir(workspace / "Misc" / "imports"))  # its fork server has ended as well
     drop("d")
     drop("e", "broken: [")
     (workspace / "Output" / "runs" / "c" / "status.yaml").unlink()
