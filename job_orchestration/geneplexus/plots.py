@@ -7,6 +7,7 @@ Text stays text in SVG and PDF. The same run gives the same files.
 from __future__ import annotations
 
 import io
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # else a line for each table of each font
 
 FORMATS: Final = ("png", "svg", "pdf")
 COLOURS: Final = {"P": "#009E73", "U": "#0072B2", "N": "#D55E00"}
