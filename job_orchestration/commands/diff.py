@@ -163,8 +163,9 @@ def _code_between(workspace: Workspace, one: RunState, other: RunState) -> CodeC
     whole = between(one.code.commit, other.code.commit)
     known: dict[tuple[str, str], CodeChanges] = {}
     tasks = []
+    commits = other.commits
     for task, before in one.commits.items():
-        pair = before, other.commits.get(task, before)
+        pair = before, commits.get(task, before)
         if pair[0] != pair[1] and pair != (whole.before, whole.after):
             known[pair] = found = known.get(pair) or between(*pair)
             if found.files or found.fault:
