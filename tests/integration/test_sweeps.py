@@ -144,7 +144,7 @@ def alone(tmp_path, monkeypatch):
     """Makes workspaces with a sweep of importable tasks, so that neither git nor a host is needed."""
     monkeypatch.setattr(durable, "_fdatasync", lambda descriptor: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(task_check, "check", lambda *_: None)
+    monkeypatch.setattr(task_check, "check", lambda *_, **__: None)
     monkeypatch.setattr("job_orchestration.submission.pipeline._BATCH", 2)
     made = iter(range(10_000))
 

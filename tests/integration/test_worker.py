@@ -208,9 +208,8 @@ def test_an_attempt_ends_with_its_fork_server_though_that_is_killed_between_two_
     killing = mutant(
         tmp_path,
         "executor/fork_server_client.py",
-        "        fork_server = self._warm.pop(plan, None)\n",
-        "        fork_server = self._warm.pop(plan, None)\n"
-        "        if fork_server is not None:\n"
+        "        if fork_server is not None:\n            self._warm.remove(fork_server)\n",
+        "        if fork_server is not None:\n            self._warm.remove(fork_server)\n"
         "            os.kill(fork_server.pid, signal.SIGKILL)\n"
         "            fork_server._process.wait()\n",
     )
