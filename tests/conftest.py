@@ -109,6 +109,17 @@ def wait_until(condition: Callable[[], object], seconds: float = LIMIT, what: st
     return found
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+NOT_SET = [name for name in THREADS if name not in os.environ]
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_the_shell_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what an import of the GenePlexus tasks in an earlier test sets for its whole process."""
+    for name in NOT_SET:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def git() -> Callable[..., str]:
     """Runs git in a folder: ``git(folder, "commit", "--message=x")``."""

@@ -18,7 +18,7 @@ from job_orchestration.hyperparameter_optimisation import space
 from job_orchestration.search import searches
 from job_orchestration.workspace import naming
 
-READ = {"pathToTasks", "genesetPath", "negativesPath"}
+READ = {"pathToTasks", "genesetPath", "negativesPath", "inputs"}
 """The keys whose path is only read."""
 TOO_FAR = (
     "/etc/motd",
