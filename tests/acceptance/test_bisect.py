@@ -86,6 +86,7 @@ def bisected(cli: Cli, *words: str, check: int | None = 0) -> dict[str, Any]:
     )
 
 
+@pytest.mark.slow
 def test_of_sixteen_commits_the_right_one_is_found_with_four_reruns_and_is_not_searched_again(
     cli: Cli, project: Project, git: Git
 ) -> None:

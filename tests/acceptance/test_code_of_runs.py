@@ -149,6 +149,7 @@ def test_submodules_and_files_of_git_lfs_are_in_their_places_and_clean(
     assert git(clone, "cat-file", "-p", ":other.bin").startswith("version https://git-lfs"), "it goes on"
 
 
+@pytest.mark.slow
 def test_a_file_is_printed_byte_for_byte_by_its_path_from_the_top_or_from_the_tasks(
     cli: Cli, queued: Callable[..., Path], git: Git, tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_file_is_printed_byte_for_byte_by_its_path_from_the_top_or_from_the_ta
     assert "--file prints the file alone" in cli("code", "a", "x", "--file", "data.csv", check=2).stderr
 
 
+@pytest.mark.slow
 def test_what_cannot_be_taken_is_refused_with_a_sentence(
     cli: Cli, queued: Callable[..., Path], tmp_path: Path, workspace: Path
 ) -> None:

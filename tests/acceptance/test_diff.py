@@ -75,6 +75,7 @@ def content_of(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 def test_the_one_parameter_that_differs_is_the_verdict(cli: Cli, project: Project) -> None:
     project.run("a")
     project.run("b", lr=0.1)
@@ -88,6 +89,7 @@ def test_the_one_parameter_that_differs_is_the_verdict(cli: Cli, project: Projec
     assert found["code"]["before"] == found["code"]["after"]
 
 
+@pytest.mark.slow
 def test_a_changed_helper_is_shown_with_its_lines_and_other_files_are_counted(
     cli: Cli, project: Project
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_changed_helper_is_shown_with_its_lines_and_other_files_are_counted(
     assert content_of(project.top) == before
 
 
+@pytest.mark.slow
 def test_of_tasks_in_a_folder_only_what_they_import_counts(cli: Cli, project: Project) -> None:
     (project.top / "inner").mkdir()
     outer = "import sys, pathlib\nsys.path.append(str(pathlib.Path(__file__).parents[1]))\n"
@@ -121,6 +124,7 @@ def test_of_tasks_in_a_folder_only_what_they_import_counts(cli: Cli, project: Pr
     assert [f["path"] for f in difference(cli, "b", "c")["code"]["files"]] == ["steps/helper.py"]
 
 
+@pytest.mark.slow
 def test_results_that_differ_without_a_recorded_cause_are_said_to(cli: Cli, project: Project) -> None:
     project.commit(**{"Tasks.py": TASKS.replace('"linear"', "__import__('time').time()")})
     project.run("a")
@@ -130,6 +134,7 @@ def test_results_that_differ_without_a_recorded_cause_are_said_to(cli: Cli, proj
     )
 
 
+@pytest.mark.slow
 def test_seeds_that_were_drawn_are_the_cause_only_if_there_is_no_other(cli: Cli, project: Project) -> None:
     for name, lr in (("a", 0.01), ("b", 0.01), ("c", 0.1)):
         project.run(name, lr=lr, seed=None)
@@ -140,6 +145,7 @@ def test_seeds_that_were_drawn_are_the_cause_only_if_there_is_no_other(cli: Cli,
     assert beside["verdict"].endswith("each run has drawn a seed of its own")
 
 
+@pytest.mark.slow
 def test_packages_and_python_are_compared(cli: Cli, project: Project, workspace: Path) -> None:
     project.run("a")
     project.run("b")
@@ -161,6 +167,7 @@ def test_packages_and_python_are_compared(cli: Cli, project: Project, workspace:
     )
 
 
+@pytest.mark.slow
 def test_more_than_two_runs_are_a_table_of_what_differs(cli: Cli, project: Project) -> None:
     for name, lr in (("a", 0.01), ("b", 0.1), ("c", 0.2)):
         project.run(name, lr=lr)
@@ -175,6 +182,7 @@ def test_more_than_two_runs_are_a_table_of_what_differs(cli: Cli, project: Proje
     assert said.startswith("| run | lr | train.loss | train.kind |\n")
 
 
+@pytest.mark.slow
 def test_a_page_shows_the_same_and_nothing_in_it_is_executed(cli: Cli, project: Project) -> None:
     hostile = "<script>alert(1)</script>\x1b[31m&\"'"
     project.run("a")
@@ -195,6 +203,7 @@ def test_a_page_shows_the_same_and_nothing_in_it_is_executed(cli: Cli, project: 
     assert "<th>lr</th>" in pages[2]
 
 
+@pytest.mark.slow
 def test_an_input_that_changed_between_two_runs_is_the_verdict(
     cli: Cli, project: Project, tmp_path: Path
 ) -> None:
@@ -207,6 +216,7 @@ def test_an_input_that_changed_between_two_runs_is_the_verdict(
     assert found["inputs"][0]["after"] == hashlib.sha256(b"2\n").hexdigest()
 
 
+@pytest.mark.slow
 def test_usage_is_compared_and_is_no_cause(cli: Cli, project: Project) -> None:
     project.run("a")
     project.run("b")
@@ -238,6 +248,7 @@ def test_two_runs_of_a_thousand_tasks_are_compared_and_shown_in_less_than_a_seco
         assert len(said.splitlines()) < 100 or "--json" in words or words[0] == "show"
 
 
+@pytest.mark.slow
 def test_one_run_is_compared_with_the_work_tree_as_it_is(cli: Cli, project: Project) -> None:
     project.run("a")
     assert "is the same in" in cli("diff", "a").stdout
@@ -255,6 +266,7 @@ def test_one_run_is_compared_with_the_work_tree_as_it_is(cli: Cli, project: Proj
     assert content_of(project.top) == before
 
 
+@pytest.mark.slow
 def test_a_repository_that_is_gone_is_still_compared(cli: Cli, project: Project) -> None:
     project.run("a")
     project.commit(**{"steps/helper.py": HELPER.replace("2", "3")})

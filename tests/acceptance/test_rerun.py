@@ -101,6 +101,7 @@ def results(cli: Cli, run: str) -> list[Any]:
     return [task["result"] for task in shown(cli, run)["tasks"]]
 
 
+@pytest.mark.slow
 def test_a_rerun_is_a_new_run_in_the_recorded_code_config_and_seed(
     cli: Cli, project: Project, complete: Callable[..., None], workspace: Path
 ) -> None:
@@ -273,6 +274,7 @@ def test_a_kill_leaves_no_half_taken_checkpoint(
     assert results(cli, "runs/a-rerun") == results(cli, "runs/a")
 
 
+@pytest.mark.slow
 def test_verify_says_whether_a_rerun_is_identical_equal_or_different(
     cli: Cli, complete: Callable[..., None], workspace: Path
 ) -> None:

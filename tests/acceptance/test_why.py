@@ -64,6 +64,7 @@ def first(reasons: list[dict[str, Any]]) -> tuple[str, str]:
     return reasons[0]["kind"], reasons[0]["text"]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_worker_a_held_one_one_that_comes_after_it_and_a_dropped_one_say_so(
     cli: Cli, drop: Drop, why: Callable[..., list[dict[str, Any]]]
 ) -> None:

@@ -122,6 +122,7 @@ def text_of(path: Path) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_planted_secrets_stand_in_no_file_but_the_configs_own(spied: Sandbox) -> None:
     assert len(NEEDLES) >= 20
     own = own_files(spied.root)
@@ -138,6 +139,7 @@ def test_planted_secrets_stand_in_no_file_but_the_configs_own(spied: Sandbox) ->
     assert "ValueError" in log
 
 
+@pytest.mark.slow
 def test_planted_secrets_stand_in_no_message(spied: Sandbox, eventually) -> None:
     eventually(lambda: (spied.folder / "sent").is_file() and (spied.folder / "sent").stat().st_size > 0)
     sent = (spied.folder / "sent").read_text()

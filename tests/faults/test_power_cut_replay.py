@@ -203,6 +203,7 @@ def test_what_was_written_together_and_never_synced_is_found_out(grouped: Story,
     assert judged(recovery, grouped, {}) != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "forgets", [("fsync", "fsync_folder"), ("fsync",), ("fsync_folder",)], ids=" and ".join
 )

@@ -180,6 +180,7 @@ def test_a_damaged_run_in_the_trash_stays_there_and_the_others_are_restored(sand
     assert restore.restore(sandbox.workspace, ["bad"]).runs == ("bad",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS[1:])
 def test_an_entry_of_the_trash_that_cannot_be_settled_keeps_no_other(sandbox, monkeypatch, error):
     prepare(sandbox, "restore")

@@ -98,6 +98,7 @@ def opened(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_every_table_is_the_one_that_geneplexus_makes_by_itself(data, genes):
     own = own_results(data, genes)
     for _ in range(2):  # the second has all in memory
@@ -108,6 +109,7 @@ def test_every_table_is_the_one_that_geneplexus_makes_by_itself(data, genes):
         assert ours.isolated_genes_sym == own.isolated_genes_sym
 
 
+@pytest.mark.slow
 def test_after_preload_a_run_reads_no_data(config, finished, tmp_path, opened):
     preload(config)
     read = list(opened)

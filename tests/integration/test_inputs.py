@@ -170,6 +170,7 @@ def test_an_input_that_changes_between_two_attempts_is_noticed(sandbox: Sandbox)
     assert (change["path"], change["how"], change["task"]) == (str(spoilt), "changed", None)
 
 
+@pytest.mark.slow
 def test_runs_with_the_same_inputs_share_one_list_and_hash_them_once(sandbox: Sandbox) -> None:
     genes = made(sandbox.folder / "data/genes.tsv")
     for name in ("a", "b", "c"):

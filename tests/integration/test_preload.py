@@ -171,6 +171,7 @@ def calls(sandbox: Sandbox) -> list[str]:
     return [" ".join(line.split()[::2]) for line in lines]
 
 
+@pytest.mark.slow
 def test_runs_with_the_same_values_share_what_was_loaded(sandbox):
     for number in range(5):
         sandbox.queue(f"r{number}", "Plain", data="a", other=number)
@@ -185,6 +186,7 @@ def test_runs_with_the_same_values_share_what_was_loaded(sandbox):
     assert "reading" not in sandbox.log("r1")
 
 
+@pytest.mark.slow
 def test_the_journal_says_what_it_cost(sandbox):
     sandbox.queue("first", "Large")
     sandbox.queue("second", "Large")
@@ -201,6 +203,7 @@ def test_the_journal_says_what_it_cost(sandbox):
     assert "preload_mb" not in second
 
 
+@pytest.mark.slow
 def test_other_values_are_loaded_in_another_process_after_the_first_has_ended(sandbox):
     for name, data in (("a1", "a"), ("b1", "b"), ("b2", "b"), ("a2", "a")):
         sandbox.queue(
@@ -222,6 +225,7 @@ def test_other_values_are_loaded_in_another_process_after_the_first_has_ended(sa
     assert found["b1"]["process"] == found["b2"]["process"]
 
 
+@pytest.mark.slow
 def test_a_worker_keeps_as_many_as_the_config_says(sandbox):
     before = None
     for number, data in enumerate("abab"):
@@ -233,6 +237,7 @@ def test_a_worker_keeps_as_many_as_the_config_says(sandbox):
     assert calls(sandbox) == ["Plain a", "Plain b"]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_read_anew(sandbox, tmp_path):
     path = tmp_path / "table.txt"
     path.write_text("one")
@@ -254,6 +259,7 @@ def test_a_file_that_changes_is_read_anew(sandbox, tmp_path):
     assert len(calls(sandbox)) == 2
 
 
+@pytest.mark.slow
 def test_what_a_run_changes_is_its_own(sandbox):
     sandbox.queue("one", "Changes", data="a")
     sandbox.queue("two", "Plain", "Changes", data="a", after=["one"])
@@ -296,6 +302,7 @@ def test_threads_that_it_leaves_make_runs_spawn_with_one_sentence(sandbox):
         assert sandbox.results(run)["threads"]["own"] != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "tries", "outcome", "what"),
     [
@@ -334,12 +341,14 @@ def test_a_key_that_is_not_declared_is_named_with_the_remedy(sandbox):
     assert "preload_keys names (data, fault)" in sandbox.log("run")
 
 
+@pytest.mark.slow
 def test_a_second_try_loads_again(sandbox):
     sandbox.queue("run", "RaisesOnce", maxAttempts=2)
     sandbox.work()
     assert sandbox.results("run")["raisesonce"]["data"] == 1
 
 
+@pytest.mark.slow
 def test_a_kill_while_it_loads_is_a_failed_try(sandbox):
     sandbox.queue("good", "First")
     sandbox.queue("run", "Dies", maxAttempts=2)
@@ -352,6 +361,7 @@ def test_a_kill_while_it_loads_is_a_failed_try(sandbox):
     assert len(sandbox.names("Failed")) == 1
 
 
+@pytest.mark.slow
 def test_a_timeout_ends_it(sandbox):
     sandbox.queue("run", "Hangs", timeout=1, maxAttempts=1)
     sandbox.work()
@@ -360,6 +370,7 @@ def test_a_timeout_ends_it(sandbox):
     assert is_gone(int(sandbox.note("hangs")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "cancel"])
 def test_a_stop_ends_it_and_counts_no_try(sandbox, how):
     sandbox.queue("run", "Hangs")
@@ -377,6 +388,7 @@ def test_a_stop_ends_it_and_counts_no_try(sandbox, how):
     assert len(sandbox.names("Failed" if how == "cancel" else "ConfigsToRun")) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_process_and_the_run_goes_on(sandbox):
     sandbox.queue("run", "Hangs", timeout=5, maxAttempts=1)
     worker = sandbox.start()
@@ -399,6 +411,7 @@ def test_it_leaves_the_process_as_it_was(sandbox):
     assert sandbox.results("run")["sloppy"][2] != 0
 
 
+@pytest.mark.slow
 def test_a_fork_of_it_is_no_fork_server(sandbox):
     sandbox.queue("run", "Forks")
     sandbox.work()
@@ -421,6 +434,7 @@ def test_runs_that_want_what_is_loaded_come_next(sandbox):
     assert order_of(sandbox, names) == names[::2] + names[1::2]
 
 
+@pytest.mark.slow
 def test_a_run_is_passed_over_a_bounded_number_of_times(sandbox):
     names = ["a00", "b"] + [f"a{number:02}" for number in range(1, 25)]
     for name in names:
@@ -432,6 +446,7 @@ def test_a_run_is_passed_over_a_bounded_number_of_times(sandbox):
     assert found == sorted(found)
 
 
+@pytest.mark.slow
 def test_priority_precedes_what_is_loaded(sandbox):
     sandbox.queue("first", "Plain", data="a", priority=2)
     sandbox.queue("same", "Plain", data="a")

@@ -196,6 +196,7 @@ def test_a_task_runs_again_exactly_if_something_that_it_depends_on_has_changed(
     worker.terminate()
 
 
+@pytest.mark.slow
 def test_a_task_that_is_unchanged_takes_the_checkpoint_of_an_earlier_run(sandbox: Sandbox) -> None:
     worker = sandbox.start()
     assert run(sandbox, "first") == {"load": None, "fit": None}

@@ -128,6 +128,7 @@ def test_the_example_proposes_values_of_every_kind_in_the_space(example):
     assert all(one["a"] in ("x", [1]) for one in found)
 
 
+@pytest.mark.slow
 def test_a_sampler_that_fails_later_is_named_and_other_searches_go_on(sandbox, broken):
     sandbox.queue("bad", "Train", x=0, outputDir="bad", sweep=block("raises", parallel=1))
     sandbox.queue("good", "Train", x=0, outputDir="good", sweep=block("random"))
@@ -140,6 +141,7 @@ def test_a_sampler_that_fails_later_is_named_and_other_searches_go_on(sandbox, b
     assert sentence in waiting.problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "why"),
     [

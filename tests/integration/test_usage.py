@@ -139,6 +139,7 @@ def test_bytes_read_and_written_are_those_of_the_task(lab: Sandbox) -> None:
     )
 
 
+@pytest.mark.slow
 def test_usage_is_shown_beside_what_was_asked_for(lab: Sandbox) -> None:
     lab.queue("a", "Own", "Little", resources={"memory": "8G", "cpus": 1})
     lab.work()
@@ -155,6 +156,7 @@ def test_usage_is_shown_beside_what_was_asked_for(lab: Sandbox) -> None:
     assert found["asked"]["memory"]["asked"] == 8_000 * MB
 
 
+@pytest.mark.slow
 def test_usage_is_in_status_and_in_results_for_those_who_name_it(lab: Sandbox) -> None:
     lab.queue("a", "Little")
     lab.queue("b", "Own")
