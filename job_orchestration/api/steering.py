@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import time
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.api.background import Background
@@ -15,7 +15,6 @@ from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from job_orchestration.api.reading import Named, Reader
     from job_orchestration.commands.selection import Selection
@@ -103,11 +102,26 @@ def bisect(
     from job_orchestration.commands.bisect import bisect as find
 
     workspace = prepared(reader)
-    worker: AbstractContextManager[object] = nullcontext()
-    if here and not catalog.living_workers(workspace):
-        worker = Background(["work", "--workspace", workspace.root], say)
-    with worker:
-        found = find(workspace, ends, metric, say or (lambda _: None), at=at, higher=higher)
+    workers: list[Background] = []
+
+    def pause(seconds: float) -> None:
+        if not any(one.is_alive for one in workers) and not catalog.living_workers(workspace):
+            workers.append(Background(["work", "--workspace", workspace.root], say))
+        time.sleep(seconds)
+
+    try:
+        found = find(
+            workspace,
+            ends,
+            metric,
+            say or (lambda _: None),
+            at=at,
+            higher=higher,
+            pause=pause if here else None,
+        )
+    finally:
+        for one in workers:
+            one.stop()
     return found.as_json()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from job_orchestration.cli import comparison, output
@@ -20,18 +21,22 @@ if TYPE_CHECKING:
 def bisect(arguments: Namespace) -> int:
     """Find the commit that moved a metric."""
     from job_orchestration.commands.bisect import bisect as find
+    from job_orchestration.commands.bisect import with_worker
 
     if sum((arguments.at is not None, arguments.higher, arguments.lower)) > 1:
         raise UsageError("--at, --higher and --lower contradict each other", "Choose one of them")
-    done = find(
-        output.prepared(arguments),
-        (arguments.good, arguments.bad),
-        arguments.metric,
-        output.complain if arguments.json else output.say,
-        at=arguments.at,
-        higher=True if arguments.higher else False if arguments.lower else None,
-        here=arguments.here,
-    )
+    workspace = output.prepared(arguments)
+    say = output.complain if arguments.json else output.say
+    with with_worker(workspace, say) if arguments.here else nullcontext() as pause:
+        done = find(
+            workspace,
+            (arguments.good, arguments.bad),
+            arguments.metric,
+            say,
+            at=arguments.at,
+            higher=True if arguments.higher else False if arguments.lower else None,
+            pause=pause,
+        )
     if arguments.json:
         output.print_json(done.as_json())
     else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from job_orchestration.code import ancestry, commits
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import diff, selection
+from job_orchestration.commands.work import arguments
 from job_orchestration.comparison import bisection, bisection_records, code_changes, difference
 from job_orchestration.comparison.bisection import CommitGraph, Criterion, Step
 from job_orchestration.comparison.bisection_records import TestedCommit
@@ -35,7 +36,6 @@ from job_orchestration.workspace import clock, durable, locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
     from job_orchestration.code.commits import CommitDetails
     from job_orchestration.comparison.code_changes import CodeChanges
@@ -103,7 +103,7 @@ def bisect(
     *,
     at: float | None = None,
     higher: bool | None = None,
-    here: bool = False,
+    pause: Callable[[float], None] | None = None,
 ) -> Bisected:
     """Find the commit that moved a metric.
 
@@ -114,7 +114,8 @@ def bisect(
         say: called with one line per event.
         at: the limit between good and bad; half-way if it is not given.
         higher: bad is whatever is higher (or, if false, lower) than at the good run, instead.
-        here: run a worker as long as the bisection lasts, if there is none.
+        pause: called with the seconds between two looks at a run, and waits; it may see to a worker
+            (`with_worker`). If it is not given, others run the workers.
 
     Raises:
         UsageError: if a run or the metric is not there, or the two runs do not tell good from bad.
@@ -124,21 +125,31 @@ def bisect(
     question = _Question.of(workspace, ends, metric, Criterion(math.nan, math.nan, at, higher))
     folder = bisection_records.folder_of(workspace, question.key)
     durable.make_folder(folder)
-    helper: AbstractContextManager[Supervisor | None] = nullcontext()
-    if here and not catalog.living_workers(workspace):
-        helper = _worker(workspace, say)
-    with locks.folder_lock(folder), helper as pool:
-        return _Bisection(workspace, question, folder, _Watch(workspace, say, pool, here=here)).run()
+    with locks.folder_lock(folder):
+        return _Bisection(workspace, question, folder, _Watch(workspace, say, pause)).run()
 
 
 @contextmanager
-def _worker(workspace: Workspace, say: Callable[[str], None]) -> Iterator[Supervisor]:
-    """Run a worker in a process of its own, and end it afterwards."""
-    from job_orchestration.commands.work import arguments
+def with_worker(workspace: Workspace, say: Callable[[str], None]) -> Iterator[Callable[[float], None]]:
+    """Return the `pause` of a bisection that runs a worker, in a process of its own, if there is none.
 
+    Raises:
+        WorkspaceError: in `pause`, if the worker has ended by itself.
+        KeyboardInterrupt: in `pause`, if a signal asked to stop.
+    """
     with Supervisor(lambda _, line: say(line)) as pool:
-        pool.start("worker", *arguments(workspace, until_idle=False))
-        yield pool
+
+        def pause(seconds: float) -> None:
+            if not pool.members and not catalog.living_workers(workspace):
+                # asked each time: the worker of a killed bisection outlives it for a moment
+                pool.start("worker", *arguments(workspace, until_idle=False))
+            is_left = pool.turn(seconds)
+            if pool.interrupted:
+                raise KeyboardInterrupt
+            if pool.members and not is_left:
+                raise WorkspaceError("The worker has ended", "See what it said above")
+
+        yield pause
         pool.stop()
         while pool.turn(_LONGEST):
             pass
@@ -224,35 +235,27 @@ class _Watch:
     """Waits for runs, and says what happens."""
 
     def __init__(
-        self, workspace: Workspace, say: Callable[[str], None], pool: Supervisor | None, *, here: bool
+        self, workspace: Workspace, say: Callable[[str], None], pause: Callable[[float], None] | None
     ) -> None:
         self.say = say
         self._workspace = workspace
-        self._pool = pool
-        self._here = here
+        self._pause = pause
 
     def end_of(self, run: str) -> RunState | None:
         """Wait until a run has ended, and return its state; `None` if it is gone."""
-        pause, folder = _SHORTEST, self._workspace.run_folder(run)
-        if self._pool is None and not catalog.living_workers(self._workspace):
+        seconds, folder = _SHORTEST, self._workspace.run_folder(run)
+        if self._pause is None and not catalog.living_workers(self._workspace):
             todo = "start one with `job-orchestration work`, or call this again with --here"
             self.say(f"No worker is running: {todo}. Waiting for {escaped(run)}.")
+        pause = self._pause or time.sleep
         while True:
             if not journal.attempts(folder):
                 return None
             state = lifecycle.fold(journal.read(folder))
             if state.status in _ENDED:
                 return state
-            self._pause(pause)
-            pause = min(2 * pause, _LONGEST)
-
-    def _pause(self, seconds: float) -> None:
-        if self._pool is None:
-            time.sleep(seconds)
-        elif not self._pool.turn(seconds) or self._pool.interrupted:
-            if self._pool.interrupted:
-                raise KeyboardInterrupt
-            raise WorkspaceError("The worker has ended", "See what it said above")
+            pause(seconds)
+            seconds = min(2 * seconds, _LONGEST)
 
 
 class _Bisection:
