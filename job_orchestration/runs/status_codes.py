@@ -38,7 +38,7 @@ _UNKNOWN: Final = "unknown"
 
 
 class StatusCode(NamedTuple):
-    """What an application is told of a job."""
+    """The status of a job in the form that applications use."""
 
     status: str
     """``sources``, ``to_run``, ``held``, ``running``, ``interrupted``, ``completed``, ``failed``,
@@ -75,7 +75,7 @@ def of_place(place: Place | None, outcome: str | None = None) -> StatusCode:
 
 
 def of_status(status: Status | None, outcome: str | None = None) -> StatusCode:
-    """Return the same from the fold of a journal, for whoever knows no place: a message about an event.
+    """Return the status of a run from the fold of its journal, for a message about one of its events.
 
     Args:
         status: what the journal folds to; `None` if there is no journal.
