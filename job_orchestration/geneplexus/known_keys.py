@@ -35,7 +35,7 @@ TRAINING_KEYS: Final = (
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "LoadGeneset": LIST_KEYS,
     "RunGenePlexus": (*TRAINING_KEYS, "genesetTask"),
-    "SaveResults": ("resultsTask", "figures"),
+    "SaveResults": ("resultsTask", "figures", "legacyNames", "zip", "jobname"),
 }
 _OLDER: Final = tuple(name for names in ALIASES.values() for name in names)
 _SHARED: Final = (*sorted(DATA_KEYS), *_OLDER, *REFUSED)

@@ -26,6 +26,7 @@ ALIASES = {
     "num_nodes": ("max_num_genes",),
     "geneset": ("genes", "input_genes"),
     "negatives": ("input_negatives",),
+    "zip": ("zip_output",),
 }
 """Names of earlier GenePlexus services that mean the same."""
 
@@ -48,7 +49,6 @@ REFUSED = {
     "clust_method": "These tasks train one model on all genes. Give each cluster a config of its own",
     "log_to_file": "What GenePlexus logs is in the run's log.log. Take the key out",
     "output_dir": "Results lie in the run's own folder. Use outputDir",
-    "zip_output": "Results are plain files in the run's folder. Take the key out",
     "overwrite": "Results are never overwritten. Use overwriteOutputFine",
 }
 

@@ -27,6 +27,7 @@ from job_orchestration.geneplexus import (
     gene_tables,
     inputs,
     known_keys,
+    legacy_files,
     loaded,
     plots,
     reports,
@@ -287,7 +288,8 @@ class RunGenePlexus(TaskBase):
 class SaveResults(TaskBase):
     """Writes the tables, the graph, the records and the plots.
 
-    Config: ``figures``, a list of formats; ``resultsTask`` where several tasks run GenePlexus.
+    Config: ``figures``, a list of formats; ``resultsTask`` where several tasks run GenePlexus;
+    ``legacyNames``, ``zip`` and ``jobname`` for files as in the first web application's job folders.
     """
 
     volatile = (
@@ -296,8 +298,10 @@ class SaveResults(TaskBase):
             "run.json: peak_memory_mb",
             "run.json: host.*",
             "job_info.json: submit_time",
+            "*_job_info.json: submit_time",
         ),
-        *("*.pdf", "*.png", "*.svg"),  # the name of the run is in their titles; the tables say the same
+        # The name of the run is in their titles, and times in the archive; the tables say the same.
+        *("*.pdf", "*.png", "*.svg", "*.zip"),
     )
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -312,6 +316,7 @@ class SaveResults(TaskBase):
         """Whether there is a run to save the results of."""
         reader = Reader(self.config)
         reader.figures(plots.FORMATS)
+        legacy_files.wanted(reader)
         problems = list(reader.problems)
         try:
             inputs.earlier_task(self.config, "RunGenePlexus", "resultsTask")
@@ -347,8 +352,10 @@ class SaveResults(TaskBase):
             output_dir=self.config["outputDir"],
             formats=Reader(self.config).figures(plots.FORMATS),
         )
+        paths = legacy_files.RecordedPaths(context.store.path)
         with adapter.guarded(context.log):
-            headline = report.write(context.store.path)
+            headline = report.write(paths)
+            legacy_files.write(report, self.config, legacy_files.wanted(Reader(self.config)), paths.made)
         context.log.info("%s", report.methods().splitlines()[0])
         return headline
 
