@@ -136,7 +136,8 @@ def _tasks(code: CodeChanges) -> Iterator[str]:
     """Return what differs in the code of tasks that ran before a retry in other code."""
     for task in code.tasks:
         files = ", ".join(map(_text, task.files)) or "their files are unknown"
-        yield f"<p>Code of the task {_text(task.task)}: {task.before[:12]} → {task.after[:12]}, {files}</p>"
+        pair = f"{_text(task.before[:12])} → {_text(task.after[:12])}"
+        yield f"<p>Code of the task {_text(task.task)}: {pair}, {files}</p>"
 
 
 def _file(file: FileChange) -> Iterator[str]:
