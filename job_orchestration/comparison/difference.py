@@ -218,9 +218,13 @@ def of_many(sides: Sequence[Side]) -> list[dict[str, Json]]:
     """Return a row for each run, with only what differs between some of them.
 
     Returns:
-        ``run``, the parameters, ``commit``, ``package:NAME`` and environment that differ, then all results.
+        ``run``, the parameters, ``commit``, ``commit:TASK``, ``package:NAME`` and environment that differ,
+        then all results. A task has a column of its own if a retry made it run in another commit than its run.
     """
     rows = [_row(side) for side in sides]
+    for name, commits in _commits_of_tasks(sides).items():
+        for row, commit in zip(rows, commits, strict=True):
+            row[name] = commit
     keys = dict.fromkeys(key for row in rows for key in row)
     differing = [k for k in keys if any(not values.are_same(rows[0].get(k), row.get(k)) for row in rows)]
     results = dict.fromkeys(name for side in sides for name in side.results)
@@ -232,6 +236,19 @@ def of_many(sides: Sequence[Side]) -> list[dict[str, Json]]:
         }
         for side, row in zip(sides, rows, strict=True)
     ]
+
+
+def _commits_of_tasks(sides: Sequence[Side]) -> dict[str, list[str | None]]:
+    """Return the commits that a task ran in, run by run, for each task that does not run in its run's commit."""
+    found = [side.state.commits for side in sides]
+    own = [side.state.code.commit if side.state.code else None for side in sides]
+    odd = {
+        id_: None
+        for commits, now in zip(found, own, strict=True)
+        for id_, commit in commits.items()
+        if commit != now
+    }
+    return {f"commit:{id_}": [commits.get(id_) for commits in found] for id_ in odd}
 
 
 def _row(side: Side) -> dict[str, Json]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from job_orchestration.comparison import code_changes, difference, values
 from job_orchestration.comparison.difference import Side
-from job_orchestration.runs.state import RunState
+from job_orchestration.runs.events import Code
+from job_orchestration.runs.state import RunState, TaskState, TaskStatus
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_infinity=True) | st.text(max_size=3)
@@ -108,3 +109,24 @@ def test_an_input_that_changed_is_a_cause_and_what_older_releases_did_not_record
     assert found.only is not None
     assert (found.only.kind, found.only.name) == ("input", "/data/a.csv")
     assert found.verdict == "One thing differs: the input /data/a.csv"
+
+
+def test_a_table_of_several_runs_has_the_commit_of_each_task_that_ran_before_a_retry_in_other_code():
+    def retried(run, now, *before):
+        tasks = tuple(
+            TaskState(f"t{n}", "M", status=TaskStatus.FINISHED, commit=commit)
+            for n, commit in enumerate(before)
+        )
+        last = TaskState("last", "M")
+        return Side(run, {}, {}, RunState(code=Code(now, ".", "/w"), tasks=(*tasks, last)))
+
+    rows = difference.of_many([retried("a", "2", "2", "2"), retried("b", "2", "1", "2"), retried("c", "2")])
+    assert rows == [
+        {"run": "a", "commit:t0": "2"},
+        {"run": "b", "commit:t0": "1"},
+        {"run": "c", "commit:t0": None},
+    ]
+    rows = difference.of_many([retried("a", "1", "1"), retried("b", "2", "2"), retried("c", "3", "3")])
+    assert [{*row} for row in rows] == [{"run", "commit"}] * 3
+    rows = difference.of_many([retried("a", "3", "1"), retried("b", "3", "1")])
+    assert rows == [{"run": "a"}, {"run": "b"}]
