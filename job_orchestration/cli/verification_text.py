@@ -25,8 +25,22 @@ def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
         yield from _lines_of_one(comparison)
     if len(worst) > _MOST_FILES:
         yield f"  … and {len(worst) - _MOST_FILES} more: --json"
+    yield from _reasons(record)
     if record["ignored"]:
         yield f"  left out: {escaped(', '.join(record['ignored'][:_MOST_FILES]))}"
+
+
+def _reasons(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the code draws numbers that no seed decides, if nothing else explains a difference."""
+    calls = record.get("unseeded", ())
+    if calls:
+        yield "  Nothing that is recorded differs. Likely, this draws other numbers each time:"
+    for call in calls[:_MOST_SHOWN]:
+        yield f"    {escaped(call['path'])}:{call['line']}: {_shown(call['call'])}"
+    if len(calls) > _MOST_SHOWN:
+        yield f"    … and {len(calls) - _MOST_SHOWN} more: --json"
+    if calls:
+        yield "  Give it a seed: self.context.seed is the run's."
 
 
 def headline(record: Mapping[str, Any]) -> str:
@@ -50,6 +64,7 @@ def summaries(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         different = [c for c in record["compared"] if c["verdict"] == "different"]
         for comparison in different[:_MOST_SHOWN]:
             yield from list(_lines_of_one(comparison))[:2]
+        yield from _reasons(record)
     if len(records) > _MOST_SHOWN:
         yield f"… and {len(records) - _MOST_SHOWN} more: show --json"
 

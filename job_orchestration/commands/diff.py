@@ -62,6 +62,13 @@ def diff(workspace: Workspace, before: str, after: str) -> Difference:
     return difference.between(one, other, _code_between(workspace, one.state, other.state))
 
 
+def has_cause(workspace: Workspace, before: RunRecord, after: RunRecord) -> bool:
+    """Return whether anything that is recorded of two runs could explain other results. Changes nothing."""
+    one, other = (side_of(workspace, record) for record in (before, after))
+    found = difference.between(one, other, _code_between(workspace, one.state, other.state))
+    return bool(found.causes) or found.only is not None
+
+
 def diff_many(workspace: Workspace, names: Sequence[str]) -> list[dict[str, Json]]:
     """Return a row for each run with what differs between some of them. Changes nothing.
 

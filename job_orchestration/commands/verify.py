@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.commands import changes, selection
 from job_orchestration.comparison import verdicts, verification
 from job_orchestration.comparison.deviations import ATOL, RTOL, Tolerance, Verdict
 from job_orchestration.comparison.verification import Side
+from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.runs.catalog import Catalog
 from job_orchestration.workspace.layout import Place
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from job_orchestration.commands.selection import Selection
+    from job_orchestration.comparison.unseeded_calls import UnseededCall
     from job_orchestration.config.config import Json
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.workspace.layout import Workspace
+
+_MOST_CALLS: Final = 10
+"""Places in the code that a verdict names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +109,31 @@ def _verify_one(
         tolerance = Tolerance(float(str(wish["rtol"])), float(str(wish["atol"])))
         ignore = wish["ignore"] if isinstance(wish["ignore"], list) else []
         found = verification.verify(before, after, tolerance, [str(glob) for glob in ignore])
+        if found.verdict is Verdict.DIFFERENT:
+            found = replace(found, unseeded=_unseeded(workspace, original, rerun))
         notes += verdicts.record(workspace, found, before, after)
     return found.as_json()
+
+
+def _unseeded(workspace: Workspace, original: RunRecord, rerun: RunRecord) -> tuple[UnseededCall, ...]:
+    """Return where the code of a rerun draws numbers that no seed decides, if nothing else differs."""
+    from pathlib import Path
+
+    from job_orchestration.code import commits
+    from job_orchestration.code.snapshots import CodeStore
+    from job_orchestration.commands import diff
+    from job_orchestration.comparison import unseeded_calls
+
+    state = rerun.state
+    if state is None or state.code is None or diff.has_cause(workspace, original, rerun):
+        return ()
+    found: list[UnseededCall] = []
+    with suppress(CodeError):
+        store = CodeStore(Path(workspace.misc))
+        files = commits.files(store, state.code.commit)
+        for path in sorted(diff.imported(state) & files.keys()):
+            found += unseeded_calls.find(path, commits.content(store, files[path]))
+    return tuple(found[:_MOST_CALLS])
 
 
 def _given(how: How) -> dict[str, Json]:

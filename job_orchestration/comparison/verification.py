@@ -23,6 +23,7 @@ from job_orchestration.workspace import safe_reads
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from job_orchestration.comparison.unseeded_calls import UnseededCall
     from job_orchestration.runs.state import RunState, TaskState
 
 _OURS: Final = frozenset(
@@ -55,6 +56,8 @@ class Verification:
     """Each result and file: by task and then by name."""
     ignored: tuple[str, ...] = ()
     """The names of files that were left out."""
+    unseeded: tuple[UnseededCall, ...] = ()
+    """Where the code draws numbers that no seed decides, if nothing recorded explains a difference."""
 
     @property
     def verdict(self) -> Verdict:
@@ -76,6 +79,7 @@ class Verification:
             "atol": self.tolerance.atol,
             **{str(verdict): self.count(verdict) for verdict in Verdict},
             "ignored": list(self.ignored),
+            "unseeded": [call.as_json() for call in self.unseeded],
             "compared": [comparison.as_json() for comparison in self.compared],
         }
 

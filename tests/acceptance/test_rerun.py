@@ -302,6 +302,25 @@ def test_verify_says_whether_a_rerun_is_identical_equal_or_different(
 
 
 @pytest.mark.slow
+def test_a_difference_that_nothing_recorded_explains_names_generators_without_a_seed(
+    cli: Cli, project: Project, complete: Callable[..., None]
+) -> None:
+    path = project.folder / "Tasks.py"
+    path.write_text(path.read_text().replace("random.random()", "random.Random().random()"))
+    project.git("commit", "--quiet", "--all", "--message=unseeded")
+    line = 1 + next(n for n, line in enumerate(path.read_text().splitlines()) if "Random()" in line)
+    complete()
+    said = cli("rerun", "a", "--verify", "--here", check=1).stdout
+    reason = f"    Tasks.py:{line}: random.Random()\n  Give it a seed: self.context.seed is the run's.\n"
+    assert f"Likely, this draws other numbers each time:\n{reason}" in said
+    (record,) = shown(cli, "runs/a-rerun")["verifications"]
+    assert record["unseeded"] == [{"path": "Tasks.py", "line": line, "call": "random.Random()"}]
+    assert f"Tasks.py:{line}: random.Random()" in cli("show", "runs/a").stdout
+    said = cli("rerun", "a", "--verify", "--here", "--set", "scale=2", check=1).stdout
+    assert "Random()" not in said, "the other scale explains it"
+
+
+@pytest.mark.slow
 def test_a_worker_verifies_a_rerun_for_which_no_command_waits(
     cli: Cli,
     start: Callable[..., subprocess.Popen[str]],
