@@ -219,7 +219,8 @@ def of_many(sides: Sequence[Side]) -> list[dict[str, Json]]:
 
     Returns:
         ``run``, the parameters, ``commit``, ``commit:TASK``, ``package:NAME`` and environment that differ,
-        then all results. A task has a column of its own if a retry made it run in another commit than its run.
+        then all results. A task that ran before a retry in other code has a column of
+        its own.
     """
     rows = [_row(side) for side in sides]
     for name, commits in _commits_of_tasks(sides).items():
@@ -239,7 +240,7 @@ def of_many(sides: Sequence[Side]) -> list[dict[str, Json]]:
 
 
 def _commits_of_tasks(sides: Sequence[Side]) -> dict[str, list[str | None]]:
-    """Return the commits that a task ran in, run by run, for each task that does not run in its run's commit."""
+    """Return the commits of each task that did not run in its run's commit, a list with one for each run."""
     found = [side.state.commits for side in sides]
     own = [side.state.code.commit if side.state.code else None for side in sides]
     odd = {

@@ -16,8 +16,8 @@ from job_orchestration.runs.events import Code
 from job_orchestration.runs.state import RunState, TaskState, TaskStatus
 from job_orchestration.workspace.layout import Place
 
-OURS = set("html head meta title style body h1 h2 p strong table caption thead tbody tr th td".split())
-OURS |= {"details", "summary", "pre", "span"}
+OURS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "strong", "details", "summary"}
+OURS |= {"pre", "span", "table", "caption", "thead", "tbody", "tr", "th", "td"}
 HOSTILE = [
     "<script>alert(1)</script>",
     "</title></style><img src=x onerror=alert(1)>",
@@ -28,12 +28,12 @@ HOSTILE = [
 ]
 
 
-def texts_of(page: str) -> str:
-    """Check that a page is well-formed and has no element or attribute but its own; return its texts."""
-    page = re.sub(r"<(meta[^>]*)>", r"<\1/>", page.removeprefix("<!DOCTYPE html>"))
-    root = ET.fromstring(f"<div>{page}</div>")
-    page.encode()
-    assert not [c for c in page if not c.isprintable() and c not in "\n\t"]
+def texts_of(markup: str) -> str:
+    """Check that a markup is well-formed and has no element or attribute but its own; return its texts."""
+    markup = re.sub(r"<(meta[^>]*)>", r"<\1/>", markup.removeprefix("<!DOCTYPE html>"))
+    root = ET.fromstring(f"<div>{markup}</div>")
+    markup.encode()
+    assert not [c for c in markup if not c.isprintable() and c not in "\n\t"]
     for element in root.iter():
         assert element.tag in OURS | {"div"}, element.tag
         assert {*element.attrib} <= {"class", "lang", "charset", "http-equiv", "content", "name", "open"}
