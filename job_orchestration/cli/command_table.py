@@ -29,6 +29,8 @@ class Command(NamedTuple):
     """The function that these names call, if it is another one."""
     reads: bool = False
     """Whether it changes and locks nothing, with any arguments; only doctor probes the disk."""
+    is_long: bool = False
+    """Whether its output may be longer than a terminal, which then shows it in a pager."""
 
 
 _DAILY: Final = "job_orchestration.cli.commands"
@@ -128,6 +130,7 @@ COMMANDS: Final = (
         f"{_DAILY}:logs",
         (flags.RUN, flags.FOLLOW, flags.LINES, flags.TASK, flags.TRY, flags.ERRORS, flags.JSON),
         reads=True,
+        is_long=True,
     ),
     Command(
         "show",
@@ -136,6 +139,7 @@ COMMANDS: Final = (
         f"{_DAILY}:show",
         (flags.RUN, flags.JSON),
         reads=True,
+        is_long=True,
     ),
     Command(
         "results",
@@ -144,6 +148,7 @@ COMMANDS: Final = (
         "job_orchestration.cli.results:results",
         (flags.SOME, *flags.SELECT, *flags.ARRANGE, *flags.FORMATS),
         reads=True,
+        is_long=True,
     ),
     Command(
         "diff",
@@ -158,6 +163,7 @@ COMMANDS: Final = (
             flags.JSON,
         ),
         reads=True,
+        is_long=True,
     ),
     Command(
         "bisect",
@@ -312,6 +318,18 @@ COMMANDS: Final = (
         reads=True,
     ),
 )
+
+GROUPS: Final = {
+    "set up": ("init", "doctor", "schema", "completion"),
+    "queue experiments": ("check", "ready", "submit", "debug"),
+    "run them": ("up", "work", "watch"),
+    "look at runs": ("status", "logs", "show", "results", "wait", "progressReport"),
+    "change runs": ("retry", "cancel", "hold", "release"),
+    "compare and repeat": ("diff", "code", "rerun", "verify", "bisect"),
+    "keep, move and delete": ("export", "import", "gc", "restore"),
+    "tell people": ("notify",),
+}
+"""What the commands are for, in the order of the help; each command is in one group."""
 
 COMPLETE: Final = "__complete"
 """The word with which that script asks for matches; no command of its own."""

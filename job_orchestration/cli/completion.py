@@ -188,6 +188,8 @@ def _options(command: Command | None) -> Found:
         if flag.startswith("-")
     ]
     rest = [Match("--workspace", "the workspace"), Match("--help", "list the arguments")]
+    if command is None or command.is_long:
+        rest.append(Match("--no-pager", "do not show long output in a pager"))
     return Found([*own, *rest, *([] if command else [Match("--version", "print the version")])])
 
 

@@ -19,7 +19,8 @@ from job_orchestration.diagnostics.errors import OrchestrationError, UsageError
 from job_orchestration.processes import standard_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from argparse import Namespace
+    from collections.abc import Callable, Sequence
 
     from job_orchestration.cli.command_table import Command
 
@@ -103,7 +104,7 @@ def _in_words(error: OSError) -> str:
 
 def _run(words: list[str], *, as_module: bool) -> int:
     words, name = _without_command_option(_with_two_dashes(words))
-    workspace = None
+    workspace, may_page = None, True
     if name is None:
         given = _general().parse_args(words)
         if given.version:
@@ -111,6 +112,7 @@ def _run(words: list[str], *, as_module: bool) -> int:
             return 0
         name, *words = given.rest or [""]
         workspace = given.workspace
+        may_page = not given.no_pager
         if name.lower() == "help":
             name, words, given.help = words[0] if words else "", words[1:], True
         makes_folders = as_module and bool(workspace or os.environ.get(VARIABLE))
@@ -123,10 +125,10 @@ def _run(words: list[str], *, as_module: bool) -> int:
     )
     if command is None:
         raise UsageError(f'Unknown command "{name}"', _guess(name))
-    return _call(command, words, workspace)
+    return _call(command, words, workspace, may_page=may_page)
 
 
-def _call(command: Command, words: list[str], workspace: str | None) -> int:
+def _call(command: Command, words: list[str], workspace: str | None, *, may_page: bool) -> int:
     arguments = _of(command).parse_intermixed_args(words)
     own: str | None = getattr(arguments, "workspace", None)
     arguments.workspace = own or workspace or os.environ.get(VARIABLE, "") or _enclosing(command)
@@ -138,8 +140,12 @@ def _call(command: Command, words: list[str], workspace: str | None) -> int:
 
         locks.may_wait = False
 
-    code: int = getattr(importlib.import_module(module), function)(arguments)
-    return code
+    call: Callable[[Namespace], int] = getattr(importlib.import_module(module), function)
+    if may_page and command.is_long and sys.stdout.isatty() and not arguments.no_pager:
+        from job_orchestration.cli import pager
+
+        return pager.call_with_pager(call, arguments)
+    return call(arguments)
 
 
 def _enclosing(command: Command) -> str:
@@ -162,6 +168,7 @@ def _long_options() -> set[str]:
     return {flag for flag in flags if flag.startswith("--")} | {
         _COMMAND_OPTION,
         "--workspace",
+        "--no-pager",
         "--help",
         "--version",
     }
@@ -220,6 +227,7 @@ def _general() -> argparse.ArgumentParser:
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--workspace", metavar="DIR")
+    parser.add_argument("--no-pager", action="store_true")
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
 
@@ -233,6 +241,10 @@ def _of(command: Command) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--workspace", metavar="DIR", help=f"the workspace; default: ${VARIABLE}")
+    if command.is_long:
+        parser.add_argument(
+            "--no-pager", action="store_true", help="do not show long output in $PAGER on a terminal"
+        )
     for argument in command.arguments:
         parser.add_argument(*argument.flags, **argument.options)
     return parser
@@ -240,17 +252,21 @@ def _of(command: Command) -> argparse.ArgumentParser:
 
 def _overview() -> str:
     """Return the help of the whole program."""
-    width = max(len(command.name) for command in command_table.COMMANDS)
-    commands = "\n".join(f"  {command.name:{width}}  {command.summary}" for command in command_table.COMMANDS)
+    summaries = {command.name: command.summary for command in command_table.COMMANDS}
+    width = max(map(len, summaries))
+    groups = "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {name:{width}}  {summaries[name]}" for name in names)])
+        for title, names in command_table.GROUPS.items()
+    )
     return f"""\
-usage: {PROGRAM} [--workspace DIR] COMMAND ...
+usage: {PROGRAM} [--workspace DIR] [--no-pager] COMMAND ...
 
 Run experiments from a folder of YAML files: checked, pinned to a commit, checkpointed after every task.
 
-commands:
-{commands}
+{groups}
 
   --workspace DIR  the workspace; default: ${VARIABLE}
+  --no-pager       do not show long output in a pager
   --version        print the version
 
 `{PROGRAM} COMMAND --help` lists the arguments of a command.

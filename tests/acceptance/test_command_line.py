@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from job_orchestration.cli import command_table, flags
+from job_orchestration.cli import command_table, flags, main
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -181,12 +181,22 @@ def test_a_newer_workspace_is_refused_and_left_alone(cli: Cli, workspace: Path) 
     assert (workspace / "Misc" / "VERSION").read_text() == "99\n"
 
 
-def test_every_command_has_a_help_with_an_example(cli: Cli) -> None:
-    overview = cli("--help").stdout
+def test_every_command_has_a_help_with_an_example(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     for command in command_table.COMMANDS:
-        assert f"  {command.name} " in overview
-        assert f"Example: job-orchestration {command.example}" in cli(command.name, "--help").stdout
+        with pytest.raises(SystemExit, match="0"):
+            main.main([command.name, "--help"])
+        assert f"Example: job-orchestration {command.example}" in capsys.readouterr().out
     assert cli("--version").stdout.startswith("job-orchestration 0.")
+
+
+def test_the_help_lists_each_command_once_in_a_group_with_what_it_does(cli: Cli) -> None:
+    grouped = [name for names in command_table.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(command.name for command in command_table.COMMANDS)
+    groups = {
+        title: re.findall(r"^  ([\w-]+) +\S", lines, re.MULTILINE)
+        for title, lines in re.findall(r"^(\w[\w, ]+):\n((?:  \w.*\n)+)", cli("--help").stdout, re.MULTILINE)
+    }
+    assert groups == {title: list(names) for title, names in command_table.GROUPS.items()}
 
 
 def test_what_every_command_prints_as_json_is_documented() -> None:
