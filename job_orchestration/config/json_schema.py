@@ -13,7 +13,13 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.config import key_reference, misspelling_patterns, sweep_schema
-from job_orchestration.config.notification_settings import CALLBACK, NOTIFY, NotificationEvent
+from job_orchestration.config.notification_settings import (
+    CALLBACK,
+    CALLBACK_FLAGS,
+    NOT_OFFERED,
+    NOTIFY,
+    NotificationEvent,
+)
 from job_orchestration.config.settings import RULES
 from job_orchestration.config.validation import KNOWN_DEFAULTS, KNOWN_KEYS, OLD_PATH_TO_TASKS
 from job_orchestration.config.words_without_effect import (
@@ -102,6 +108,7 @@ def _known() -> dict[str, Json]:
         "tags": _described("tags", {}),
         **{key: _described(key, _or_null(rule.schema or {})) for key, rule in RULES.items()},
         CALLBACK: _described(CALLBACK, _or_null(_URL)),
+        **{key: _described(key, _or_null({"type": "boolean"})) for key in CALLBACK_FLAGS},
     }
 
 
@@ -136,7 +143,7 @@ def _recipients(excluded: Iterable[NotificationEvent]) -> dict[str, Json]:
     target: dict[str, Any] = {
         "anyOf": [_SOMETHING, {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}]
     }
-    without = {NotificationEvent.TEST, *excluded}
+    without = {*NOT_OFFERED, *excluded}
     event: dict[str, Json] = {"enum": [str(e) for e in NotificationEvent if e not in without]}
     entry: dict[str, Json] = {
         "type": "object",

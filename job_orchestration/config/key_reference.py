@@ -277,9 +277,24 @@ MESSAGES: Final[Mapping[str, Key]] = {
     "callbackUrl": Key(
         "address of http or https",
         NONE,
-        "An address that gets a JSON object by POST when the run has ended; {run} and {name} in it "
-        "are replaced, and ${NAME} is a variable of the environment.",
+        "An address that gets a JSON object by POST when the run is accepted, started, and has ended; "
+        "{run} and {name} in it are replaced, and ${NAME} is a variable of the environment.",
         "callbackUrl: https://example.org/jobs/{name}",
+        WORK,
+    ),
+    "callbackProgress": Key(
+        "boolean",
+        "false",
+        "Also call callbackUrl when a task has reported progress, at most once in ten seconds.",
+        "callbackProgress: true",
+        WORK,
+    ),
+    "callbackPublicOnly": Key(
+        "boolean",
+        "false",
+        "Call callbackUrl only at a public address, not in the machine's own network. Configs that came "
+        "through `serve` get it, unless callbackHosts of workspace.yaml names the host.",
+        "callbackPublicOnly: true",
         WORK,
     ),
 }

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 class NotificationEvent(StrEnum):
     """An event that recipients can subscribe to; `docs/notifications.md` defines each."""
 
+    ACCEPTED = "accepted"
+    """A run was queued."""
+    STARTED = "started"
+    """A worker has begun an attempt."""
+    PROGRESS = "progress"
+    """A task has reported progress; only callbacks get it."""
     COMPLETED = "completed"
     FAILED = "failed"
     """A try of a task failed, and another one will follow."""
@@ -57,10 +63,18 @@ class Recipient:
 
 NOTIFY: Final = "notify"
 CALLBACK: Final = "callbackUrl"
+CALLBACK_PROGRESS: Final = "callbackProgress"
+CALLBACK_PUBLIC: Final = "callbackPublicOnly"
+CALLBACK_FLAGS: Final = (CALLBACK_PROGRESS, CALLBACK_PUBLIC)
+"""The keys that say how the callback is called: true or false."""
+PUBLIC_KIND: Final = "public_callback"
+"""The notifier of callbacks that may only call public addresses."""
 CONFIG: Final = "config"
 WORKSPACE: Final = "workspace"
 
 ENDS: Final = frozenset({NotificationEvent.COMPLETED, NotificationEvent.GAVE_UP})
+OF_CALLBACKS: Final = ENDS | {NotificationEvent.ACCEPTED, NotificationEvent.STARTED}
+"""The events that a ``callbackUrl`` gets, with or without progress."""
 DEFAULT_ON: Final[Mapping[str, frozenset[NotificationEvent]]] = {
     CONFIG: frozenset({NotificationEvent.COMPLETED, NotificationEvent.GAVE_UP, NotificationEvent.STALLED}),
     WORKSPACE: frozenset(
@@ -69,7 +83,9 @@ DEFAULT_ON: Final[Mapping[str, frozenset[NotificationEvent]]] = {
 }
 """Events of an entry without ``on``; chosen so that 3,000 runs do not send 3,000 mails."""
 
-_OFFERED: Final = tuple(kind for kind in NotificationEvent if kind is not NotificationEvent.TEST)
+NOT_OFFERED: Final = frozenset({NotificationEvent.TEST, NotificationEvent.PROGRESS})
+"""The events that ``on`` cannot name."""
+_OFFERED: Final = tuple(kind for kind in NotificationEvent if kind not in NOT_OFFERED)
 _EXAMPLE: Final = 'Write an entry such as `{to: "mailto://user:${PASSWORD}@host", on: [gave_up]}`'
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -88,7 +104,9 @@ def recipients_of(own: Mapping[str, Json], defaults: Mapping[str, Json]) -> tupl
     found = [r for key, entry in _entries(values.get(NOTIFY)) if (r := _recipient(entry, source, key))]
     url = own.get(CALLBACK)
     if isinstance(url, str) and url:
-        found.append(Recipient(CONFIG, CALLBACK, "callback", url, ENDS))
+        progress = {NotificationEvent.PROGRESS} if own.get(CALLBACK_PROGRESS) is True else frozenset()
+        kind = PUBLIC_KIND if own.get(CALLBACK_PUBLIC) is True else "callback"
+        found.append(Recipient(CONFIG, CALLBACK, kind, url, OF_CALLBACKS | progress))
     return tuple(found)
 
 
@@ -123,6 +141,9 @@ def faults_of(values: Mapping[str, Json], source: str) -> Iterator[tuple[str, Fa
     url = values.get(CALLBACK)
     if url is not None and (fault := fault_of_url(url)):
         yield CALLBACK, fault
+    for key in CALLBACK_FLAGS:
+        if not isinstance(values.get(key), bool | None):
+            yield key, Fault(f"{shown(values[key])} is not true or false", "Write true or false")
 
 
 def _fault_of_entry(entry: Json, source: str) -> Fault | None:

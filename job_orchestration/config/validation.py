@@ -37,7 +37,7 @@ __all__ = ["Checked", "check", "read_and_check"]
 KNOWN_KEYS: Final = (
     *RULES,
     *("githubRepository", "pathToTasks", "outputDir", "tasks", "name", "tags"),
-    *("sweep", "notify", "callbackUrl"),
+    *("sweep", "notify", notification_settings.CALLBACK, *notification_settings.CALLBACK_FLAGS),
 )
 """The keys at the top of a config that mean something."""
 KNOWN_DEFAULTS: Final = (*(key for key in KNOWN_KEYS if key != "sweep"), "dashboardUrl")

@@ -53,6 +53,8 @@ class Notification:
     """The try that the event is about, from 1, as ``maxAttempts`` counts them."""
     most_tries: int | None = None
     """How many tries a task has."""
+    progress: float | None = None
+    """Progress of the running task, from 0 to 1, if it reports any; 1 for a completed run."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON object that programs and web servers get."""
@@ -115,7 +117,14 @@ def title_of(
         case NotificationEvent.STALLED:
             return f"{run} seems stalled: {_short(reason or 'it is silent')}"
         case _:
-            return run
+            return f"{run}{_GOES_WELL.get(kind, '')}"
+
+
+_GOES_WELL: Final = {
+    NotificationEvent.ACCEPTED: " was queued",
+    NotificationEvent.STARTED: " has started",
+    NotificationEvent.PROGRESS: " is running",
+}
 
 
 def _short(text: str, most: int = 150) -> str:

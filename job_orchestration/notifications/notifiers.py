@@ -30,6 +30,11 @@ BUILT_IN: Final = {
     "callback": "job_orchestration.notifications.http_callback:CallbackNotifier",
 }
 
+_OF_SETTINGS: Final = {
+    notification_settings.PUBLIC_KIND: "job_orchestration.notifications.http_callback:PublicCallbackNotifier",
+}
+"""Notifiers that a setting chooses, and no entry of ``notify``."""
+
 
 class Notifier(Protocol):
     """One way to send notifications. Created in a process of its own that has a time limit."""
@@ -63,8 +68,9 @@ def make(recipient: Recipient, environment: Mapping[str, str] | None = None) -> 
 
 
 def _kind(name: str) -> Callable[[Json], Notifier]:
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
+    place = BUILT_IN.get(name) or _OF_SETTINGS.get(name)
+    if place is not None:
+        module, _, attribute = place.partition(":")
         built_in: Callable[[Json], Notifier] = getattr(importlib.import_module(module), attribute)
         return built_in
     plugins = {point.name: point for point in metadata.entry_points(group=GROUP)}

@@ -117,6 +117,13 @@ def remove(path: str) -> None:
         durable.unlink(path)
 
 
+def remove_all(workspace: Workspace, event: str, id_: str) -> None:
+    """Remove the messages of a notification that were not delivered yet."""
+    for name in names(workspace):
+        if name.startswith(f"{event}~{id_}~"):
+            remove(os.path.join(workspace.outbox, name))
+
+
 def give_up(workspace: Workspace, path: str) -> None:
     """Move a message, or an invalid file, to ``undelivered/``."""
     folder = _undelivered(workspace)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +54,8 @@ _EMPTY_CHECK_EVERY: Final = 1.0
 """Seconds between checks whether the queue is empty."""
 _EXIT_WAIT: Final = 5.0
 """Seconds for which an idle worker that exits waits for its dispatcher: its machine may go with it."""
+_PROGRESS_EVERY: Final = 10.0
+"""Seconds between two messages about the progress of a run at the least."""
 _LOG_LINES: Final = 20
 _LOG_BYTES: Final = 16_384
 
@@ -82,6 +85,10 @@ class Publisher:
         self._empty_checked = -_EMPTY_CHECK_EVERY
         self._stalled: set[tuple[str, int, str | None]] = set()
         self._empty_since: float | None = None
+        self._begun: tuple[str, int] | None = None
+        """The run and attempt whose start was published last."""
+        self._progress: tuple[float, float | None, str] = (-_PROGRESS_EVERY, None, "")
+        """When progress was published last, its value, and the name of the message."""
 
     # -- events -------------------------------------------------------------------------------------------
 
@@ -98,7 +105,32 @@ class Publisher:
             kind = _kind_of(claim.state, step)
             if kind is not None:
                 self._guarded(lambda: self._publish_run(claim.run, claim.state, kind))
+            if isinstance(step, lifecycle.Go) and self._begun != (claim.run, claim.attempt):
+                self._begun = claim.run, claim.attempt
+                self._progress = (time.monotonic(), None, "")
+                self._guarded(lambda: self._publish_run(claim.run, claim.state, NotificationEvent.STARTED))
         return step
+
+    def report_accepted(self, run: str, state: RunState) -> None:
+        """Publish that a run is about to be queued; its folder is made, and no worker can claim it yet."""
+        self._read_defaults()
+        self._guarded(lambda: self._publish_run(run, state, NotificationEvent.ACCEPTED))
+
+    def report_progress(self, claim: Claim, progress: tuple[float, float]) -> None:
+        """Publish the progress of a running task, if its config asks for that, at most once in a while.
+
+        Args:
+            claim: the run.
+            progress: how much is done, and of how much.
+        """
+        if not claim.state.values.get(notification_settings.CALLBACK_PROGRESS):
+            return
+        done, total = progress
+        value = min(max(done / total, 0.0), 1.0) if total > 0 else None
+        at, last, _ = self._progress
+        if value is None or value == last or time.monotonic() - at < _PROGRESS_EVERY:
+            return
+        self._guarded(lambda: self._publish_progress(claim, value))
 
     def report_stalled(self, run: str, reason: str) -> None:
         """Publish that a running run seems stalled, once for each start of a task.
@@ -215,6 +247,19 @@ class Publisher:
         if interested:
             self._put(self._notification_of(run, state, kind, reason), interested)
 
+    def _publish_progress(self, claim: Claim, value: float) -> None:
+        """Publish progress; a message about less of it that was not delivered yet is taken back."""
+        kind = NotificationEvent.PROGRESS
+        interested = [r for r in self._recipients(claim.state.values) if r.gets(kind)]
+        if not interested:
+            return
+        found = replace(self._notification_of(claim.run, claim.state, kind, None), progress=value)
+        self._put(found, interested)
+        _, _, before = self._progress
+        if before:
+            outbox.remove_all(self._workspace, kind, before)
+        self._progress = time.monotonic(), value, found.id
+
     def _publish_stalled(self, run: str, reason: str) -> None:
         try:
             state = lifecycle.fold(journal.read(self._workspace.run_folder(run)))
@@ -235,7 +280,7 @@ class Publisher:
         if state.tasks:
             task = state.tasks[-1 if state.current is None else state.current]
         at = _moment_of(state, task, kind) or clock.timestamp()
-        cause = reason or (state.reason if ended else None) or state.error
+        cause = None if kind in _BEFORE_ENDS else reason or (state.reason if ended else None) or state.error
         known = secrets.values_in(os.environ) | secrets.values_in(state.values)
         cause = cause and secrets.masked(cause, known)
         now = clock.timestamp() if kind is NotificationEvent.STALLED else at
@@ -259,7 +304,8 @@ class Publisher:
             most_tries=settings_of(state.values).max_attempts,
             output=folder,
             dashboard=self._dashboard(run),
-            log=tuple(secrets.masked("\n".join(_last_lines(folder)), known).splitlines()),
+            progress=1.0 if kind is NotificationEvent.COMPLETED else None,
+            log=() if kind in _BEFORE_ENDS else _masked_lines(folder, known),
         )
 
     def _publish_search(self, order: SearchOrder, problem: str) -> None:
@@ -362,6 +408,12 @@ class Publisher:
         reaper.lasting.add(pid)
 
 
+_BEFORE_ENDS: Final = frozenset(
+    {NotificationEvent.ACCEPTED, NotificationEvent.STARTED, NotificationEvent.PROGRESS}
+)
+"""Events of a run that goes well so far: neither a cause nor the log belongs to them."""
+
+
 def _kind_of(state: RunState, step: Next) -> NotificationEvent | None:
     """Return the event that a step implies, if any."""
     match step:
@@ -378,7 +430,11 @@ def _moment_of(state: RunState, task: TaskState | None, kind: NotificationEvent)
     """Return the time of the event by the journal: the same if another worker publishes it again."""
     if kind in notification_settings.ENDS:
         return state.ended_at
-    if task is None:
+    if kind is NotificationEvent.ACCEPTED:
+        return state.readied_at
+    if kind is NotificationEvent.STARTED:
+        return state.working_since
+    if task is None or kind is NotificationEvent.PROGRESS:
         return None
     return task.started_at if kind is NotificationEvent.STALLED else task.ended_at
 
@@ -399,6 +455,10 @@ def _try_of(state: RunState, kind: NotificationEvent, task: TaskState | None) ->
     if kind is NotificationEvent.FAILED and task is not None:
         return task.failures
     return state.try_number
+
+
+def _masked_lines(folder: str, known: frozenset[str]) -> tuple[str, ...]:
+    return tuple(secrets.masked("\n".join(_last_lines(folder)), known).splitlines())
 
 
 def _last_lines(folder: str) -> tuple[str, ...]:

@@ -34,7 +34,16 @@ _HOW_IT_RUNS: Final = frozenset(
     {
         *(key for key in RULES if key not in {"seed", "inputs"}),
         *("githubRepository", "pathToTasks", "outputDir", "tasks", "resources", "priority", "after"),
-        *("notify", "callbackUrl", "needs", "when", "reuse", "sweep"),
+        *(
+            "notify",
+            "callbackUrl",
+            "callbackProgress",
+            "callbackPublicOnly",
+            "needs",
+            "when",
+            "reuse",
+            "sweep",
+        ),
     }
 )
 """Keys of a config that say how a run is executed; they are not parameters."""

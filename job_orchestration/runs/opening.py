@@ -182,6 +182,7 @@ def open_runs(
     *,
     may_wait: bool = False,
     refuse: Callable[[Opening, OSError], None] | None = None,
+    before_queued: Callable[[str, RunState], None] | None = None,
 ) -> list[Opened]:
     """Open runs. The caller holds `only_one`.
 
@@ -191,6 +192,8 @@ def open_runs(
         may_wait: whether a sync of the whole file system is acceptable; a worker avoids that wait.
         refuse: called for a run that alone cannot be opened, after what was made of it is removed; by
             default its error is raised.
+        before_queued: called with each run and its state when its folder is made and synced, before any
+            worker can claim it.
 
     Returns:
         The runs that were opened, in order.
@@ -210,6 +213,9 @@ def open_runs(
             durable.replace(intent, json.dumps([_intended(o) for o, _ in made]).encode())
         writes.sync({folder for o, _ in made for folder in _folders_of(workspace, o)})
     states = {opening.run: state for opening, state in made}
+    if before_queued is not None:
+        for run, state in states.items():
+            before_queued(run, state)
     linked = _each([o for o, _ in made], lambda o: _link(workspace, o), refuse)
     durable.sync_folder(workspace.to_run)
     whole = {opening.drop: opening.run for opening, _ in linked if not opening.keeps_source}

@@ -21,6 +21,7 @@ from job_orchestration.runs import cache_maintenance, environments, opening, que
 from job_orchestration.search import searches
 from job_orchestration.search.driver import SearchDriver
 from job_orchestration.submission import (
+    acceptance,
     dependencies,
     dropped_files,
     output_folders,
@@ -252,7 +253,8 @@ def _open(workspace: Workspace, candidates: Sequence[Candidate], taken: set[str]
     def refuse(one: opening.Opening, error: OSError) -> None:
         of_run[one.run].add(*failure(error))
 
-    opened = opening.open_runs(workspace, openings, may_wait=True, refuse=refuse)
+    announce = acceptance.announcer(workspace, openings)
+    opened = opening.open_runs(workspace, openings, may_wait=True, refuse=refuse, before_queued=announce)
     cache_maintenance.note_opened(workspace, "ready", opened)
     for one in opened:
         candidate = of_run[one.run]

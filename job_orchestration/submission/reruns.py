@@ -30,7 +30,7 @@ from job_orchestration.runs import (
 from job_orchestration.runs.events import Requeued
 from job_orchestration.runs.queued_sources import Source
 from job_orchestration.runs.state import Status, TaskStatus
-from job_orchestration.submission import environment_changes
+from job_orchestration.submission import acceptance, environment_changes
 from job_orchestration.submission.continuation import Continuation, ContinuationChecker
 from job_orchestration.workspace import clock, naming
 
@@ -255,7 +255,10 @@ def queue(workspace: Workspace, reruns: Sequence[Rerun]) -> list[Rerun]:
         def refuse(one: opening.Opening, error: OSError) -> None:
             by_name[one.run].checked.add(f"Output/{one.run} cannot be made: {error.strerror or error}")
 
-        opened = opening.open_runs(workspace, list(openings.values()), may_wait=True, refuse=refuse)
+        announce = acceptance.announcer(workspace, openings.values())
+        opened = opening.open_runs(
+            workspace, list(openings.values()), may_wait=True, refuse=refuse, before_queued=announce
+        )
         with suppress(OSError):
             cache_maintenance.note_opened(workspace, "ready", opened)
     return [by_name[one.run] for one in opened]

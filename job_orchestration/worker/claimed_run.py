@@ -357,6 +357,7 @@ class ClaimedRun:
             if self._services.heartbeat_sender.busy(claim, fork_server.shared_page):
                 status_file.write_status(claim.run_folder, claim.refold())
                 self._services.publisher.start_dispatcher_if_due()
+                self._services.publisher.report_progress(claim, fork_server.shared_page.progress)
 
     def _passed_limit(self, shared_page: SharedPage) -> Outcome | None:
         """Return the limit that the fork server should have enforced: of the task, or of the run."""

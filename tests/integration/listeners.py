@@ -27,7 +27,7 @@ class _Web(HTTPServer):
 class _Posted(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
-        found = {"path": self.path, "headers": dict(self.headers), "json": json.loads(data)}
+        found = {"path": self.path, "headers": dict(self.headers), "data": data, "json": json.loads(data)}
         self.server.posted.append(found)
         self.send_response(self.server.code)
         if self.server.code == 302:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import importlib.util
 import itertools
 import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,12 +30,15 @@ from job_orchestration.commands.selection import Selection
 from job_orchestration.commands.status import SilentRuns
 from job_orchestration.config.notification_settings import NotificationEvent, Recipient
 from job_orchestration.config.yaml_writer import to_yaml
-from job_orchestration.notifications import delivery, outbox
+from job_orchestration.notifications import delivery, http_callback, outbox
+from job_orchestration.notifications import publisher as publisher_module
 from job_orchestration.notifications.notification import Notification
 from job_orchestration.notifications.publisher import Publisher
 from job_orchestration.queue.stall_monitor import AFTER, EVERY, StallMonitor
+from job_orchestration.runs import token
 from tests.integration import listeners
 from tests.integration.harness import LIMIT, Sandbox, eventually, is_gone, mutant
+from tests.integration.runs import taken
 
 TASKS = """
     import time
@@ -66,6 +72,15 @@ TASKS = """
             while not Path(self.config["notes"], "gate").exists():
                 time.sleep(0.01)
 """
+A_MESSAGE = Notification(
+    "1",
+    NotificationEvent.COMPLETED,
+    "2026-11-27T10:00:00+00:00",
+    "a completed",
+    "/data/experiments",
+    run="a",
+    config="a",
+)
 needs_apprise = pytest.mark.skipif(
     importlib.util.find_spec("apprise") is None, reason="the extra [notify] is not installed"
 )
@@ -192,20 +207,92 @@ def test_a_run_without_recipients_creates_no_outbox(sandbox):
     assert not (sandbox.root / "Misc" / "outbox").exists()
 
 
-def test_a_callback_gets_one_json_object_with_the_job_manager_fields_for_each_end(sandbox):
+def test_a_callback_gets_one_json_object_with_the_job_manager_fields_for_each_step(sandbox):
     with listeners.web() as server:
         url = f"{server.url}/jobs/{{name}}"
         sandbox.queue("a", "Quick", callbackUrl=url)
         sandbox.queue("b", "Hopeless", callbackUrl=url)
         sandbox.work()
-        eventually(lambda: len(server.posted) == 2)
-        first, second = (p["json"] for p in server.posted)
-    assert [p["path"] for p in server.posted] == ["/jobs/a", "/jobs/b"]
+        eventually(lambda: len(server.posted) == 6)
+        posted = {name: [p["json"] for p in server.posted if p["path"] == f"/jobs/{name}"] for name in "ab"}
+    assert [p["event"] for p in posted["a"]] == ["accepted", "started", "completed"]
+    assert [(p["status"], p["status_code"]) for p in posted["b"]] == [
+        ("Accepted", 202),
+        ("Accepted", 202),
+        ("Failed", 500),
+    ]
+    assert [p["log"] for p in posted["b"][:2]] == [[], []]
+    first, second = (posted[name][-1] for name in "ab")
     assert (first["jobname"], first["status"], first["status_code"]) == ("a", "Completed", 200)
+    assert (first["message"], first["progress"], first["links"]) == ("a completed", 1.0, {"self": "/jobs/a"})
+    assert first["run_time"] == first["elapsed_s"] > 0
+    assert second["message"] == second["reason"]
     assert (second["jobname"], second["status"], second["status_code"]) == ("b", "Failed", 500)
     assert second["reason"] == "task hopeless: PermanentError: never"
     assert server.posted[0]["headers"]["Content-Type"].startswith("application/json")
-    assert server.posted[0]["headers"]["Idempotency-Key"] == first["id"]
+    assert server.posted[0]["headers"]["Idempotency-Key"] == server.posted[0]["json"]["id"]
+    assert "X-Signature" not in server.posted[0]["headers"]
+
+
+def test_a_callback_is_signed_if_there_is_a_secret_and_says_what_is_done_if_asked(sandbox, monkeypatch):
+    monkeypatch.setenv("CALLBACK_SECRET", "sesame77")
+    monkeypatch.setattr(publisher_module, "_PROGRESS_EVERY", 0.0)
+    with listeners.web() as server:
+        sandbox.queue("a", "Quick", callbackUrl=server.url, callbackProgress=True)
+        claim = taken(sandbox.workspace, token.scan(sandbox.workspace.to_run)[0])
+        publisher = Publisher(sandbox.workspace, "lab3", print)
+        for done in (1.0, 1.0, 3.0):
+            publisher.report_progress(claim, (done, 4.0))
+        publisher.report_progress(claim, (1.0, 0.0))
+        claim.release()
+        eventually(lambda: not outbox.names(sandbox.workspace))
+    values = [p["json"]["progress"] for p in server.posted if p["json"]["event"] == "progress"]
+    assert values[-1] == 0.75
+    assert values in ([0.25, 0.75], [0.75]), "what was not sent in time is superseded"
+    for posted in server.posted:
+        expected = hmac.new(b"sesame77", posted["data"], "sha256").hexdigest()
+        assert posted["headers"]["X-Signature"] == f"sha256={expected}"
+
+
+def test_a_callback_that_may_only_be_public_never_connects_to_this_machine(sandbox):
+    with listeners.web() as server:
+        recipient = Recipient("config", "callbackUrl", "public_callback", server.url)
+        error = delivery.deliver_now(recipient, A_MESSAGE)
+        named = replace(recipient, target=server.url.replace("127.0.0.1", "localhost"))
+        assert delivery.deliver_now(named, A_MESSAGE) == error
+        assert delivery.deliver_now(replace(recipient, kind="callback"), A_MESSAGE) is None
+    assert error.startswith("This address is not public")
+    assert len(server.posted) == 1
+
+
+def test_a_public_callback_connects_to_the_address_that_was_checked_whatever_the_name_means_later(
+    monkeypatch,
+):
+    answers = [("198.51.100.7", 80), ("127.0.0.1", 80)]
+    asked = []
+    really = socket.getaddrinfo
+
+    def look_up(hostname, *rest, **more):
+        if hostname == "127.0.0.1":
+            return really(hostname, *rest, **more)
+        asked.append(hostname)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", answers[len(asked) - 1])]
+
+    with listeners.web() as server:
+        port = server.server_port
+        connect = socket.create_connection
+        connected = []
+
+        def connection(address, timeout):
+            connected.append(address)
+            return connect(("127.0.0.1", port), timeout)
+
+        monkeypatch.setattr(http_callback, "is_public", lambda address: address == "198.51.100.7")
+        monkeypatch.setattr(http_callback.socket, "getaddrinfo", look_up)
+        monkeypatch.setattr(http_callback.socket, "create_connection", connection)
+        http_callback.PublicCallbackNotifier("http://rebound.example/x").send(A_MESSAGE)
+    assert (asked, connected) == (["rebound.example"], [("198.51.100.7", 80)])
+    assert server.posted[0]["headers"]["Host"] == "rebound.example"
 
 
 @needs_apprise
@@ -498,9 +585,9 @@ def test_a_callback_is_sent_for_a_run_that_is_cancelled_while_it_waits(sandbox):
     with listeners.web() as server:
         sandbox.queue("a", "Quick", callbackUrl=server.url)
         cancel(sandbox.workspace, Selection(("a",)))
-        eventually(lambda: server.posted)
+        eventually(lambda: len(server.posted) == 2)
         eventually(lambda: not outbox.names(sandbox.workspace))
-    assert [p["json"]["outcome"] for p in server.posted] == ["cancelled"]
+    assert [p["json"]["outcome"] for p in server.posted] == [None, "cancelled"]
 
 
 def test_a_staying_worker_waits_a_little_before_it_sends_queue_empty(sandbox, monkeypatch):

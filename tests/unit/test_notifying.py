@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from job_orchestration.config import notification_settings
 from job_orchestration.config.notification_settings import NotificationEvent, Recipient
 from job_orchestration.config.validation import read_and_check
-from job_orchestration.notifications import notification, targets
+from job_orchestration.notifications import http_callback, notification, targets
 from job_orchestration.notifications.notification import Notification
 
 CONFIG = b'outputDir: a\ntasks: [{id: t, method: "m:C"}]\n'
@@ -55,9 +55,37 @@ def test_recipients_of_failed_also_get_gave_up():
     ]
 
 
-def test_a_callback_gets_both_ends_in_addition_to_the_other_recipients():
+def test_a_callback_gets_the_steps_of_a_run_in_addition_to_the_other_recipients():
     found = notification_settings.recipients_of({"callbackUrl": "https://example.org/x"}, {"notify": MAIL})
-    assert [(r.key, kinds(r.on)) for r in found][1] == ("callbackUrl", ["completed", "gave_up"])
+    assert [(r.key, kinds(r.on)) for r in found][1] == (
+        "callbackUrl",
+        ["accepted", "completed", "gave_up", "started"],
+    )
+
+
+def test_a_callback_gets_progress_and_is_kept_to_public_addresses_if_the_config_says_so():
+    own = {"callbackUrl": "https://example.org/x", "callbackProgress": True, "callbackPublicOnly": True}
+    (found,) = notification_settings.recipients_of(own, {})
+    assert "progress" in kinds(found.on)
+    assert found.kind == "public_callback"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
+        "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254",
+        "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::",
+        "2001:0:7f00:1::80ff:fffe", "ff02::1", "x", "",
+    ],
+)  # fmt: skip
+def test_an_address_of_this_machine_its_network_or_its_cloud_is_not_public(address):
+    assert not http_callback.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+def test_an_address_of_the_internet_is_public(address):
+    assert http_callback.is_public(address)
 
 
 def test_notify_of_workspace_yaml_is_never_copied_into_a_config():
