@@ -73,7 +73,8 @@ class ForegroundRun:
             with suppress(OSError):
                 os.rmdir(found[0])
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """Change into the folder in which the tasks stand, and make it if it is not there."""
         self._view.enter(working_folder.of_run(self.folder))
 
     def _links(self) -> set[str]:
@@ -91,7 +92,7 @@ class ForegroundRun:
         sys.argv = ["Tasks.py"]
         sys.dont_write_bytecode = True  # a folder `__pycache__` is no change that a debugger may make
         log_setup.adopt_basic_config()
-        self._enter()
+        self.enter()
         if self.code is not None:
             sys.path.insert(0, self.code)
             importlib.import_module("Tasks")
@@ -108,7 +109,7 @@ class ForegroundRun:
             LookupError: if there is no such class.
             BaseException: whatever the task raises.
         """
-        sentences = task_validation.sentences_of(self._made(spec))
+        sentences = task_validation.sentences_of(self.made(spec))
         for sentence in sentences:
             if isinstance(sentence, Warning):
                 warn(str(sentence))
@@ -121,12 +122,12 @@ class ForegroundRun:
             LookupError: if there is no such class.
             BaseException: whatever the task raises.
         """
-        self._enter()
+        self.enter()
         child_setup.seed_all(self.seed)
         state = TaskState(spec.id, spec.method, TaskStatus.FINISHED)
-        made = self._made(spec)
+        made = self.made(spec)
         made.context = TaskContext(self, state, 1)
-        made.context.preloaded, _ = preloading.value_of(spec.id, type(made), self._values_of(spec))
+        made.context.preloaded, _ = preloading.value_of(spec.id, type(made), self.values_of(spec))
         try:
             value = task_call.result_of(made.run)
         except SystemExit as exit_:
@@ -142,10 +143,17 @@ class ForegroundRun:
         )
         return kept
 
-    def _made(self, spec: TaskSpec) -> Any:
-        return task_importer.resolve(spec.method)(self._values_of(spec))
+    def made(self, spec: TaskSpec) -> Any:
+        """Make a task.
 
-    def _values_of(self, spec: TaskSpec) -> dict[str, Any]:
+        Raises:
+            LookupError: if there is no such class.
+            BaseException: whatever its constructor raises.
+        """
+        return task_importer.resolve(spec.method)(self.values_of(spec))
+
+    def values_of(self, spec: TaskSpec) -> dict[str, Any]:
+        """Return what the constructor of a task gets: a copy of its own."""
         copy: dict[str, Any] = kept_values.copy_of(
             {**spec.merged_with(self.values), "outputDir": self.folder}
         )

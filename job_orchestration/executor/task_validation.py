@@ -17,6 +17,8 @@ from job_orchestration.code import task_importer
 from job_orchestration.executor import process_exit, task_call, task_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.task_folder import TaskFolder
 
@@ -67,7 +69,7 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str
     try:
         sentences = sentences_of(kind(task))
         process_exit.end_if_fork(own)
-        return [(str(what), _key_in(str(what), task), isinstance(what, Warning)) for what in sentences]
+        return [(str(what), key_in(str(what), task), isinstance(what, Warning)) for what in sentences]
     except BaseException as error:  # noqa: BLE001  # any exception of a user's code is a fault
         process_exit.end_if_fork(own, error)
         if known := task_importer.explanation(error):
@@ -85,7 +87,7 @@ def sentences_of(task: object) -> list[object]:
     return [found] if isinstance(found, str | Warning) else list(found or ())
 
 
-def _key_in(sentence: str, task: dict[str, Any]) -> str:
-    """The key of the config that a sentence begins with, as in "epochs must be positive"; empty if none."""
+def key_in(sentence: str, task: Mapping[str, Any]) -> str:
+    """Return the key that a sentence begins with, as in "epochs must be positive"; empty if none."""
     word = _FIRST_WORD.match(sentence)
     return word[1] if word and word[1] in task else ""
