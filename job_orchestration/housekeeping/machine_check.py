@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.diagnostics import durations
 from job_orchestration.diagnostics.problems import Diagnostic, Level
 from job_orchestration.housekeeping.garbage import PROBE
+from job_orchestration.processes import machine_limits
 from job_orchestration.workspace import durable, lock_probe
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _limits() -> Iterator[Diagnostic]:
     import psutil
 
     memory = psutil.virtual_memory()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = machine_limits.usable_cpus()
     free, total = memory.available / _GIGA, memory.total / _GIGA
     yield Diagnostic("machine", Level.OK, f"{cores} cores, {free:.1f} GB of {total:.1f} GB of memory free")
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -20,7 +20,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from job_orchestration.diagnostics.errors import UsageError
-from job_orchestration.processes import identity
+from job_orchestration.processes import identity, machine_limits
 from job_orchestration.workspace import durable, locks
 from job_orchestration.workspace.safe_reads import names_in
 
@@ -259,10 +259,10 @@ class ResourcePool:
 
 
 def capacity(given: Mapping[str, int]) -> dict[str, int]:
-    """Total amount of each resource."""
-    found = {"cpus": os.cpu_count() or 1}
-    with suppress(OSError, ValueError):
-        found["memory"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Total amount of each resource: what is given, and the CPUs and memory that this process may use."""
+    found = {"cpus": machine_limits.usable_cpus()}
+    if (memory := machine_limits.usable_memory()) is not None:
+        found["memory"] = memory
     return {**found, **given}
 
 

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from job_orchestration.queue import worker_count
+from job_orchestration.processes import machine_limits
+from job_orchestration.queue import resource_pool
 from job_orchestration.queue.worker_count import count_for
 from tests.conftest import LIMIT
 
@@ -41,10 +42,12 @@ def test_the_control_groups_of_a_process_and_those_above_limit_it(tmp_path, monk
     (group.parent / "cpu.max").write_text("150000 100000\n")
     (group / "memory.max").write_text("max\n")
     (group.parent / "memory.max").write_text("1000000\n")
-    monkeypatch.setattr(worker_count, "_CONTROL_GROUPS", str(tmp_path / "cgroup"))
-    monkeypatch.setattr(worker_count, "_OWN_GROUP", str(tmp_path / "own"))
-    assert worker_count.usable_cpus() == 1
-    assert worker_count.usable_memory() == 1_000_000
+    monkeypatch.setattr(machine_limits, "_CONTROL_GROUPS", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(machine_limits, "_OWN_GROUP", str(tmp_path / "own"))
+    assert machine_limits.usable_cpus() == 1
+    assert machine_limits.usable_memory() == 1_000_000
+    assert resource_pool.capacity({}) == {"cpus": 1, "memory": 1_000_000}
+    assert resource_pool.capacity({"cpus": 64})["cpus"] == 64, "what is given is believed"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
