@@ -105,11 +105,9 @@ class ForkServerError(OrchestrationError):
 
     Attributes:
         was_killed: whether it was killed (SIGKILL), by a person or for lack of memory.
-        was_late: whether the imports took longer than their limit.
     """
 
     was_killed = False
-    was_late = False
 
 
 class NotifierError(OrchestrationError):

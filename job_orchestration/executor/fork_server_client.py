@@ -54,6 +54,7 @@ class ForkServerClient:
         plan: CodePlan,
         unwanted: Callable[[], bool] = lambda: False,
         limit: float | None = None,
+        output: int | None = None,
     ) -> None:
         limit = IMPORT_LIMIT if limit is None else limit
         standard_streams.open_missing()  # a program that embeds the product may have closed them
@@ -65,7 +66,7 @@ class ForkServerClient:
             self._free()
             raise
         self.silence = Silence(lambda: messages.send(self.socket, {"op": "ask"}))
-        self._start(workspace, theirs, plan.interpreter)
+        self._start(workspace, theirs, plan.interpreter, output)
         try:
             messages.send(self.socket, {"plan": plan.as_message()}, [self.shared_page.descriptor])
             ready = self._first_word(unwanted, limit)
@@ -90,10 +91,11 @@ class ForkServerClient:
             _why(ready, code, limit), "Mend the import, commit, and ready the config anew"
         )
         failed.was_killed = ready is None and code == -signal.SIGKILL
-        failed.was_late = ready is not None and ready["event"] == "nothing"
         raise failed
 
-    def _start(self, workspace: Workspace, theirs: socket.socket, interpreter: str) -> None:
+    def _start(
+        self, workspace: Workspace, theirs: socket.socket, interpreter: str, output: int | None
+    ) -> None:
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -103,7 +105,8 @@ class ForkServerClient:
                     ],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
-                    stdout=2,  # the output of imports is no output of the command
+                    stdout=2 if output is None else output,  # that of imports is no output of the command
+                    stderr=output,
                     start_new_session=True,
                     env=_environment(workspace, interpreter),
                 )
@@ -279,6 +282,13 @@ class ForkServerPool:
         self._say = say
         self._said_threads = False
         self._warm: list[ForkServerClient] = []
+        self.output: int | None = None
+        """The descriptor to which fork servers print that are started from now on; default: 2."""
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a fork server is kept for further runs."""
+        return bool(self._warm)
 
     def get(self, plan: CodePlan, limit: float | None = None) -> ForkServerClient:
         """Return the fork server that has imported the tasks of a plan; start it if there is none.
@@ -310,7 +320,7 @@ class ForkServerPool:
 
     def _started(self, plan: CodePlan, limit: float | None = None) -> ForkServerClient:
         try:
-            fork_server = ForkServerClient(self._workspace, plan, self._unwanted, limit)
+            fork_server = ForkServerClient(self._workspace, plan, self._unwanted, limit, self.output)
         except ForkServerError:
             self._reap()
             raise

@@ -39,7 +39,7 @@ class Candidate:
     there: bool = False
     """Whether this trial has a run already, named by `run`."""
     is_slow: bool = False
-    """Whether its imports took longer than others are kept waiting; it is checked again after these."""
+    """Whether its tasks are still being imported or validated; it is checked again after the others."""
     order: SearchOrder | None = None
     """The search, if this is one of the trials that check it."""
 

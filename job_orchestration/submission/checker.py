@@ -4,7 +4,7 @@ The checks are a list of steps: pin the code, choose the output folders, ask the
 recipients, resolve ``after``. Each step adds to the candidates what the next one needs. A problem of one
 step does not stop the next, as far as it can still check: all problems of a file are reported in one pass,
 and a bad file never stops the others. Costs per repository are paid once a batch: one look at the work tree,
-one pin, one fork server.
+one pin, one fork server. Several repositories are imported and validated side by side.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from job_orchestration.config import workspace_defaults
 from job_orchestration.config.validation import Checked
 from job_orchestration.diagnostics.problems import Problem
-from job_orchestration.executor.fork_server_client import ForkServerPool
 from job_orchestration.submission import (
     dependencies,
     input_check,
@@ -26,6 +25,7 @@ from job_orchestration.submission import (
 )
 from job_orchestration.submission.candidate import Candidate, failure
 from job_orchestration.submission.code_pinning import CodePinning
+from job_orchestration.submission.validation_lanes import ValidationLanes
 from job_orchestration.workspace import layout, locks
 
 if TYPE_CHECKING:
@@ -45,25 +45,28 @@ class Checker:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._waiting = task_check.Waiting(locks.say)
-        self._fork_servers = ForkServerPool(workspace, self._waiting.look)
+        self._lanes = ValidationLanes(workspace, locks.say)
         self._code = CodePinning(workspace)
 
     def close(self) -> None:
         """End the fork servers."""
-        self._fork_servers.close()
+        self._lanes.close()
 
     def start_pass(self) -> None:
         """Start a pass: its batches all use the state that each repository has now."""
         self._code.start_pass()
+        self._lanes.start_pass()
 
-    def examine(self, dropped: Sequence[Drop], patience: float | None = None) -> list[Candidate]:
+    def examine(
+        self, dropped: Sequence[Drop], *, alone: bool = True, may_be_slow: bool = False
+    ) -> list[Candidate]:
         """Run all checks on some dropped files; each candidate returns with all its problems.
 
         Args:
             dropped: the files.
-            patience: seconds that the imports of one repository may take if there are others; candidates
-                whose imports take longer return as slow, and have to be checked again. Default: none.
+            alone: whether no other files wait for these.
+            may_be_slow: whether to return the candidates whose tasks are imported or validated slowly as slow
+                if others wait; they have to be checked again, which begins nothing twice.
         """
         defaults, problems = workspace_defaults.defaults(self.workspace, check_keys=True)
         if "sweep" in defaults:
@@ -72,20 +75,20 @@ class Checker:
         candidates = [c for drop in dropped for c in _candidates_of(drop, defaults)]
         for candidate in candidates:
             candidate.problems += problems
-        for step in self._steps(defaults, patience):
+        for step in self._steps(defaults, alone=alone, may_be_slow=may_be_slow):
             step(candidates)
         for candidate in candidates:
             candidate.problems.sort(key=lambda p: (p.line, p.column))
         return candidates
 
     def _steps(
-        self, defaults: Mapping[str, Json], patience: float | None
+        self, defaults: Mapping[str, Json], *, alone: bool, may_be_slow: bool
     ) -> Sequence[Callable[[list[Candidate]], None]]:
         return (
             self._code.pin,
             functools.partial(output_folders.choose, self.workspace),
             functools.partial(
-                task_check.check, self.workspace, self._fork_servers, self._waiting, patience=patience
+                task_check.check, self.workspace, self._lanes, alone=alone, may_be_slow=may_be_slow
             ),
             input_check.check,
             functools.partial(recipient_check.check, defaults=defaults),

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 200
 """Number of runs that are opened in one step, and share its sync."""
-_PATIENCE: Final = 5.0
-"""Seconds that the imports of one repository may keep the configs of others waiting; then they come last."""
 
 
 def ready_drops(
@@ -102,9 +100,11 @@ def ready_submitted(workspace: Workspace, check: Checker, submitted: Sequence[Dr
 
 def _ready_all(workspace: Workspace, check: Checker, dropped: Sequence[Drop], report: Report) -> None:
     slow: list[Drop] = []
+    alone = len(dropped) <= _BATCH
     for start in range(0, len(dropped), _BATCH):
         batch = dropped[start : start + _BATCH]
-        candidates = check.examine(batch, _PATIENCE)  # without the lock: it may take minutes
+        # without the lock: it may take minutes
+        candidates = check.examine(batch, alone=alone, may_be_slow=True)
         late = _slow_among(workspace, batch, candidates, slow)
         slow += late
         _ready_checked(workspace, [c for c in candidates if c.drop not in late], report)

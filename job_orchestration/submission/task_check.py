@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.config.settings import parse_duration
@@ -13,32 +12,38 @@ from job_orchestration.diagnostics.errors import ForkServerError
 from job_orchestration.diagnostics.problems import Severity, escaped, named
 from job_orchestration.executor import validation_client
 from job_orchestration.submission.candidate import guarded
+from job_orchestration.submission.validation_lanes import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from job_orchestration.code.task_importer import CodePlan
     from job_orchestration.config.config import Json
-    from job_orchestration.executor.fork_server_client import ForkServerPool
     from job_orchestration.submission.candidate import Candidate
+    from job_orchestration.submission.validation_lanes import ValidationLanes
     from job_orchestration.workspace.layout import Workspace
 
-SAID_AFTER: Final = 3.0
-"""Seconds after which it is said what is being waited for."""
 LIMIT: Final = "validationTimeout"
 """The key that sets how long imports and the validation of one config may take."""
 
 
 def check(
     workspace: Workspace,
-    fork_servers: ForkServerPool,
-    waiting: Waiting,
+    lanes: ValidationLanes,
     candidates: Sequence[Candidate],
-    patience: float | None = None,
+    *,
+    alone: bool = True,
+    may_be_slow: bool = False,
 ) -> None:
     """Note the problems that the tasks report; one fork server answers for all configs of a commit.
 
-    Candidates whose imports take longer than `patience`, while others wait, are marked as slow.
+    Args:
+        workspace: the workspace.
+        lanes: ask the tasks of several commits side by side.
+        candidates: those without code are not asked.
+        alone: whether no other configs wait for these.
+        may_be_slow: whether to mark the candidates of commits that take long as slow while others wait. They
+            are checked again, and get the answers of what goes on meanwhile.
     """
     groups: dict[CodePlan, list[int]] = {}
     for number, candidate in enumerate(candidates):
@@ -48,37 +53,14 @@ def check(
             and any(t.method for t in candidate.checked.tasks)
         ):
             groups.setdefault(candidate.plan, []).append(number)
+    work: list[tuple[Job, dict[int, Candidate]]] = []
     for plan, numbers in groups.items():
         asked = {n: candidates[n] for n in numbers}
-        patient = patience if len(groups) > 1 else None
-        guarded(
-            asked.values(),
-            functools.partial(_ask, workspace, fork_servers, waiting, plan, asked, patience=patient),
-        )
-
-
-class Waiting:
-    """Says what is being waited for, once, if it takes long; `look` is called now and then.
-
-    Args:
-        say: called with the sentence.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._sentence = ""
-        self._since = 0.0
-
-    def begin(self, sentence: str) -> None:
-        """Start to wait."""
-        self._sentence, self._since = sentence, time.monotonic()
-
-    def look(self) -> bool:
-        """Say the sentence if it is time; never asks to stop."""
-        if self._sentence and time.monotonic() - self._since >= SAID_AFTER:
-            self._say(self._sentence)
-            self._sentence = ""
-        return False
+        guarded(asked.values(), lambda p=plan, a=asked: work.append((_job_of(workspace, p, a), a)))  # type: ignore[misc]
+    if work:
+        lanes.run([job for job, _ in work], alone=alone, may_be_slow=may_be_slow)
+    for job, asked in work:
+        guarded(asked.values(), functools.partial(_note_answers, job, asked))
 
 
 def limit_of(configs: Iterable[Mapping[str, Json]]) -> float:
@@ -87,36 +69,30 @@ def limit_of(configs: Iterable[Mapping[str, Json]]) -> float:
     return max((parse_duration(v) or 0.0 for v in values), default=0.0) or validation_client.SILENCE_LIMIT
 
 
-def _ask(
-    workspace: Workspace,
-    fork_servers: ForkServerPool,
-    waiting: Waiting,
-    plan: CodePlan,
-    asked: Mapping[int, Candidate],
-    *,
-    patience: float | None,
-) -> None:
+def _job_of(workspace: Workspace, plan: CodePlan, asked: Mapping[int, Candidate]) -> Job:
     questions = [_question(workspace, n, candidate) for n, candidate in asked.items()]
     limit = limit_of(candidate.checked.values for candidate in asked.values())
     files = named(dict.fromkeys(escaped(candidate.drop.filename) for candidate in asked.values()))
     folder = os.path.normpath(os.path.join(plan.work_tree, plan.folder or "")) if plan.work_tree else ""
     where = escaped(folder or ", ".join(plan.modules))
     most = durations.text_of(limit)
-    waiting.begin(f"Waiting for the tasks of {where} to be imported and validated, {most} at most: {files}")
-    try:
-        fork_server = fork_servers.get(plan, min(limit, patience or limit))
-        answers = validation_client.ask(fork_server, questions, limit, waiting.look)
-    except ForkServerError as error:
-        if error.was_late and patience is not None and patience < limit:
-            for candidate in asked.values():
-                candidate.is_slow = True
-            return
+    sentence = f"Waiting for the tasks of {where} to be imported and validated, {most} at most: {files}"
+    return Job(plan, questions, limit, sentence)
+
+
+def _note_answers(job: Job, asked: Mapping[int, Candidate]) -> None:
+    if not job.is_done:
         for candidate in asked.values():
-            candidate.add(error.what.splitlines()[0], error.todo, _key_of(plan, candidate, error))
-        return
-    for n, candidate in asked.items():
-        for problem in answers[n]:
-            guarded([candidate], functools.partial(_note, candidate, problem))
+            candidate.is_slow = True
+    elif isinstance(error := job.error, ForkServerError):
+        for candidate in asked.values():
+            candidate.add(error.what.splitlines()[0], error.todo, _key_of(job.plan, candidate, error))
+    elif error is not None:
+        raise error
+    else:
+        for n, candidate in asked.items():
+            for problem in job.answers[n]:
+                guarded([candidate], functools.partial(_note, candidate, problem))
 
 
 def _key_of(plan: CodePlan, candidate: Candidate, error: ForkServerError) -> str:
