@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import TYPE_CHECKING, Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -35,4 +36,18 @@ finally:
 
 from job_orchestration.geneplexus.tasks import LoadGeneset, RunGenePlexus, SaveResults  # noqa: E402
 
-__all__ = ["LoadGeneset", "RunGenePlexus", "SaveResults"]
+if TYPE_CHECKING:
+    from job_orchestration.geneplexus.saved_results import SavedResults, load
+
+__all__ = ["LoadGeneset", "RunGenePlexus", "SaveResults", "SavedResults", "load"]
+
+_OF_PROGRAMS = frozenset({"SavedResults", "load"})
+
+
+def __getattr__(name: str) -> Any:
+    """`load` is imported when it is first asked for: no task needs it."""
+    if name in _OF_PROGRAMS:
+        from job_orchestration.geneplexus import saved_results
+
+        return getattr(saved_results, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +19,11 @@ pytest.importorskip("geneplexus", reason="the extra [geneplexus] is not installe
 
 import pandas as pd
 
+from job_orchestration import UsageError, geneplexus
+from job_orchestration.geneplexus import runner
 from job_orchestration.results import legacy_names
 from tests.geneplexus_bench import config_of, problems_of, run_configs, run_task
+from tests.integration import listeners
 
 JOB = "8e3jt5kz"
 
@@ -30,8 +40,6 @@ def job_config(config, tmp_path_factory):
 
 @pytest.fixture
 def job_folder(job_config):
-    from pathlib import Path
-
     return Path(job_config["outputDir"])
 
 
@@ -91,3 +99,103 @@ def test_what_the_keys_cannot_mean_is_refused(config, tmp_path):
     ]:
         (problem,) = problems_of(config_of(tmp_path / "out", **config, **keys))
         assert sentence in problem
+
+
+# -- loading ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_its_task_and_a_job_folder_load_as_the_same_tables(job_folder, tmp_path):
+    of_run = geneplexus.load(job_folder)
+    of_task = geneplexus.load(job_folder / "save")
+    job = tmp_path / "job"
+    job.mkdir()
+    for path in job_folder.glob(f"{JOB}_*"):
+        shutil.copy(path, job)
+    of_job = geneplexus.load(job)
+    for name in ("df_probs", "df_edge", "df_convert_out"):
+        table = getattr(of_run, name)
+        pd.testing.assert_frame_equal(table, getattr(of_task, name))
+        pd.testing.assert_frame_equal(table, getattr(of_job, name), check_dtype=False)
+    assert sorted(of_run.df_sim["ID"]) == sorted(of_job.df_sim["ID"])
+    assert of_run.info["positive_genes"] == of_job.info["positive_genes"]
+    assert of_run.headline["positives"] == of_run.info["positive_genes"]
+    assert of_run.df_probs["Entrez"].map(type).eq(str).all()
+    network = of_run.network()
+    assert set(network) == set(of_run.df_probs["Entrez"][:50]) == set(of_job.network())
+    assert network.number_of_edges() == len(of_run.df_edge)
+
+
+def test_what_has_no_results_is_said_and_so_are_the_results_there_are(job_folder, tmp_path):
+    with pytest.raises(UsageError, match="has no results of GenePlexus"):
+        geneplexus.load(tmp_path)
+    with pytest.raises(UsageError, match="has no results Mouse-GO"):
+        geneplexus.load(job_folder, results="Mouse-GO")
+    spoilt = shutil.copytree(job_folder, tmp_path / "spoilt")
+    (spoilt / "save" / "df_sim.tsv").unlink()
+    with pytest.raises(UsageError, match=r"df_sim\.tsv cannot be read"):
+        geneplexus.load(spoilt)
+
+
+# -- the command of the first web application ---------------------------------------------------------------
+
+
+def events_of(folder, event):
+    paths = (folder / runner.OWN_WORKSPACE / "Output").glob("*/journal/*.jsonl")
+    lines = [line for path in sorted(paths) for line in path.read_text().splitlines()]
+    return [found for line in lines if (found := json.loads(line))["event"] == event]
+
+
+@pytest.mark.slow
+def test_the_containers_variables_run_a_job_and_post_its_status(data, config, tmp_path, monkeypatch):
+    out = tmp_path / "jobs" / JOB
+    variables = {
+        "GENE_FILE": config["genesetFile"],
+        "DATA_PATH": str(data),
+        "JOBNAME": JOB,
+        "GP_NET_TYPE": "STRING",
+        "GP_FEATURES": "Embedding",
+        "GP_GSC": "GO",
+        "OUTPUT_FILE": str(out / "results.html"),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with listeners.web() as server:
+        monkeypatch.setenv("APP_POST_URL", f"{server.url}/jobs")
+        assert runner.main([]) == 0
+        info = read_as_the_web_application_did(out, JOB)
+        assert (info["GSC"], info["features"]) == ("GO", "SixSpeciesN2V")
+        assert (out / f"{JOB}_jobstatus").read_text() == "Completed"
+        assert zipfile.is_zipfile(out / f"{JOB}.zip")
+        assert "positive examples" in (out / "results.html").read_text()
+        log = (out / "results.html.log").read_text()
+        assert log.startswith("STARTED\n")
+        assert "COMPLETED\n" in log
+        loaded = geneplexus.load(JOB, out / runner.OWN_WORKSPACE)
+        assert loaded.headline["positives"] == info["positive_genes"]
+
+        assert runner.main(["-g", "DisGeNet"]) == 1
+    assert (out / f"{JOB}_jobstatus").read_text() == "Failed"
+    assert "Mondo is the nearest" in (out / "results.html.log").read_text()
+    assert [(one["path"], one["json"]["status"]) for one in server.posted] == [
+        (f"/jobs/{JOB}", 200),
+        (f"/jobs/{JOB}", 500),
+    ]
+    monkeypatch.delenv("GENE_FILE")
+    assert runner.main([]) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_from_its_checkpoint_when_it_is_given_again(data, config, tmp_path):
+    out = tmp_path / "out"
+    words = ["-o", out, "-n", "STRING", "-g", "GO", "-j", "My Job", "-d", data, "-cv", config["genesetFile"]]
+    words = [str(word) for word in words]
+    command = [sys.executable, "-m", "job_orchestration.geneplexus.runner", *words]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not events_of(out, "task_finished") and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert runner.main(words) == 0
+    finished = [event["task"] for event in events_of(out, "task_finished")]
+    assert sorted(finished) == ["load", "run", "save"]
+    assert (out / "my-job_jobstatus").read_text() == "Completed"
