@@ -5,20 +5,20 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from job_orchestration.commands import selection
 from job_orchestration.diagnostics.errors import OrchestrationError, UsageError
-from job_orchestration.diagnostics.problems import Problem, escaped
+from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.runs import unreadable
 from job_orchestration.workspace import failures
+from job_orchestration.workspace.layout import FINAL_PLACES
 from job_orchestration.workspace.safe_reads import DamagedFileError, UnreadableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from job_orchestration.commands.selection import Selection
-    from job_orchestration.diagnostics.problems import Fault
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.workspace.layout import Workspace
 
@@ -31,6 +31,29 @@ class Changes:
     """The changed runs."""
     refused: tuple[Problem, ...]
     """A problem for each other run."""
+
+
+class Unended(NamedTuple):
+    """What a command for ended runs says of a run that it cannot take."""
+
+    not_recorded: str
+    """What it needs and the first release did not record, such as "no commit"."""
+    if_first_release: str
+    """What to do."""
+    if_not_ended: str
+    if_unreadable: str
+
+
+def fault_unless_ended(record: RunRecord, words: Unended) -> Fault | None:
+    """Return why a run is none that has ended and can be read; `None` if it is one."""
+    if record.is_first_release:
+        what = f"was made by the first Job Orchestration, which recorded {words.not_recorded}"
+        return Fault(what, words.if_first_release)
+    if record.place not in FINAL_PLACES:
+        return Fault(f"has not ended: it is {record.place.said}", words.if_not_ended)
+    if record.run is None or record.state is None or record.state.readied_at is None:
+        return Fault("has no journal that can be read", words.if_unreadable)
+    return None
 
 
 def suited(

@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.commands import changes, selection
 from job_orchestration.diagnostics.errors import UsageError
-from job_orchestration.diagnostics.problems import Fault, escaped
+from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import catalog
-from job_orchestration.workspace.layout import FINAL_PLACES
 
 if TYPE_CHECKING:
     from job_orchestration.commands.selection import Selection
+    from job_orchestration.diagnostics.problems import Fault
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.workspace.layout import Workspace
+
+
+_UNENDED: Final = changes.Unended(
+    not_recorded="neither code nor journal",
+    if_first_release="Copy its folder in Output",
+    if_not_ended="Wait until it has ended",
+    if_unreadable="See what is wrong with: job-orchestration doctor",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +69,7 @@ def export(workspace: Workspace, choice: Selection, to: str, *, ro_crate: bool =
     target = Path(os.path.abspath(os.path.expanduser(to)))
     records = catalog.entries(workspace)
     chosen = selection.chosen(workspace, records, choice)
-    _, unsuited = changes.suited(records, choice, _fault_of)
-    if unsuited:
-        raise UsageError(unsuited[0].what, unsuited[0].todo)
+    changes.require(records, choice, _fault_of)
     runs = {r.run: r.state for r in chosen if r.run is not None and r.state is not None and not _fault_of(r)}
     if not runs:
         raise UsageError("No run fits that has ended", "See what there is with: job-orchestration status")
@@ -78,14 +84,7 @@ def export(workspace: Workspace, choice: Selection, to: str, *, ro_crate: bool =
 
 
 def _fault_of(record: RunRecord) -> Fault | None:
-    if record.is_first_release:
-        todo = "Copy its folder in Output"
-        return Fault("was made by the first Job Orchestration, which recorded neither code nor journal", todo)
-    if record.place not in FINAL_PLACES:
-        return Fault(f"has not ended: it is {record.place.said}", "Wait until it has ended")
-    if record.run is None or record.state is None or record.state.readied_at is None:
-        return Fault("has no journal that can be read", "See what is wrong with: job-orchestration doctor")
-    return None
+    return changes.fault_unless_ended(record, _UNENDED)
 
 
 def _refuse(workspace: Workspace, target: Path) -> None:

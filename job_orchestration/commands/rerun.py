@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.commands import changes, selection
 from job_orchestration.commands.verify import require_comparable
-from job_orchestration.diagnostics.problems import Fault, Problem
 from job_orchestration.runs import catalog
 from job_orchestration.submission import reruns
 from job_orchestration.submission.reruns import Wanted
-from job_orchestration.workspace.layout import FINAL_PLACES, Place
+from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from job_orchestration.commands.selection import Selection
     from job_orchestration.config.config import Json
+    from job_orchestration.diagnostics.problems import Fault, Problem
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.submission.environment_changes import EnvironmentChange
     from job_orchestration.submission.reruns import Rerun
     from job_orchestration.workspace.layout import Workspace
+
+
+_UNENDED: Final = changes.Unended(
+    not_recorded="no commit and no seed",
+    if_first_release="Move its file to ConfigSources, with another outputDir, and ready it",
+    if_not_ended="Only a run that has ended can be rerun",
+    if_unreadable="Drop its config again",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +136,4 @@ def _new_run(found: Rerun) -> NewRun:
 
 
 def _fault_of(record: RunRecord) -> Fault | None:
-    if record.is_first_release:
-        todo = "Move its file to ConfigSources, with another outputDir, and ready it"
-        return Fault("was made by the first Job Orchestration, which recorded no commit and no seed", todo)
-    if record.place not in FINAL_PLACES:
-        return Fault(f"has not ended: it is {record.place.said}", "Only a run that has ended can be rerun")
-    if record.run is None or record.state is None or record.state.readied_at is None:
-        return Fault("has no journal that can be read", "Drop its config again")
-    return None
+    return changes.fault_unless_ended(record, _UNENDED)

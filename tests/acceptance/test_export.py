@@ -196,7 +196,8 @@ def test_only_ended_runs_are_exported_and_nothing_is_overwritten(
 ) -> None:
     drop("waits", content, tasks=["Load"])
     cli("ready")
-    assert "has not ended" in cli("export", "waits", "--to", "x", check=2).stderr
+    refusal = cli("export", "waits", "--to", "x", check=2).stderr
+    assert refusal.startswith("waits has not ended: it is waiting"), "with the name of the run"
     (tmp_path / "there").mkdir()
     assert "is there already" in cli("export", done, "--to", "there", check=2).stderr
     inside = str(workspace / "Misc" / "x")
