@@ -96,10 +96,10 @@ def _complain(sentence: str, code: int) -> int:
 
 def _in_words(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    return (
-        f"The workspace cannot be used: {where}{error.strerror or error}. "
-        "Check that its disk is mounted, has space, and is writable."
-    )
+    todo = "Check that its disk is mounted, has space, and is writable"
+    if isinstance(error, PermissionError):
+        todo = "Ask its owner for the right to do this, or use a workspace of your own"
+    return f"The workspace cannot be used: {where}{error.strerror or error}. {todo}."
 
 
 def _run(words: list[str], *, as_module: bool) -> int:

@@ -10,6 +10,7 @@ from job_orchestration.commands.verify import require_comparable
 from job_orchestration.runs import catalog
 from job_orchestration.submission import reruns
 from job_orchestration.submission.reruns import Wanted
+from job_orchestration.workspace import layout
 from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from job_orchestration.submission.reruns import Rerun
     from job_orchestration.workspace.layout import Workspace
 
-
+_NOT_HERE: Final = (
+    "Rerun it in a workspace of your own: write it with export, and take it over there with import"
+)
 _UNENDED: Final = changes.Unended(
     not_recorded="no commit and no seed",
     if_first_release="Move its file to ConfigSources, with another outputDir, and ready it",
@@ -98,8 +101,10 @@ def rerun(
 
     Raises:
         UsageError: if a name matches no run, or more than one.
+        WorkspaceError: if this user cannot write into the workspace.
         OSError: the disk failed.
     """
+    layout.require_writable(workspace, _NOT_HERE)
     records = catalog.entries(workspace)
     _, unsuited = changes.suited(records, choice, _fault_of)
     ended = [r for r in selection.chosen(workspace, records, choice) if _fault_of(r) is None]

@@ -27,18 +27,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from job_orchestration.config import yaml_writer
 from job_orchestration.config.settings import settings_of
 from job_orchestration.runs import (
-    checkpoint_copies,
     event_codec,
     journal,
     lifecycle,
     queued_sources,
     status_file,
     submitted_files,
+    taken_checkpoints,
     token,
     token_header,
 )
-from job_orchestration.runs.artifact_store import PARTIAL, ArtifactStore
-from job_orchestration.runs.events import JournalEntry, Readied, TaskFinished, TaskStarted
+from job_orchestration.runs.artifact_store import PARTIAL
+from job_orchestration.runs.events import JournalEntry, Readied
 from job_orchestration.runs.queued_sources import Source
 from job_orchestration.workspace import clock, durable, failures, locks, naming, safe_reads
 from job_orchestration.workspace.group_sync import GroupSync
@@ -47,12 +47,13 @@ from job_orchestration.workspace.naming import TokenName
 from job_orchestration.workspace.safe_reads import names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from job_orchestration.config.config import Json
     from job_orchestration.runs.events import Code, Event, Trial
-    from job_orchestration.runs.state import RunState, TaskState
+    from job_orchestration.runs.state import RunState
+    from job_orchestration.runs.taken_checkpoints import TakenCheckpoint
     from job_orchestration.workspace.layout import Workspace
 
 CONFIG: Final = "config.yaml"
@@ -94,8 +95,8 @@ class CheckedRun:
     """How it is to be compared with that run once it has completed."""
     own_environment: Mapping[str, Json] | None = None
     """The Python and packages that its tasks run with, if not those of the worker."""
-    checkpoints: tuple[TaskState, ...] = ()
-    """Leading tasks of that run, whose results and files the new one takes."""
+    checkpoints: tuple[TakenCheckpoint, ...] = ()
+    """Those of leading tasks of that run, which the new one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ class Opening:
     """Whether no source is removed: it becomes several runs and goes with the last, or there is none."""
     inputs: tuple[str, ...] = ()
     """Paths of durable files that the run's folder gets a link to, in `INPUTS`."""
-    checkpoints: tuple[TaskState, ...] = ()
-    """The tasks that are taken from the run that ``readied`` names."""
+    checkpoints: tuple[TakenCheckpoint, ...] = ()
+    """Those that are taken from the run that ``readied`` names."""
 
 
 class Opened(NamedTuple):
@@ -249,9 +250,10 @@ def _link(workspace: Workspace, opening: Opening) -> str:
     made = os.path.join(workspace.opening, name)
     try:
         durable.link(made, target)
-    except FileExistsError:  # put there by hand a moment ago
-        _remove_half_made(workspace, opening.run, opening.inputs)
-        durable.unlink(made)
+    except OSError as error:  # put there by hand a moment ago, or the folder is another user's
+        if not failures.concerns_all(error):
+            _remove_made(workspace, opening)
+            durable.unlink(made)
         raise
     durable.unlink(made)
     return target
@@ -265,7 +267,7 @@ def _intended(opening: Opening) -> dict[str, object]:
         "identity": opening.drop.identity,
         **({"keeps_source": True} if opening.keeps_source else {}),
         **({"inputs": list(opening.inputs)} if opening.inputs else {}),
-        **({"checkpoints": [task.id for task in opening.checkpoints]} if opening.checkpoints else {}),
+        **({"checkpoints": [c.task.id for c in opening.checkpoints]} if opening.checkpoints else {}),
     }
 
 
@@ -287,7 +289,7 @@ def _make(workspace: Workspace, opening: Opening, writes: GroupSync) -> RunState
         return _fill(workspace, opening, folder, writes)
     except OSError as error:
         if not failures.concerns_all(error):
-            _remove_half_made(workspace, opening.run, opening.inputs, [t.id for t in opening.checkpoints])
+            _remove_made(workspace, opening)
         raise
 
 
@@ -299,32 +301,15 @@ def _fill(workspace: Workspace, opening: Opening, folder: str, writes: GroupSync
             durable.link(path, os.path.join(folder, INPUTS, os.path.basename(path)))
     writes.write_new(os.path.join(folder, CONFIG), opening.token)
     writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
-    events = [opening.readied, *_taken(workspace, opening, folder)]
+    source = str(opening.readied.rerun_of)
+    taken = taken_checkpoints.put_in_place(opening.checkpoints, folder, source)
+    events: list[Event] = [opening.readied, *taken]
     entries = [JournalEntry(n, clock.timestamp(), event) for n, event in enumerate(events, 1)]
     writes.write_new(journal.path_of(folder, 0), b"".join(map(event_codec.encode, entries)))
     state = lifecycle.fold({0: entries})
     status_file.write_status(folder, state, is_new=True)
     writes.write_new(os.path.join(workspace.opening, str(TokenName(opening.stem))), opening.token)
     return state
-
-
-def _taken(workspace: Workspace, opening: Opening, folder: str) -> Iterator[Event]:
-    """Take checkpoints of another run: copy their files, and yield the events that name them."""
-    source = str(opening.readied.rerun_of)
-    for task in opening.checkpoints:
-        store = ArtifactStore(folder, task.id, "0.taken")
-        try:
-            name, outputs = checkpoint_copies.take(workspace.run_folder(source), task, store)
-        except checkpoint_copies.ChangedCheckpointError as error:
-            raise safe_reads.DamagedFileError(workspace.run_folder(source), str(error)) from error
-        yield TaskStarted(task.id, 1)
-        yield TaskFinished(
-            *(task.id, task.duration_s or 0.0, task.result, name, outputs, task.commit, task.imported),
-            reused_from=task.reused_from or source,
-            volatile=task.volatile,
-        )
-    if opening.checkpoints:
-        shutil.rmtree(os.path.join(folder, PARTIAL), ignore_errors=True)
 
 
 def recover(workspace: Workspace) -> list[str]:
@@ -382,6 +367,11 @@ def _settle(workspace: Workspace, intended: Mapping[str, object]) -> str:
     if intended.get("keeps_source"):
         return ""  # one of many runs; the pass that queues the rest reports it
     return f"{source} was not queued when an earlier ready was cut short; it is readied again"
+
+
+def _remove_made(workspace: Workspace, opening: Opening) -> None:
+    """Remove what was made of a run that cannot be opened."""
+    _remove_half_made(workspace, opening.run, opening.inputs, [c.task.id for c in opening.checkpoints])
 
 
 def _remove_half_made(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "inputs"
 """The folder of submitted files in that of their run."""
+STAGING: Final = "submitted"
+"""The folder in ``Misc`` of what is about to be queued; each entry is named by the process that made it."""
 _OUTPUT: Final = "Output"
 
 

@@ -25,14 +25,16 @@ from job_orchestration.runs import (
     provenance_file,
     stored_lists,
     submitted_files,
+    taken_checkpoints,
     working_folder,
 )
+from job_orchestration.runs.checkpoint_copies import ChangedCheckpointError
 from job_orchestration.runs.events import Requeued
 from job_orchestration.runs.queued_sources import Source
 from job_orchestration.runs.state import Status, TaskStatus
 from job_orchestration.submission import acceptance, environment_changes
 from job_orchestration.submission.continuation import Continuation, ContinuationChecker
-from job_orchestration.workspace import clock, naming
+from job_orchestration.workspace import clock, failures, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,12 +43,14 @@ if TYPE_CHECKING:
     from job_orchestration.diagnostics.problems import Problem
     from job_orchestration.runs.catalog import RunRecord
     from job_orchestration.runs.state import RunState, TaskState
+    from job_orchestration.runs.taken_checkpoints import TakenCheckpoint
     from job_orchestration.submission.environment_changes import EnvironmentChange
     from job_orchestration.workspace.layout import Workspace
 
 ENDING: Final = "-rerun"
 """What the name of a rerun has after that of its original; a number may follow."""
 _MOST_PART_BYTES: Final = 190
+_WITHOUT: Final = "Rerun it without --from, or from an earlier task"
 NOT_REPEATED: Final = frozenset({"after", "sweep", "reuse"})
 """Keys of a config: the runs that the original waited for, how its parameters were chosen, and whether it
 may take results of earlier runs, which would be its original's."""
@@ -239,21 +243,47 @@ def queue(workspace: Workspace, reruns: Sequence[Rerun]) -> list[Rerun]:
     Raises:
         OSError: the disk failed; the next `ready` settles what is half-made.
     """
-    fit = [rerun for rerun in reruns if not rerun.is_refused]
-    if not fit:
-        return []
+    with taken_checkpoints.staging(workspace) as path:  # copied before the lock, for which others wait
+        taken = {
+            rerun.run: _take(workspace, rerun, os.path.join(path, str(number)))
+            for number, rerun in enumerate(reruns)
+            if not rerun.is_refused and rerun.checkpoints
+        }
+        fit = [rerun for rerun in reruns if not rerun.is_refused]
+        return _open(workspace, fit, [taken.get(rerun.run, ()) for rerun in fit]) if fit else []
+
+
+def _take(workspace: Workspace, rerun: Rerun, path: str) -> tuple[TakenCheckpoint, ...]:
+    """Copy the checkpoints that a rerun takes; that one cannot be copied is a problem of the rerun."""
+    try:
+        return taken_checkpoints.take(workspace.run_folder(rerun.original), rerun.checkpoints, path)
+    except ChangedCheckpointError as error:
+        rerun.checked.add(f"a checkpoint of {rerun.original} cannot be taken: {error}", _WITHOUT)
+    except OSError as error:
+        if failures.concerns_all(error):
+            raise
+        reason = failures.reason_of(error, workspace.root)
+        rerun.checked.add(f"a checkpoint of {rerun.original} cannot be taken: {reason}", _WITHOUT)
+    return ()
+
+
+def _open(
+    workspace: Workspace, fit: Sequence[Rerun], taken: Sequence[tuple[TakenCheckpoint, ...]]
+) -> list[Rerun]:
     with opening.only_one(workspace):
         opening.recover(workspace)
         stems, runs = opening.taken_stems(workspace), set[str]()
         for rerun in fit:  # another process may have taken a name meanwhile
             rerun.run = _free_name(workspace, rerun.original, runs)
-        openings = {rerun.run: _opening(workspace, rerun, stems) for rerun in fit}
+        pairs = zip(fit, taken, strict=True)
+        openings = {rerun.run: _opening(workspace, rerun, stems, copies) for rerun, copies in pairs}
         by_name = {rerun.run: rerun for rerun in fit}
         for run, one in openings.items():
             by_name[run].stem = one.stem
 
         def refuse(one: opening.Opening, error: OSError) -> None:
-            by_name[one.run].checked.add(f"Output/{one.run} cannot be made: {error.strerror or error}")
+            reason = failures.reason_of(error, workspace.root)
+            by_name[one.run].checked.add(f"Output/{one.run} cannot be made: {reason}")
 
         announce = acceptance.announcer(workspace, openings.values())
         opened = opening.open_runs(
@@ -264,7 +294,9 @@ def queue(workspace: Workspace, reruns: Sequence[Rerun]) -> list[Rerun]:
     return [by_name[one.run] for one in opened]
 
 
-def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Opening:
+def _opening(
+    workspace: Workspace, rerun: Rerun, taken: set[str], checkpoints: tuple[TakenCheckpoint, ...]
+) -> opening.Opening:
     state = rerun.state
     added = rerun.run.removeprefix(rerun.original) if rerun.run.startswith(rerun.original) else ENDING
     config = naming.bounded(f"{state.config}{added}", naming.MOST_STEM_BYTES)
@@ -282,7 +314,7 @@ def _opening(workspace: Workspace, rerun: Rerun, taken: set[str]) -> opening.Ope
         verify=rerun.verify,
         own_environment=state.own_environment,
         inputs=inputs,
-        checkpoints=rerun.checkpoints,
+        checkpoints=checkpoints,
     )
     return opening.prepare(checked, taken, functools.partial(_provenance, workspace, rerun))
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped, quoted
-from job_orchestration.runs import kept_values, opening
+from job_orchestration.runs import kept_values, opening, submitted_files
 from job_orchestration.workspace import durable, naming, safe_reads
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from job_orchestration.submission.dropped_files import Drop
     from job_orchestration.workspace.layout import Workspace
 
-FOLDER: Final = "submitted"
-"""The folder in ``Misc`` of what is being submitted; each entry is named by the process that made it."""
+FOLDER: Final = submitted_files.STAGING
 _MOST_NAME_BYTES: Final = 200
 
 

@@ -247,6 +247,24 @@ def prepare(root: str) -> Workspace:
     return workspace
 
 
+def require_writable(workspace: Workspace, todo: str) -> None:
+    """Insist that this user can queue runs, before anything is done for them.
+
+    Args:
+        workspace: the workspace.
+        todo: what to do if not.
+
+    Raises:
+        WorkspaceError: if a folder cannot be written; it is named.
+    """
+    for folder in (workspace.opening, workspace.to_run, workspace.output, workspace.imports):
+        if os.path.isdir(folder) and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            why = "its rights forbid it" if os.stat(folder).st_uid == os.geteuid() else "it is another user's"
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                why = "its file system is mounted read-only"
+            raise WorkspaceError(f"{folder} cannot be written: {why}", todo)
+
+
 def _template() -> Traversable:
     """Return the folder of the template: inside an installed package, beside the package in a checkout."""
     from importlib import resources

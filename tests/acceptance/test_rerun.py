@@ -247,11 +247,28 @@ def test_a_rerun_from_a_task_takes_the_checkpoints_before_it(
 
 
 @pytest.mark.slow
-def test_a_kill_leaves_no_half_taken_checkpoint(
+def test_others_can_queue_runs_while_checkpoints_are_copied_and_a_kill_leaves_no_half_of_one(
     cli: Cli, complete: Callable[..., None], workspace: Path, tmp_path: Path
 ) -> None:
     complete()
     killer = tmp_path / "sitecustomize.py"
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    killer.write_text(
+        "import os, signal, sys\n"
+        "from job_orchestration.runs import checkpoint_copies, opening\n"
+        "from job_orchestration.workspace import layout\n"
+        "copy = checkpoint_copies._copy\n"
+        "def die(*arguments, **options):\n"
+        "    copy(*arguments, **options)\n"
+        f"    with opening.only_one(layout.locate({str(workspace)!r}), wait=False):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if 'rerun' in sys.argv:\n"
+        "    checkpoint_copies._copy = die\n"
+    )
+    cli("rerun", "a", "--from", "report", check=-9, env={"PYTHONPATH": path})
+    (left,) = (workspace / "Misc/submitted").iterdir()
+    assert [p.name for p in left.rglob("*") if p.is_file()] == ["drawn.json"]
+    os.utime(left, (1, 1))
     for operation in ("link", "rename", "write_new"):
         killer.write_text(
             "import os, signal, sys\n"
@@ -264,14 +281,17 @@ def test_a_kill_leaves_no_half_taken_checkpoint(
             "        return real(*arguments, **options)\n"
             f"    durable.{operation} = die\n"
         )
-        path = os.pathsep.join([str(tmp_path), str(ROOT)])
         cli("rerun", "a", "--from", "report", check=-9, env={"PYTHONPATH": path})
         cli("ready")
         assert not (workspace / "Output/runs/a-rerun").exists(), operation
         assert not list((workspace / "ConfigsToRun").iterdir()), operation
+    assert left.exists() is False
+    for path_left in (workspace / "Misc/submitted").iterdir():
+        os.utime(path_left, (1, 1))
     cli("rerun", "a", "--from", "report")
     cli("work", "--until-idle")
     assert results(cli, "runs/a-rerun") == results(cli, "runs/a")
+    assert not list((workspace / "Misc/submitted").iterdir())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -318,6 +319,24 @@ def test_a_view_that_was_half_written_does_not_stay(make, monkeypatch):
     monkeypatch.undo()
     ready(workspace)
     assert not [name for name in content(workspace) if ".tmp" in name]
+
+
+def test_a_run_whose_token_cannot_be_linked_leaves_nothing_and_the_others_are_opened(make, monkeypatch):
+    workspace, refused = make(), []
+    link = durable.link
+
+    def refuse(source, target):
+        if target == os.path.join(workspace.to_run, "a.yaml"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+        link(source, target)
+
+    monkeypatch.setattr(durable, "link", refuse)
+    with opening.only_one(workspace):
+        openings = [opening_of(workspace, name, f"runs/{name}") for name in NAMES]
+        opened = opening.open_runs(workspace, openings, refuse=lambda one, _: refused.append(one.run))
+    assert ([one.run for one in opened], refused) == (["runs/b"], ["runs/a"])
+    assert os.listdir(workspace.run_folder("runs")) == ["b"]
+    assert os.listdir(workspace.opening) == []
 
 
 @pytest.mark.parametrize(
