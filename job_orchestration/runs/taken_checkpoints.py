@@ -1,8 +1,8 @@
 """Take checkpoints of an ended run into a new one: copied aside first, renamed into place when it is opened.
 
 Files may be large, and opening takes a lock for which all other openings wait. So the files are copied and
-checked before that, into a folder of `submitted_files.STAGING`; under the lock there is only a rename for each
-task. What a killed process left in that folder is collected with temporary files.
+checked before that, into a folder of `submitted_files.STAGING`; under the lock each task takes one rename.
+What a killed process left in that folder is collected with temporary files.
 """
 
 from __future__ import annotations
