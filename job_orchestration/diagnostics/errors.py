@@ -86,6 +86,14 @@ class RunRefusedError(RefusedError):
         return type(self), (self.problems, self.runs)
 
 
+class JobExistsError(UsageError):
+    """A job of this name exists, so that no other one can be submitted under it."""
+
+
+class JobNotFoundError(UsageError):
+    """There is no job of this name, or the job has no such file."""
+
+
 class WorkspaceError(OrchestrationError):
     """The workspace cannot be used as it is."""
 

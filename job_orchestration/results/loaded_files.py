@@ -48,25 +48,35 @@ def load(path: str, *, allow_pickle: bool = False) -> Any:
             its suffix says.
         OSError: if it cannot be read.
     """
-    name = os.path.basename(path)
+    with run_files.opened(path, "rb") as file:
+        return load_content(file, os.path.basename(path), allow_pickle=allow_pickle)
+
+
+def load_content(file: IO[bytes], name: str, *, allow_pickle: bool = False) -> Any:
+    """Load the content of a file that lies anywhere, as `load` does.
+
+    Args:
+        file: opened for reading bytes.
+        name: its name, whose suffix says what it is.
+        allow_pickle: as for `load`.
+    """
     stem, suffix = os.path.splitext(name.lower())
     is_compressed = suffix == ".gz"
     if is_compressed:
         suffix = os.path.splitext(stem)[1]
-    with run_files.opened(path, "rb") as file:
-        content: IO[bytes] = gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[assignment]  # it reads bytes
-        if suffix in _PICKLES:
-            return _pickle(content, name, allow_pickle=allow_pickle)
-        if suffix in {".npy", ".npz"}:
-            return _array(content, name, allow_pickle=allow_pickle)
-        if suffix in _TEXTS:
-            return content.read().decode("utf-8", "replace")
-        try:
-            return _LOADERS.get(suffix, _bytes)(content)
-        except (ValueError, yaml.YAMLError, RecursionError) as error:
-            reason = escaped(" ".join(str(error).split())[:300])
-            todo = "Read it as it is with: open(name, 'rb')"
-            raise UsageError(f"{escaped(name)} is not what its suffix says: {reason}", todo) from None
+    content: IO[bytes] = gzip.GzipFile(fileobj=file) if is_compressed else file  # type: ignore[assignment]  # it reads bytes
+    if suffix in _PICKLES:
+        return _pickle(content, name, allow_pickle=allow_pickle)
+    if suffix in {".npy", ".npz"}:
+        return _array(content, name, allow_pickle=allow_pickle)
+    if suffix in _TEXTS:
+        return content.read().decode("utf-8", "replace")
+    try:
+        return _LOADERS.get(suffix, _bytes)(content)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = escaped(" ".join(str(error).split())[:300])
+        todo = "Read it as it is with: open(name, 'rb')"
+        raise UsageError(f"{escaped(name)} is not what its suffix says: {reason}", todo) from None
 
 
 def _bytes(file: IO[bytes]) -> bytes:
