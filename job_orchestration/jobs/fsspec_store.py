@@ -1,7 +1,7 @@
 """FsspecStore: jobs in any storage that fsspec knows, such as a container of blobs (the extra ``[stores]``).
 
 A job is a folder ``<url>/<job>`` with all its files, and a mark in it that says when it was created. The run
-of the job is in some workspace; whoever executes it reports its status here.
+of the job is in some workspace, from which its status is reported here.
 """
 
 from __future__ import annotations

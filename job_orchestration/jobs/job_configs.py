@@ -72,7 +72,7 @@ def config_of(
     Args:
         job_config: what the application handed in.
         callback_url: called at the end, if `job_config` has no address of its own.
-        notify_address: gets mail, if `job_config` names nobody else.
+        notify_address: gets mail, if `job_config` has no other address.
         data_path: the folder of GenePlexus's data, if `job_config` names none.
     """
     config = {key: value for key, value in job_config.items() if key not in _OF_APPLICATION}

@@ -194,7 +194,7 @@ class JobFiles:
         return dict(found)
 
     def save_pickle_results(self, job: str, name: str, value: Any) -> str:
-        """Save any Python value; return the name of the file. Whoever loads it executes what is in it."""
+        """Save any Python value; return the name of the file. To load it executes what is in it."""
         import pickle
 
         warnings.warn(

@@ -64,9 +64,10 @@ def test_no_module_is_a_place_for_whatever_has_no_place():
     assert not [path for path in modules() if re.fullmatch(r"utils?|helpers?|misc|common", path.stem)]
 
 
-def test_no_class_is_a_manager():
+def test_no_class_is_a_manager_but_the_one_that_web_applications_know():
     nodes = [node for path in modules() for node in ast.walk(ast.parse(path.read_text()))]
-    assert not [n.name for n in nodes if isinstance(n, ast.ClassDef) and n.name.endswith("Manager")]
+    found = [n.name for n in nodes if isinstance(n, ast.ClassDef) and n.name.endswith("Manager")]
+    assert found == ["JobManager"]
 
 
 def test_every_module_has_a_docstring():

@@ -60,8 +60,14 @@ def test_a_files_name_begins_with_its_jobs_and_is_not_doubled():
 
 def test_an_applications_parameters_become_a_config():
     given_ = {
-        **{"net_type": "BioGRID", "features": "SixSpeciesN2V", "GSC": "GO", "max_num_genes": 50},
-        **{"jobname": "x", "jobid": "y", "job_url": "https://example.org/jobs/x", "notifyaddress": "a@b.org"},
+        "net_type": "BioGRID",
+        "features": "SixSpeciesN2V",
+        "GSC": "GO",
+        "max_num_genes": 50,
+        "jobname": "x",
+        "jobid": "y",
+        "job_url": "https://example.org/jobs/x",
+        "notifyaddress": "a@b.org",
     }
     assert job_configs.problems_of(given_) == []
     made = job_configs.config_of(given_, callback_url="https://example.org/other")
@@ -70,8 +76,12 @@ def test_an_applications_parameters_become_a_config():
     }
     assert made.pop("legacyNames") is True
     assert made == {
-        **{"net_type": "BioGRID", "features": "SixSpeciesN2V", "GSC": "GO", "max_num_genes": 50},
-        **{"callbackUrl": "https://example.org/jobs/x", "notifyAddress": "a@b.org"},
+        "net_type": "BioGRID",
+        "features": "SixSpeciesN2V",
+        "GSC": "GO",
+        "max_num_genes": 50,
+        "callbackUrl": "https://example.org/jobs/x",
+        "notifyAddress": "a@b.org",
     }
     assert job_configs.input_keys(given_, ["geneset", "other"]) == {
         "geneset": "genesetFile",
