@@ -131,9 +131,11 @@ def test_a_run_of_a_repository_with_sha_256_objects_completes_and_is_shown(
 
 def test_what_editors_leave_behind_is_no_uncommitted_change(cli, drop, repository, workspace):
     folder = repository()
-    (folder / ".vscode").mkdir()
-    (folder / ".vscode" / "settings.json").write_text("{}")
-    for name in (".DS_Store", ".Tasks.py.swp", "Tasks.py~", "notes.bak"):
+    caches = (".ipynb_checkpoints", ".pytest_cache", ".mypy_cache", "__pycache__")
+    for name in (".vscode", ".idea", ".venv", *caches):
+        (folder / name).mkdir()
+        (folder / name / "settings.json").write_text("{}")
+    for name in (".DS_Store", ".Tasks.py.swp", "Tasks.py~", "Thumbs.db", ".nfs0001", "notes.bak"):
         (folder / name).write_text("x")
     drop("a", {"pathToTasks": str(folder)})
     assert "could not be run again: notes.bak. Commit them" in cli("check", check=3).stdout

@@ -130,6 +130,9 @@ def test_a_word_that_yaml_1_1_reads_otherwise_is_pointed_at_once(cli, drop, work
     drop("b", {"x": 2})
     path = workspace / "ConfigSources" / "a.yaml"
     path.write_text(path.read_text() + "shuffle: no\ntimes: &t 010\nagain: *t\n")
+    other = workspace / "ConfigSources" / "b.yaml"
+    words = ("yes", "on", "12_000", "12:30:45", "0o17")
+    other.write_text(other.read_text() + "".join(f"w{n}: {word}\n" for n, word in enumerate(words)))
     with (workspace / "workspace.yaml").open("a") as file:
         file.write("\nverbose: off\n")
     row = len((workspace / "workspace.yaml").read_text().splitlines())
@@ -137,7 +140,15 @@ def test_a_word_that_yaml_1_1_reads_otherwise_is_pointed_at_once(cli, drop, work
     checked = [line for line in cli("check").stdout.splitlines() if "warning" in line]
     said = cli("ready").stdout.splitlines()
     assert [line for line in said if "warning" in line] == checked
-    assert [line for line in said if "warning" in line] == [
+    places = [line.split(" here, and ")[0] for line in checked if line.startswith("b.yaml")]
+    assert places == [
+        "b.yaml:7:5: warning: w0: yes is the text 'yes'",
+        "b.yaml:8:5: warning: w1: on is the text 'on'",
+        "b.yaml:9:5: warning: w2: 12_000 is the text '12_000'",
+        "b.yaml:10:5: warning: w3: 12:30:45 is the text '12:30:45'",
+        "b.yaml:11:5: warning: w4: 0o17 is the number 15",
+    ]
+    assert [line for line in said if "warning" in line and not line.startswith("b.yaml")] == [
         (
             f"workspace.yaml:{row}:10: warning: verbose: off is the text 'off' here, and false to {readers}. "
             "Write false if you mean that, or 'off' in quotes."
@@ -153,12 +164,14 @@ def test_a_word_that_yaml_1_1_reads_otherwise_is_pointed_at_once(cli, drop, work
     ]
 
 
-def test_an_alias_bomb_among_good_neighbours_is_refused_alone(cli, drop, workspace):
+def test_an_alias_bomb_and_a_circle_among_good_neighbours_are_refused_alone(cli, drop, workspace):
     drop("good")
     bomb = "a0: &a0 [x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
     )
     drop("bomb", bomb)
+    drop("circle", "fine: 1\nround: &round [*round]\n")
     said = cli("ready", check=3).stdout
+    assert "circle.yaml:2:16: " in said
     assert "bomb.yaml:5:45: a4[7]: the file has more than 20000 values, with its aliases written out." in said
     assert sorted(p.name for p in (workspace / "ConfigsToRun").iterdir()) == ["good.yaml"]

@@ -14,12 +14,25 @@ TASKS = """
     import asyncio
     import dataclasses
     import datetime
+    import enum
     import signal
     import sys
     import time
     from pathlib import Path
+    from typing import NamedTuple
+
+    import numpy
 
     from job_orchestration import TaskBase
+
+
+    class Kind(enum.Enum):
+        LARGE = "large"
+
+
+    class Pair(NamedTuple):
+        left: int
+        right: int
 
 
     class Model:
@@ -47,6 +60,13 @@ TASKS = """
                 "kinds": {"b", "a"},
                 "score": Score(0.5),
                 "model": Model(),
+                "array": numpy.array([[1, 2], [3, numpy.nan]]),
+                "number": numpy.float32(0.5),
+                "kind": Kind.LARGE,
+                "pair": Pair(1, 2),
+                "shape": (3, 4),
+                "at": datetime.datetime(2026, 11, 26, 12, 30),
+                "text": "x" * (1 << 20),
             }
 
 
@@ -151,6 +171,13 @@ WANTED = {
     "kinds": ["a", "b"],
     "score": {"value": 0.5},
     "model": "a Model (not kept)",
+    "array": [[1.0, 2.0], [3.0, None]],
+    "number": 0.5,
+    "kind": "large",
+    "pair": {"left": 1, "right": 2},
+    "shape": [3, 4],
+    "at": "2026-11-26T12:30:00",
+    "text": "a text of 1,048,576 characters (not kept)",
 }
 """As ``--json`` shows it."""
 
@@ -177,7 +204,11 @@ def test_results_show_nan_and_infinity_and_json_has_null(sandbox):
 def test_the_log_names_what_is_not_kept_and_what_to_do_once(sandbox):
     warnings = [line for line in sandbox.log("computed").splitlines() if "is not kept" in line]
     assert len(warnings) == 2
-    assert "[WARNI]  result.model: a Model is not kept; save it with self.context.store" in warnings[0]
+    assert (
+        "[WARNI]  result.model: a Model is not kept; "
+        "result.text: a text of 1,048,576 characters is too large "
+        "to be kept; save them with self.context.store"
+    ) in warnings[0]
     assert "metrics.json.model: a Model is not kept" in warnings[1]
 
 
