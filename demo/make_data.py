@@ -18,6 +18,7 @@ import hashlib
 import json
 import shutil
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def make_data(folder: Path, *, seed: int = 0) -> Path:
     plan = draw(np.random.default_rng(seed))
     write_network(part, plan)
     write_names(part)
-    write_terms(part, plan)
+    with one_thread():
+        write_terms(part, plan)
     write_genesets(part, plan)
     write_version(part, seed)
     part.rename(folder)
@@ -99,6 +101,16 @@ def entrez(row: int) -> str:
 def symbol(row: int) -> str:
     """The symbol of the gene in a row."""
     return f"SYN{row + 1:04d}"
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Keep NumPy to one thread: on matrices as small as these, threads mostly wait for one another."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # NumPy alone makes the same data, more slowly
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
 
 
 def weights(features: Array, positives: list[int]) -> list[float]:
