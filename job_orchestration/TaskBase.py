@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
 
 
+class NotApplicable(str):
+    """A sentence of `validate`: this combination of parameters does not exist, though nothing is wrong.
+
+    A config by itself is refused with it. A trial of a sweep is left out, and the others are queued.
+    """
+
+    __slots__ = ()
+
+
 class Store(Protocol):
     """The files of a task: `self.context.store`.
 
@@ -213,7 +222,8 @@ class TaskBase(ABC):
         """Return what is wrong with the config, a sentence each; called before a run is queued.
 
         A sentence that begins with a key of the config and a colon is shown at the line of that key. A
-        ``UserWarning`` in the list is shown as a warning, and the config is queued.
+        ``UserWarning`` in the list is shown as a warning, and the config is queued. With a `NotApplicable`, a
+        trial of a sweep is left out, and the others are queued.
         """
         return []
 

@@ -14,7 +14,7 @@ from job_orchestration.diagnostics.errors import (
     UsageError,
     WorkspaceError,
 )
-from job_orchestration.TaskBase import Context, Store, TaskBase
+from job_orchestration.TaskBase import Context, NotApplicable, Store, TaskBase
 
 if TYPE_CHECKING:
     from job_orchestration.api import Run, Runs, Workspace
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigRefusedError",
     "Context",
+    "NotApplicable",
     "OrchestrationError",
     "PermanentError",
     "PrunedError",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import task_importer
 from job_orchestration.executor import process_exit, task_call, task_folder
+from job_orchestration.TaskBase import NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,17 +48,17 @@ def answer(order: Message, folder: TaskFolder) -> int:
         else:
             folder.enter_again(base)
         faults = [
-            [index, what, key, is_warning]
+            [index, *fault]
             for index, task in enumerate(question["tasks"])
-            for what, key, is_warning in _faults({**question["values"], **task}, own, ask=question["ask"])
+            for fault in _faults({**question["values"], **task}, own, ask=question["ask"])
         ]
         os.write(reply, json.dumps({"number": question["number"], "faults": faults}).encode() + b"\n")
     os.close(reply)
     return 0
 
 
-def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str, bool]]:
-    """The faults of one task, each with its key and whether it only warns; `ask` calls its `validate` too."""
+def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str | bool, ...]]:
+    """The faults of one task, each with the fields of a `TaskFault`; `ask` calls its `validate` too."""
     try:
         kind = task_importer.resolve(str(task["method"]))
     except LookupError as error:
@@ -69,7 +70,10 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str, str
     try:
         sentences = sentences_of(kind(task))
         process_exit.end_if_fork(own)
-        return [(str(what), key_in(str(what), task), isinstance(what, Warning)) for what in sentences]
+        return [
+            (str(what), key_in(str(what), task), isinstance(what, Warning), isinstance(what, NotApplicable))
+            for what in sentences
+        ]
     except BaseException as error:  # noqa: BLE001  # any exception of a user's code is a fault
         process_exit.end_if_fork(own, error)
         if known := task_importer.explanation(error):

@@ -49,6 +49,8 @@ class TaskFault:
     """The key that it is about; empty if unknown."""
     is_warning: bool = False
     """Whether the config is queued in spite of it."""
+    leaves_out: bool = False
+    """Whether a trial of a sweep is left out because of it, and the others are queued."""
 
 
 def ask(

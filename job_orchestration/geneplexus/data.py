@@ -20,6 +20,7 @@ import numpy as np
 
 from job_orchestration.geneplexus.geneset import KINDS, Identifiers
 from job_orchestration.geneplexus.settings import SPECIES, effective
+from job_orchestration.TaskBase import NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -165,7 +166,9 @@ def _found_wrong(folder: Path, choice: Choice) -> Iterator[str]:
     missing = [name for name in names if not _has_content(folder / name)]
     if missing:
         lack = f"file_loc {folder} has no {', '.join(missing)} (or it is empty)."
-        yield f"{lack} Fetch the data again, or choose another network, species or gene set collection."
+        yield NotApplicable(
+            f"{lack} Fetch the data again, or choose another network, species or gene set collection."
+        )
         return
     yield from _mismatches(folder, choice)
     yield from _strays(folder, choice.sp_trn)

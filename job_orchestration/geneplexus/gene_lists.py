@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.geneplexus import gene_tables, gmt
@@ -82,8 +83,9 @@ def read(value: object, find: Find = gene_tables.knows_nothing, wanted: Wanted =
         GenesetError: it is neither, an entry of the list is not a name, or the form leaves a choice that the
             config does not make.
     """
-    lines = [Line(number, text) for number, text in enumerate(_text(value).splitlines(), 1)]
-    filled = [line for line in lines if line.text.strip()]
+    if wanted.is_gmt and isinstance(value, str):
+        return _of_gene_set(gmt.chosen(_sets_in(value), wanted.gene_set, wanted.gene_set_key))
+    filled = _filled_lines(_text(value))
     sets = gmt.sets_of(filled, find, is_gmt=wanted.is_gmt)
     if sets is not None:
         return _of_gene_set(gmt.chosen(sets, wanted.gene_set, wanted.gene_set_key))
@@ -99,6 +101,17 @@ def read(value: object, find: Find = gene_tables.knows_nothing, wanted: Wanted =
         )
     names, header = _listed(filled, find, wanted)
     return _gathered(names, "a list", [*dropped, *header], title)
+
+
+@lru_cache(maxsize=2)
+def _sets_in(text: str) -> tuple[gmt.GeneSet, ...]:
+    """The gene sets of a GMT file; the runs of a batch choose from the same ones."""
+    return tuple(gmt.sets_of(_filled_lines(_text(text)), gene_tables.knows_nothing, is_gmt=True) or ())
+
+
+def _filled_lines(text: str) -> list[Line]:
+    lines = (Line(number, line) for number, line in enumerate(text.splitlines(), 1))
+    return [line for line in lines if line.text.strip()]
 
 
 def _text(value: object) -> str:

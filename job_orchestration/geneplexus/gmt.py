@@ -88,7 +88,7 @@ def _are_genes(fields: list[list[str]], find: Callable[[str], tuple[str, ...]]) 
     return 2 * sum(1 for cell in cells if find(tidy(cell))) > len(cells)
 
 
-def chosen(sets: list[GeneSet], name: str | None, key: str) -> GeneSet:
+def chosen(sets: Sequence[GeneSet], name: str | None, key: str) -> GeneSet:
     """The gene set of that name, or the only one.
 
     Raises:

@@ -24,6 +24,8 @@ _LARGEST = 16 * 1024 * 1024
 """Bytes; every gene of every species is less."""
 
 
+BATCH_KEY = "genesets"
+"""The key of a config that is one of a batch: the file or folder of all its gene sets."""
 COLUMN_KEYS = {"geneset": "geneColumn", "negatives": "negativesColumn"}
 SET_KEYS = {"geneset": "genesetName", "negatives": "negativesName"}
 """The keys that say more about a list."""
@@ -31,6 +33,10 @@ SET_KEYS = {"geneset": "genesetName", "negatives": "negativesName"}
 
 class InputError(PermanentError):
     """Something that a config refers to cannot be used; the message says what is wrong and what to do."""
+
+
+class NoGenesError(InputError):
+    """A gene list has no genes."""
 
 
 def data_folder(config: Mapping[str, Any], environment: Mapping[str, str]) -> Path:
@@ -78,7 +84,7 @@ def read_genes(
     except GenesetError as error:
         raise InputError(f"{given}: {error}{'' if str(error).endswith('?') else '.'}") from error
     if not genes.names:
-        raise InputError(f"{given} names no genes. Give at least one.")
+        raise NoGenesError(f"{given} names no genes. Give at least one.")
     return genes
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_names
+from job_orchestration.TaskBase import NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -213,7 +214,7 @@ class Reader:
             pair = self.name("sp_res", one, SPECIES), self.name("gsc_res", other, COLLECTIONS)
             reason = not_offered(*pair, net_type)
             if reason and not everything:
-                self.problems.append(f"sp_res, gsc_res: {reason}")
+                self.problems.append(NotApplicable(f"sp_res, gsc_res: {reason}"))
             elif not reason:
                 # GenePlexus keeps the first of two that read the same files.
                 pairs.setdefault((pair[0], effective(*pair)), pair)
@@ -228,7 +229,7 @@ def read_choice(config: Mapping[str, Any]) -> tuple[Choice, list[str]]:
     sp_trn = reader.name("sp_trn", reader.get("sp_trn", "Human"), SPECIES)
     gsc_trn = reader.name("gsc_trn", reader.get("gsc_trn", "Combined"), COLLECTIONS)
     if reason := not_offered(sp_trn, gsc_trn, net_type):
-        reader.problems.append(f"sp_trn, gsc_trn: {reason}")
+        reader.problems.append(NotApplicable(f"sp_trn, gsc_trn: {reason}"))
     results = reader.results(net_type)
     unique = list(dict.fromkeys(reader.problems))
     return Choice(net_type, features, sp_trn, gsc_trn, results), unique

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job_orchestration import PermanentError, TaskBase, TemporaryError
+from job_orchestration import NotApplicable, PermanentError, TaskBase, TemporaryError
 from job_orchestration.diagnostics.problems import named
 from job_orchestration.geneplexus import (
     adapter,
@@ -89,13 +89,15 @@ class LoadGeneset(TaskBase):
             try:
                 genes = self._read(key, file_key, find)
             except inputs.InputError as error:
-                problems.append(str(error))
+                problems.append(
+                    self._of_batch(error) if isinstance(error, inputs.NoGenesError) else str(error)
+                )
                 continue
             if genes is None or find is gene_tables.knows_nothing:
                 continue
             mapped = self._map(genes)
             if key == "geneset":
-                problems += self._too_few(mapped)
+                problems += map(self._of_batch, self._too_few(mapped))
             warnings += [
                 f"{key if key in self.config else file_key}: {sentence}"
                 for sentence in fates.sentences(genes, self._dropped(genes, mapped), self._choice())
@@ -193,6 +195,10 @@ class LoadGeneset(TaskBase):
         choice, folder = self._choice(), inputs.data_folder(self.config, os.environ)
         elsewhere = data.species_elsewhere(folder, choice.sp_trn, mapped.unmapped)
         return fates.dropped(genes, mapped, choice, elsewhere)
+
+    def _of_batch(self, problem: object) -> str:
+        """What is wrong with one gene set; in a batch, it leaves the trial out and not the others."""
+        return NotApplicable(problem) if inputs.BATCH_KEY in self.config else str(problem)
 
     def _too_few(self, mapped: MappedGeneset) -> list[str]:
         # What RunGenePlexus will ask for may stand in its own entry.
@@ -361,15 +367,21 @@ class SaveResults(TaskBase):
 
 
 def _data_problems(config: dict[str, Any]) -> list[str]:
+    """All that is wrong with the choice of data and their folder.
+
+    In a batch, what GenePlexus or the folder does not have leaves the trial out.
+    """
     choice, problems = read_choice(config)
     try:
         folder = inputs.data_folder(config, os.environ)
     except inputs.InputError as error:
         return [*problems, str(error)]
-    if problems:
-        # The names decide which files to look for; that there is a folder can be said all the same.
-        return problems if folder.is_dir() else [*problems, *data.look(folder, Choice())]
-    return data.look(folder, choice)
+    if not problems:
+        problems = data.look(folder, choice)
+    elif not folder.is_dir():
+        # The names decide which files to look for; that there is no folder can be said all the same.
+        problems = [*problems, *data.look(folder, Choice())]
+    return problems if inputs.BATCH_KEY in config else list(map(str, problems))
 
 
 def _whole_data(config: dict[str, Any]) -> tuple[Path, Choice] | None:

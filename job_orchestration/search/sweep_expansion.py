@@ -322,6 +322,7 @@ def merged(found: Mapping[str, Iterable[Problem]]) -> list[Problem]:
     for p, names in where.items():
         others = len(names) - 1
         more = f" and {others} more trial{'s' if others > 1 else ''}" if others else ""
-        what = p.what if len(names) == len(found) else f"with {names[0]}{more}: {p.what}"
+        of_all = len(names) == len(found) or p.key == "sweep"
+        what = p.what if of_all else f"with {names[0]}{more}: {p.what}"
         made.append(Problem(p.file, what, p.todo, p.key, p.line, p.column, p.severity))
     return made

@@ -40,6 +40,10 @@ class Candidate:
     """Whether this trial has a run already, named by `run`."""
     is_slow: bool = False
     """Whether its tasks are still being imported or validated; it is checked again after the others."""
+    left_out: str = ""
+    """Why this trial is left out of its sweep; empty if it is not."""
+    beside: tuple[tuple[str, str], ...] = ()
+    """The trials of its sweep that are left out, each by its label, with the reason."""
     order: SearchOrder | None = None
     """The search, if this is one of the trials that check it."""
 

@@ -18,6 +18,7 @@ from job_orchestration.diagnostics.problems import Problem
 from job_orchestration.submission import (
     dependencies,
     input_check,
+    left_out_trials,
     output_folders,
     recipient_check,
     sweep_candidates,
@@ -90,6 +91,7 @@ class Checker:
             functools.partial(
                 task_check.check, self.workspace, self._lanes, alone=alone, may_be_slow=may_be_slow
             ),
+            left_out_trials.take_out,
             input_check.check,
             functools.partial(recipient_check.check, defaults=defaults),
             functools.partial(dependencies.resolve, self.workspace),

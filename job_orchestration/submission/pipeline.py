@@ -24,6 +24,7 @@ from job_orchestration.submission import (
     acceptance,
     dependencies,
     dropped_files,
+    left_out_trials,
     output_folders,
     run_inputs,
     sweep_candidates,
@@ -205,6 +206,7 @@ def _ready_sweep(workspace: Workspace, family: Sequence[Candidate], taken: set[s
         _open(workspace, fresh[start : start + _BATCH], taken, report)
     if any(candidate.config is None for candidate in family):
         return  # the trials that could be opened stay queued, and are not queued again
+    left_out_trials.record(workspace, family)
     _remove_source(workspace, family[0].drop, os.path.dirname(family[0].run))
     if len(fresh) < len(family):
         there = len(family) - len(fresh)

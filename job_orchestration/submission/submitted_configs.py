@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import yaml
 
@@ -19,6 +19,7 @@ from job_orchestration.config.yaml_writer import to_yaml
 from job_orchestration.diagnostics.errors import ConfigRefusedError, UsageError
 from job_orchestration.diagnostics.problems import Problem, escaped
 from job_orchestration.runs import kept_values
+from job_orchestration.submission import gene_set_batches
 from job_orchestration.submission.chosen_files import ChosenFile
 from job_orchestration.submission.dropped_files import Drop
 from job_orchestration.workspace import naming
@@ -48,7 +49,7 @@ class SubmittedConfig:
     @property
     def is_sweep(self) -> bool:
         """Whether it stands for several runs."""
-        return self.values is not None and "sweep" in self.values
+        return self.values is not None and _is_sweep(self.values)
 
     def with_values(self, parameters: Mapping[str, object]) -> SubmittedConfig:
         """Return the config with other values.
@@ -112,7 +113,11 @@ def is_sweep(config: ConfigLike) -> bool:
         ConfigRefusedError: as `read`.
         UsageError: as `read`.
     """
-    return "sweep" in config if isinstance(config, Mapping) else read(config).is_sweep
+    return _is_sweep(config) if isinstance(config, Mapping) else read(config).is_sweep
+
+
+def _is_sweep(values: Mapping[str, Any]) -> bool:
+    return "sweep" in values or gene_set_batches.is_batch(values)
 
 
 def document_of(filename: str, config: Mapping[str, object]) -> bytes:

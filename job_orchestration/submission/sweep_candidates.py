@@ -30,6 +30,7 @@ from job_orchestration.search import (
     trials,
 )
 from job_orchestration.search.searches import SearchOrder
+from job_orchestration.submission import gene_set_batches
 from job_orchestration.submission.candidate import Candidate
 from job_orchestration.workspace import naming
 
@@ -57,6 +58,8 @@ def candidates_of(drop: Drop, defaults: Mapping[str, Json]) -> list[Candidate]:
     if root is None:
         checked = Checked(None, tuple(problems), {}, (), None)
         return [Candidate(drop, checked, problems)]
+    root, more = gene_set_batches.expanded(root, drop.filename)
+    problems += more
     block = sweep_expansion.block_of(root)
     if any(p.is_error for p in problems) or block is None:
         checked = validation.check(root, drop.filename, name, defaults, problems)

@@ -121,5 +121,8 @@ def _note(candidate: Candidate, problem: validation_client.TaskFault) -> None:
     place = f"tasks[{index}]"
     key = f"{place}.{problem.key}" if own else problem.key or place
     what = problem.what.removeprefix(f"{problem.key}: ") if problem.key else problem.what
+    if problem.leaves_out and candidate.trial is not None and candidate.order is None:
+        candidate.left_out = candidate.left_out or what
+        return
     severity = Severity.WARNING if problem.is_warning else Severity.ERROR
     candidate.add(f"{spec.id}: {what}", key=key, severity=severity)
