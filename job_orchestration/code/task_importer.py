@@ -26,6 +26,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import imported_files
+from job_orchestration.code.tasks_file import has_tasks_file
 from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_names
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ SPECIAL = dict.fromkeys(
     f"{PACKAGE}.specialTasks",
 )
 """Methods that are not looked for in ``Tasks.py``, and the modules that have them."""
+
+
+def need_tasks_file(methods: Iterable[str]) -> bool:
+    """Return whether methods name a class in ``Tasks.py``; without any method it is needed, too."""
+    names = list(methods)
+    return not names or any(":" not in name and name not in SPECIAL for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ def load(plan: CodePlan) -> None:
     sys.path.append("")  # what a task writes into its working directory can be imported by the same run
     _LOADED[:] = [plan]
     try:
-        if plan.snapshot is not None:
+        if plan.snapshot is not None and (not plan.modules or has_tasks_file(plan.tasks_folder)):
             importlib.import_module("Tasks")
         for module in plan.modules:
             importlib.import_module(module)
@@ -209,6 +216,8 @@ def _refuse_work_tree(work_tree: str, snapshot: str) -> None:
 def resolve(method: str) -> type[Any]:
     """Return the class that a config's ``method`` names; its module has been imported.
 
+    A function is wrapped as a class.
+
     Raises:
         LookupError: if there is none; the message lists the classes that exist.
     """
@@ -221,6 +230,10 @@ def resolve(method: str) -> type[Any]:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
+    if not isinstance(found, type) and callable(found):
+        from job_orchestration.code import function_tasks
+
+        return function_tasks.class_of(found, name)
     if not isinstance(found, type):
         classes = [
             n for n, v in vars(module).items() if isinstance(v, type) and callable(getattr(v, "run", None))

@@ -11,6 +11,11 @@ from job_orchestration.workspace.safe_reads import names_in
 TASKS: Final = "Tasks.py"
 
 
+def has_tasks_file(folder: str) -> bool:
+    """Return whether a folder has the file."""
+    return os.path.isfile(os.path.join(folder, TASKS))
+
+
 def missing_tasks_file(folder: str, what: str) -> Fault | None:
     """Return the fault of a folder without ``Tasks.py``; `None` if it has one.
 
@@ -18,7 +23,7 @@ def missing_tasks_file(folder: str, what: str) -> Fault | None:
         folder: the folder to look into.
         what: the sentence about it, without its full stop.
     """
-    if os.path.isfile(os.path.join(folder, TASKS)):
+    if has_tasks_file(folder):
         return None
     names = names_in(folder)
     near = next((name for name in names if name.lower() in {"tasks.py", "task.py"}), None)

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from job_orchestration.code.task_importer import need_tasks_file
 from job_orchestration.code.tasks_file import missing_tasks_file
 from job_orchestration.commands import selection
 from job_orchestration.config import workspace_defaults
@@ -147,4 +148,5 @@ def _code_folder(
         return None, None
     folder = os.path.normpath(os.path.join(workspace.root, os.path.expanduser(path)))
     fault = missing_tasks_file(folder, f"{folder} has no file Tasks.py")
-    return folder, Problem(name, fault.what, fault.todo, "pathToTasks") if fault else None
+    is_needed = need_tasks_file(spec.method for spec in specs_of(values))
+    return folder, Problem(name, fault.what, fault.todo, "pathToTasks") if fault and is_needed else None

@@ -89,6 +89,11 @@ class TaskSpec:
     method: str
     parameters: Mapping[str, Json] = field(default_factory=dict)
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether it runs once for each of some elements; see `config.elements`."""
+        return "foreach" in self.parameters or "argsList" in self.parameters
+
     def merged_with(self, values: Mapping[str, Json]) -> dict[str, Json]:
         """Return the dict for the task's constructor: the config's keys, overridden by the task's own."""
         return {**values, **self.parameters, "id": self.id, "method": self.method}

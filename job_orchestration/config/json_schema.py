@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.config import key_reference, misspelling_patterns, sweep_schema
+from job_orchestration.config import elements, key_reference, misspelling_patterns, sweep_schema
 from job_orchestration.config.notification_settings import (
     CALLBACK,
     CALLBACK_FLAGS,
@@ -51,6 +51,19 @@ _OUTPUT_DIR: Final = (
 _TEXT: Final = {"type": "string", "pattern": r"^[^\u0000]+$"}
 _SOMETHING: Final = {"type": "string", "pattern": "[^ ]"}
 _URL: Final = {"type": "string", "pattern": r"^(?:[hH][tT][tT][pP][sS]?://|\$\{)"}
+_ELEMENTS: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "array"},
+        {"type": "integer", "minimum": 0, "maximum": elements.MOST},
+        {
+            "type": "string",
+            "pattern": r"^(?:\$\{tasks\.[^.{}]+\.result(?:\.[^.{}]+)*\}|(?!.*\$\{)[^\u0000]+)$",
+        },
+    ]
+}
+_PARALLEL: Final[dict[str, Any]] = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"enum": ["auto", None]}]
+}
 _DETAILS: Final = "docs/config.md of the package describes every key, with examples."
 
 
@@ -131,8 +144,14 @@ def _task() -> dict[str, Json]:
             },
             "method": {"type": "string", "pattern": _METHOD, "description": known["method"].meaning},
             "timeout": {**_or_null(RULES["timeout"].schema or {}), "description": known["timeout"].meaning},
+            **{name: {**_ELEMENTS, "description": known["foreach"].meaning} for name in elements.NAMES},
         },
-        "patternProperties": _refused(dict.fromkeys((*WORDS, *settings)), _without_effect_on_task),
+        "if": {"anyOf": [{"required": [name]} for name in elements.NAMES]},
+        "then": {"properties": {elements.PARALLEL: {**_PARALLEL, "description": known["parallel"].meaning}}},
+        "patternProperties": _refused(
+            dict.fromkeys(key for key in (*WORDS, *settings) if key not in elements.NAMES),
+            _without_effect_on_task,
+        ),
         "allOf": [*_misspelt(suggested)],
     }
 

@@ -330,7 +330,19 @@ TASK: Final[Mapping[str, Key]] = {
     "method": Key(
         "name",
         REQUIRED,
-        "A class in Tasks.py, or package.module:Name of anything that can be imported.",
+        "A class in Tasks.py, or package.module:Name of anything that can be imported. A plain function gets"
+        " args (a list) and kwargs (a mapping).",
+    ),
+    "foreach": Key(
+        "list, whole number, `${tasks.ID.result}` or path of an NDJSON file",
+        NONE,
+        "Runs the task once for each element, with a checkpoint for each. The task finds its element as"
+        " element, and the keys of a mapping among its own. argsList means the same.",
+    ),
+    "parallel": Key(
+        "whole number from 1 to 1024, or `auto`",
+        "1",
+        "With foreach: the number of elements that run at a time; auto: one for each CPU.",
     ),
     "timeout": Key(f"{_TIME} above 0", "null", "Longest time of each try of this task."),
 }

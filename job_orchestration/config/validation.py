@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from job_orchestration.config import notification_settings, words_without_effect
+from job_orchestration.config import elements, notification_settings, words_without_effect
 from job_orchestration.config.config import Config, TaskSpec
 from job_orchestration.config.settings import (
     OTHER_RESOURCES,
@@ -260,6 +260,8 @@ class _Check:
         tasks = []
         for i, entry in enumerate(entries):
             task = self._task(entry, f"tasks[{i}]")
+            for key, fault in elements.faults_of(task.parameters, first):
+                self._note(f"tasks[{i}].{key}", *fault)
             if task.id and first.setdefault(task.id, i) != i:
                 what = f"duplicate id {quoted(task.id)}, already used by tasks[{first[task.id]}]"
                 self._note(f"tasks[{i}].id", what, "Give each task an id of its own")

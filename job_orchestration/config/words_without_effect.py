@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from job_orchestration.config import elements
 from job_orchestration.config.settings import RULES
 from job_orchestration.diagnostics.problems import quoted
 from job_orchestration.diagnostics.suggestions import did_you_mean, nearest_key
@@ -36,7 +37,7 @@ OTHER_WORDS: Final[Mapping[str, str]] = {
 """Words of other tools, with the key that means the same here; empty if there is none."""
 
 WORDS: Final = (*RESERVED, *OTHER_WORDS)
-OWN_OF_TASK: Final = frozenset({"id", "method", "timeout"})
+OWN_OF_TASK: Final = frozenset({"id", "method", "timeout", *elements.NAMES})
 """Keys of a task's entry that mean something there."""
 MAY_BE_A_PARAMETER: Final = frozenset({"seed", "priority"})
 """Settings that are likely names of a task's own parameters."""
@@ -44,6 +45,8 @@ MAY_BE_A_PARAMETER: Final = frozenset({"seed", "priority"})
 _REPLACED: Final = frozenset({"notify", "callbackUrl"})
 """Keys in which variables of the environment are replaced."""
 _PLACEHOLDER: Final = re.compile(r"\$\{[^{}]*\}")
+_ELEMENTS: Final = re.compile(rf"tasks\[[0-9]+\]\.(?:{'|'.join(elements.NAMES)})")
+"""Where an earlier result is named."""
 _MOST_PLACEHOLDERS: Final = 5
 
 _ONLY_TASKS: Final = "this does nothing, only the tasks get it"
@@ -97,7 +100,7 @@ def in_values(values: Mapping[str, Json]) -> Iterator[Doubt]:
     number = 0
     for key, text in _texts({key: value for key, value in values.items() if key not in _REPLACED}, ""):
         match = _PLACEHOLDER.search(text)
-        if match is None:
+        if match is None or _ELEMENTS.fullmatch(key):
             continue
         number += 1
         if number > _MOST_PLACEHOLDERS:

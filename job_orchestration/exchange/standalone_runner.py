@@ -158,6 +158,17 @@ class Context:
         return json.loads(text, object_hook=_float)
 
 
+class Function:
+    """A plain function as a task."""
+
+    def __init__(self, function: Any, config: dict[str, Any]) -> None:
+        self._function, self._config = function, config
+
+    def run(self) -> Any:
+        """Call it."""
+        return self._function(*(self._config.get("args") or ()), **(self._config.get("kwargs") or {}))
+
+
 def stand_in() -> None:
     """Make the names that tasks import from the package importable without it."""
     public = {
@@ -255,11 +266,15 @@ def run_tasks(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     results: dict[str, Any] = {}
     context = Context(run["run"], run["seed"], folder, results)
     for spec in values["tasks"]:
+        if "foreach" in spec or "argsList" in spec:
+            sys.exit(
+                f"{spec['id']} runs once for each element, which needs {PACKAGE}: job-orchestration import"
+            )
         config = json.loads(json.dumps({**values, **spec, "outputDir": str(folder)}), object_hook=_float)
         kind = class_of(spec["method"])
         config = {key: _submitted(value, run["run"], folder) for key, value in config.items()}
         seed_everything(run["seed"])
-        task = kind(config)
+        task: Any = kind(config) if isinstance(kind, type) else Function(kind, config)
         context.begin(spec["id"])
         context.preloaded = preloaded(kind, config)
         task.context = context

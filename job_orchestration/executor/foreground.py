@@ -17,9 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from job_orchestration.code import task_importer
+from job_orchestration.code.tasks_file import has_tasks_file
+from job_orchestration.config import elements
+from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.executor import (
     child_setup,
     log_setup,
+    mapped_tasks,
     preloading,
     shared_memory,
     task_call,
@@ -89,14 +93,16 @@ class ForegroundRun:
         Raises:
             BaseException: whatever the imports raise.
         """
+        methods = [spec.method for spec in specs]
         sys.argv = ["Tasks.py"]
         sys.dont_write_bytecode = True  # a folder `__pycache__` is no change that a debugger may make
         log_setup.adopt_basic_config()
         self.enter()
         if self.code is not None:
             sys.path.insert(0, self.code)
-            importlib.import_module("Tasks")
-        for module in task_importer.modules_named(spec.method for spec in specs):
+            if has_tasks_file(self.code) or not methods:
+                importlib.import_module("Tasks")
+        for module in task_importer.modules_named(methods):
             importlib.import_module(module)
         log_setup.add_handler()
         if logging.root.level == logging.WARNING:
@@ -109,7 +115,8 @@ class ForegroundRun:
             LookupError: if there is no such class.
             BaseException: whatever the task raises.
         """
-        sentences = task_validation.sentences_of(self.made(spec))
+        kind, values = task_importer.resolve(spec.method), self.values_of(spec)
+        sentences = task_validation.sentences_about(kind, values, spec.parameters)
         for sentence in sentences:
             if isinstance(sentence, Warning):
                 warn(str(sentence))
@@ -125,8 +132,9 @@ class ForegroundRun:
         self.enter()
         child_setup.seed_all(self.seed)
         state = TaskState(spec.id, spec.method, TaskStatus.FINISHED)
-        made = self.made(spec)
-        made.context = TaskContext(self, state, 1)
+        context = TaskContext(self, state, 1)
+        made = self.made(spec) if not spec.is_mapped else self._made_for_first_element(spec, context, warn)
+        made.context = context
         made.context.preloaded, _ = preloading.value_of(spec.id, type(made), self.values_of(spec))
         try:
             value = task_call.result_of(made.run)
@@ -158,6 +166,16 @@ class ForegroundRun:
             {**spec.merged_with(self.values), "outputDir": self.folder}
         )
         return copy
+
+    def _made_for_first_element(
+        self, spec: TaskSpec, context: TaskContext, warn: Callable[[str], None]
+    ) -> Any:
+        found = mapped_tasks.elements_of(elements.given(spec.parameters), context)
+        if not found:
+            raise ValueError("foreach: there are no elements")
+        warn(f"only the first of {counted(len(found), 'element')} is run here")
+        kind, values = task_importer.resolve(spec.method), elements.without(self.values_of(spec))
+        return kind(elements.values_for(values, found[0], 0, spread=not getattr(kind, "is_function", False)))
 
     def finished(self, task_id: str) -> TaskState:
         """Return a task that has finished here, or in the run that results are taken from."""

@@ -69,7 +69,7 @@ _held: Final[dict[type[Any], tuple[str, Any]]] = {}
 
 def is_offered(plan: CodePlan) -> bool:
     """Return whether a class in the imported modules of a plan has a `preload`."""
-    modules = [*plan.modules, *(["Tasks"] if plan.snapshot is not None else [])]
+    modules = [*plan.modules, *(["Tasks"] if plan.snapshot is not None and "Tasks" in sys.modules else [])]
     return any(offers(kind) for name in modules for kind in _classes_in(vars(sys.modules[name]), 2))
 
 

@@ -175,6 +175,8 @@ class ReusedTasks:
             return self._obstacle
         if not getattr(task_importer.resolve(spec.method), "reusable", True):
             return f"{spec.method} says reusable = False"
+        if spec.is_mapped:
+            return "its elements run in processes of their own, whose reads are not recorded"
         return None
 
     def shown(self, values: dict[str, Json], index: int) -> dict[str, Json]:
@@ -203,7 +205,7 @@ class ReusedTasks:
 
     def _note(self, index: int, finished: TaskFinished, reported: bool) -> None:  # noqa: FBT001  # see `note`
         spec = self._run.specs[index]
-        if not getattr(task_importer.resolve(spec.method), "reusable", True):
+        if spec.is_mapped or not getattr(task_importer.resolve(spec.method), "reusable", True):
             self._obstacle = self._obstacle or f"task {spec.id} before it runs each time"
             return
         earlier = [f for task in self._finished.values() if (f := task.folder) is not None]

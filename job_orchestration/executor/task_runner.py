@@ -312,6 +312,11 @@ class TaskRunner:
         kind = task_importer.resolve(spec.method)
         if getattr(kind, "preload", None) is not None:
             context.preloaded = self._preloaded(spec, kind, values)
+        if "foreach" in spec.parameters or "argsList" in spec.parameters:  # no call: a page of memory each
+            from job_orchestration.executor import mapped_tasks
+
+            mapped = mapped_tasks.Mapped(spec, self._tasks[index], kind, values, context)
+            return mapped_tasks.run(self, mapped, describe)
         made: Any = kind(values)
         made.context = context
         try:

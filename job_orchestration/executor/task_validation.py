@@ -14,7 +14,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import task_importer
+from job_orchestration.config import elements
 from job_orchestration.executor import process_exit, task_call, task_folder
+from job_orchestration.runs import kept_values
 from job_orchestration.TaskBase import NotApplicable
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from job_orchestration.executor.messages import Message
     from job_orchestration.executor.task_folder import TaskFolder
 
+_MOST_ELEMENTS: Final = 10_000
+"""Elements of a mapped task that are validated."""
+_MOST_SENTENCES: Final = 5
+"""Sentences about elements after which no more are asked for."""
 _FIRST_WORD: Final = re.compile(r"[\"'`]?([\w-]+)")
 
 
@@ -50,15 +56,18 @@ def answer(order: Message, folder: TaskFolder) -> int:
         faults = [
             [index, *fault]
             for index, task in enumerate(question["tasks"])
-            for fault in _faults({**question["values"], **task}, own, ask=question["ask"])
+            for fault in _faults(question["values"], task, own, ask=question["ask"])
         ]
         os.write(reply, json.dumps({"number": question["number"], "faults": faults}).encode() + b"\n")
     os.close(reply)
     return 0
 
 
-def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str | bool, ...]]:
+def _faults(
+    values: dict[str, Any], entry: dict[str, Any], own: int, *, ask: bool
+) -> list[tuple[str | bool, ...]]:
     """The faults of one task, each with the fields of a `TaskFault`; `ask` calls its `validate` too."""
+    task = {**values, **entry}
     try:
         kind = task_importer.resolve(str(task["method"]))
     except LookupError as error:
@@ -68,7 +77,7 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str | bo
     if not ask:
         return []
     try:
-        sentences = sentences_of(kind(task))
+        sentences = sentences_about(kind, task, entry)
         process_exit.end_if_fork(own)
         return [
             (str(what), key_in(str(what), task), isinstance(what, Warning), isinstance(what, NotApplicable))
@@ -81,6 +90,30 @@ def _faults(task: dict[str, Any], own: int, *, ask: bool) -> list[tuple[str | bo
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
         return [(f"its validate() raised {type(error).__name__}: {error} ({where})", "", False)]
+
+
+def sentences_about(kind: type[Any], task: dict[str, Any], entry: Mapping[str, Any]) -> list[object]:
+    """Call the `validate` of a task; of a mapped one for each element that the config itself has.
+
+    Args:
+        kind: its class.
+        task: its config.
+        entry: its entry in the config.
+    """
+    if elements.given(entry) is None:
+        return sentences_of(kind(task))
+    base, spread = elements.without(task), not getattr(kind, "is_function", False)
+    found: list[object] = []
+    for index, element in enumerate((elements.listed(elements.given(entry)) or ())[:_MOST_ELEMENTS]):
+        own = elements.values_for(
+            kept_values.copy_of(base), kept_values.copy_of(element), index, spread=spread
+        )
+        for sentence in sentences_of(kind(own)):
+            text = f"element {index}: {sentence}"
+            found.append(UserWarning(text) if isinstance(sentence, Warning) else text)
+        if len(found) >= _MOST_SENTENCES:
+            break
+    return found
 
 
 def sentences_of(task: object) -> list[object]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CALLERS: Final = frozenset(os.path.join(_PACKAGE, name) for name in ("executor", "cli"))
 """The packages whose code calls that of the tasks."""
+_FILES: Final = frozenset({task_importer.__file__, os.path.join(_PACKAGE, "code", "function_tasks.py")})
+"""Modules of another package that do so."""
 _FROZEN: Final = "<frozen importlib"
 
 
@@ -29,7 +31,7 @@ def from_the_task_on(error: BaseException) -> TracebackType | None:
     is_awaited = False
     while found is not None:
         name = found.tb_frame.f_code.co_filename
-        is_ours = os.path.dirname(name) in _CALLERS or name == task_importer.__file__
+        is_ours = os.path.dirname(name) in _CALLERS or name in _FILES
         is_awaited |= is_ours and found.tb_frame.f_code.co_name == "awaited"
         if not (is_ours or name.startswith(_FROZEN) or (is_awaited and "asyncio" in name)):
             return found

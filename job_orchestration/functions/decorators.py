@@ -16,8 +16,9 @@ from __future__ import annotations
 import functools
 import traceback
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from job_orchestration.code.function_tasks import ERROR, is_error
 from job_orchestration.config import json_floats
 from job_orchestration.runs import kept_values
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-ERROR: Final = "ERROR"
-"""The key, and the beginning of a text, by which a returned value says that it is an error."""
+__all__ = ["as_json", "attempt", "expand_args", "is_error", "json_text"]
 
 
 def expand_args(function: F) -> F:
@@ -97,14 +97,3 @@ def json_text(value: object) -> str:
         return "{}"
     kept, _ = kept_values.kept(value, limit=None)
     return json_floats.text_of(kept, ensure_ascii=False)
-
-
-def is_error(value: object) -> bool:
-    """Return whether a returned value says that it is an error.
-
-    That is a text that begins with ``ERROR``, or a dict with a key ``ERROR`` that is not false: true, or a
-    message, also an empty one.
-    """
-    if isinstance(value, str):
-        return value.startswith(ERROR)
-    return isinstance(value, Mapping) and value.get(ERROR) not in (None, False)

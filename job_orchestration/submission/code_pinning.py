@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from job_orchestration.code import checkouts, work_tree
 from job_orchestration.code.snapshots import CodeStore
-from job_orchestration.code.task_importer import CodePlan, modules_named
+from job_orchestration.code.task_importer import CodePlan, modules_named, need_tasks_file
 from job_orchestration.code.tasks_file import missing_tasks_file
 from job_orchestration.config.settings import settings_of
 from job_orchestration.diagnostics.errors import CodeError
@@ -52,7 +52,8 @@ class CodePinning:
 
     def _plan(self, candidate: Candidate) -> None:
         path = candidate.checked.path_to_tasks
-        modules = modules_named(t.method for t in candidate.checked.tasks if t.method)
+        methods = [task.method for task in candidate.checked.tasks if task.method]
+        modules = modules_named(methods)
         if path is None:
             candidate.plan = CodePlan(
                 modules=modules, fallback=self._workspace.root, imports=self._workspace.imports
@@ -71,7 +72,8 @@ class CodePinning:
         snapshot = self._store.snapshot(candidate.code.commit)
         where = "its top folder" if tree.folder == "." else escaped(tree.folder)
         what = f"the commit {candidate.code.commit[:12]} has no file Tasks.py in {where}"
-        if fault := missing_tasks_file(os.path.join(snapshot, tree.folder), what):
+        fault = missing_tasks_file(os.path.join(snapshot, tree.folder), what)
+        if fault is not None and need_tasks_file(methods):
             candidate.add(fault.what, fault.todo, "pathToTasks")
             return
         self._refuse_outward_links(candidate, candidate.code.commit, snapshot)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.code import newer_commits
 from job_orchestration.code.snapshots import CodeStore
+from job_orchestration.code.task_importer import need_tasks_file
+from job_orchestration.code.tasks_file import has_tasks_file
 from job_orchestration.config import parameter_keys
 from job_orchestration.config.config import specs_of
 from job_orchestration.diagnostics.errors import CodeError, ForkServerError
@@ -251,7 +253,8 @@ class ContinuationChecker:
         except CodeError as error:
             found.add(error.what, error.todo, "pathToTasks")
             return
-        if code is not None and not os.path.isfile(os.path.join(plan.tasks_folder, "Tasks.py")):
+        is_needed = need_tasks_file(spec.method for spec in specs_of(found.state.values))
+        if code is not None and is_needed and not has_tasks_file(plan.tasks_folder):
             found.add(
                 f"the commit {code.commit[:12]} has no file Tasks.py in {escaped(code.folder)}",
                 "Choose a commit that has it",
