@@ -12,17 +12,22 @@ INSTALLED := $(VENV)/.installed
 FIRST := $(VENV)/first-release
 UV := .venv-uv/bin/uv
 UV_VERSION := 0.13.9
+AZURITE := .azurite/node_modules/.bin/azurite-queue
 PIP := -m pip --disable-pip-version-check --quiet
 PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full test-latest test-lowest test-variants check lock bench soak docs format clean
+.PHONY: help demo demo-queue test test-full test-latest test-lowest test-variants check lock bench soak docs format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) ## watch GenePlexus experiments run, be killed and go on (GENEPLEXUS_DATA=DIR for real data)
 	$(BIN)/python demo/run.py
+
+demo-queue: $(INSTALLED) ## watch jobs go through a queue of Azure Storage, in an emulator from npm (which is needed)
+	@test -x $(AZURITE) || npm install --no-audit --no-fund --loglevel=error --prefix .azurite azurite@3
+	AZURITE_QUEUE=$(AZURITE) $(BIN)/python demo/cloud_queue.py
 
 test: $(INSTALLED) ## run the quick tests: at most 4 minutes (one of them: make test ARGS="-k name")
 	$(BIN)/python $(PYTEST) -m "not slow and not soak and not bench" $(ARGS)
@@ -68,7 +73,7 @@ format: $(INSTALLED) ## format, and mend what the linter can mend
 
 clean: ## remove what the commands above made
 	-chmod -R u+w demo_workspace 2>/dev/null
-	rm -rf $(VENV) .venv-uv .venv-latest .venv-lowest demo_workspace build dist
+	rm -rf $(VENV) .venv-uv .venv-latest .venv-lowest demo_workspace build dist .azurite
 	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache job_orchestration.egg-info
 	find job_orchestration demo tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -129,6 +129,20 @@ def work(arguments: Namespace) -> int:
     from job_orchestration.commands.work import work as run_workers
 
     workspace = output.prepared(arguments)
+    if arguments.source:
+        from job_orchestration.jobs.queue_work import work_from_queue
+
+        return _code(
+            work_from_queue(
+                workspace.root,
+                arguments.source,
+                output.say,
+                workers=_workers(arguments, workspace, output.say),
+                until_idle=arguments.until_idle,
+                seconds=arguments.seconds,
+                resources=arguments.resources,
+            )
+        )
     worked = run_workers(
         workspace,
         output.say,

@@ -228,6 +228,14 @@ FOR = Argument(
         "help": "exit within this time, such as 4h",
     },
 )
+FROM = Argument(
+    ("--from",),
+    {
+        "metavar": "SOURCE",
+        "dest": "source",
+        "help": "take jobs from azure-queue, or azure-queue:NAME, of QUEUECONNECTIONSTRING (extra [azure])",
+    },
+)
 SELECT = (
     Argument(
         ("--status",),

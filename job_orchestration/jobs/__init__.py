@@ -13,6 +13,7 @@ from job_orchestration.diagnostics.errors import ConfigRefusedError, JobExistsEr
 from job_orchestration.runs.status_codes import job_status_codes
 
 if TYPE_CHECKING:
+    from job_orchestration.jobs.azure_queue import AzureQueueLauncher
     from job_orchestration.jobs.file_store import ResultsFileStore
     from job_orchestration.jobs.fsspec_store import FsspecStore
     from job_orchestration.jobs.job_manager import Job, JobManager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from job_orchestration.jobs.stores import Store
 
 __all__ = [
+    "AzureQueueLauncher",
     "ConfigRefusedError",
     "FsspecStore",
     "Job",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AzureQueueLauncher": "azure_queue",
     "FsspecStore": "fsspec_store",
     "Job": "job_manager",
     "JobManager": "job_manager",
