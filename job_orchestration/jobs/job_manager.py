@@ -234,13 +234,13 @@ class JobManager:
     def cancel(self, name: str) -> JobStatus:
         """End a job now; return its status. ``retry`` goes on from its checkpoint."""
         self._run(name).cancel()
-        return self.status(name)
+        return self.update(name)
 
     def retry(self, name: str, *, fresh: bool = False) -> JobStatus:
         """Queue a job again that failed or was cancelled; finished tasks do not run again."""
         self._run(name).retry(fresh=fresh)
         self._wake()
-        return self.status(name)
+        return self.update(name)
 
     def rerun(self, name: str) -> Job:
         """Queue a new job in the recorded code, parameters and seed of one that has ended."""

@@ -74,8 +74,8 @@ def azurite(tmp_path_factory):
             stderr=log,
         )
     where = f"http://127.0.0.1:{port}/devstoreaccount1"
-    account = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY}"
-    yield f"{account};QueueEndpoint={where};"
+    address = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY}"
+    yield f"{address};QueueEndpoint={where};"
     process.terminate()
     process.wait()
 

@@ -173,7 +173,7 @@ def test_every_link_of_a_document_leads_somewhere(path):
 
 
 def test_commands_that_are_not_run_here_name_what_there_is():
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     commands = [c.words.split() for path in STORIES for b in blocks_of(path) for c in console(b)]
     for words in commands:

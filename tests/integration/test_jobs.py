@@ -209,6 +209,20 @@ def test_a_launch_that_was_cut_is_made_up_for_by_the_next_one(manager, store, jo
         manager.launcher.launch("absent")
 
 
+def test_an_update_carries_the_status_into_a_store_elsewhere(store, job_config):
+    pytest.importorskip("fsspec")
+    remote = FsspecStore(f"memory://{uuid.uuid4().hex}")
+    manager = JobManager(remote, LocalLauncher(results_store=remote, workspace=store, workers=0))
+    manager.submit(["a"], job_config("far"))
+    assert manager.status("far").status_code == 201
+    assert manager.update("far").status_code == 202
+    assert manager.status("far").status == "to_run"
+    store.run("far").cancel()
+    assert manager.status("far").status == "to_run", "it has what was last reported"
+    assert manager.retry("far").status == "to_run"
+    assert manager.cancel("far").status == manager.status("far").status == "cancelled"
+
+
 def test_an_id_is_one_that_no_job_has(manager, store, monkeypatch):
     letters = iter("a" * 8 + "b" * 8)
     monkeypatch.setattr("secrets.choice", lambda _: next(letters))

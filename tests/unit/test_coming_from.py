@@ -6,6 +6,8 @@ import re
 
 from tests.conftest import ROOT
 
+JOBS_GUIDE = ROOT / "docs" / "coming-from" / "geneplexus-mljob.md"
+JOBS_ROW = re.compile(r"^\| ((?:B-)?GP-\d\d) \| .+ \| `(\S+\.py)` `(test_\w+)` \|$", re.MULTILINE)
 GUIDE = ROOT / "docs" / "coming-from" / "job-orchestration.md"
 ROW = re.compile(r"^\| JO-(\d\d) \| .+ \| .+ \| `(\S+\.py)` `(test_\w+)` \|$", re.MULTILINE)
 
@@ -13,5 +15,14 @@ ROW = re.compile(r"^\| JO-(\d\d) \| .+ \| .+ \| `(\S+\.py)` `(test_\w+)` \|$", r
 def test_every_line_names_a_test_that_is_there():
     rows = ROW.findall(GUIDE.read_text(encoding="utf-8"))
     assert [int(number) for number, _, _ in rows] == list(range(1, 54))
+    for _, file, name in rows:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, name)
+
+
+def test_every_line_about_jobs_of_the_web_application_names_a_test_that_is_there():
+    text = JOBS_GUIDE.read_text(encoding="utf-8")
+    rows = JOBS_ROW.findall(text)
+    assert len(rows) == len(re.findall(r"^\| (?:B-)?GP-", text, re.MULTILINE))
+    assert len(rows) == len({number for number, _, _ in rows}) >= 55
     for _, file, name in rows:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, name)
