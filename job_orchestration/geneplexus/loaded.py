@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from geneplexus import _geneplexus, util
 
-from job_orchestration.geneplexus import data
+from job_orchestration.geneplexus import data, gene_lookups
 from job_orchestration.geneplexus.geneset import KINDS
 from job_orchestration.geneplexus.settings import effective
 
@@ -56,8 +56,9 @@ _held: Final[dict[tuple[str, str], tuple[data.Stamp, Any]]] = {}
 def unknown_version() -> str:
     """Return why data cannot be handed over to the installed GenePlexus, as a sentence; empty if they can."""
     version = importlib.metadata.version("geneplexus")
+    inside = ("_make_small_edgelist", *gene_lookups.FUNCTIONS)
     missing = [name for name in FILES if not callable(getattr(util, name, None))]
-    if version.startswith(KNOWN) and not missing and hasattr(_geneplexus, "_make_small_edgelist"):
+    if version.startswith(KNOWN) and not missing and all(hasattr(_geneplexus, name) for name in inside):
         return ""
     return (
         f"GenePlexus {version} is not known to these tasks, which know {KNOWN}x: every run reads all its "
@@ -87,6 +88,7 @@ def handed_over() -> Iterator[None]:
             replaced.enter_context(_replaced(util, name, reader))
         whole = functools.partial(_small_edgelist, _geneplexus._make_small_edgelist)  # noqa: SLF001  see the module
         replaced.enter_context(_replaced(_geneplexus, "_make_small_edgelist", whole))
+        replaced.enter_context(gene_lookups.indexed(_replaced))
         yield
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from job_orchestration.geneplexus import plots
+from job_orchestration.geneplexus import figure_files, plots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def network(path: Path, graph: dict[str, Any], caption: plots.Caption) -> None:
     isolated = sum(1 for one in drawn if not drawn.degree(one))
     edges = f"{drawn.number_of_edges()} edges, {isolated} isolated"
     plots.put_title(figure, f"Network of the top {len(nodes)} genes", caption, edges)
-    plots.save(figure, path, caption.formats)
+    figure_files.save(figure, path, caption.formats)
 
 
 def _first_places(drawn: nx.Graph) -> dict[str, Array]:

@@ -18,7 +18,7 @@ import pandas as pd
 import threadpoolctl
 import yaml
 
-from job_orchestration.geneplexus import checkpoints, network_plot, plots
+from job_orchestration.geneplexus import checkpoints, figure_files, network_plot, plots
 from job_orchestration.geneplexus.adapter import MODEL
 from job_orchestration.geneplexus.stages import peak_memory_mb
 
@@ -127,7 +127,7 @@ class Report:
         *,
         run: str,
         output_dir: str,
-        formats: tuple[str, ...] = plots.FORMATS,
+        formats: tuple[str, ...] = figure_files.FORMATS,
     ) -> None:
         self.formats = formats
         self.model, self.record, self.genes = model, record, genes

@@ -23,13 +23,14 @@ from job_orchestration.geneplexus import (
     adapter,
     checkpoints,
     data,
+    drawing,
     fates,
+    figure_files,
     gene_tables,
     inputs,
     known_keys,
     legacy_files,
     loaded,
-    plots,
     reports,
     stages,
 )
@@ -316,12 +317,12 @@ class SaveResults(TaskBase):
     @classmethod
     def preload(cls, config: dict[str, Any]) -> None:  # noqa: ARG003  it depends on no key
         """Prepare for drawing, once for many runs."""
-        plots.prepare()
+        drawing.prepare()
 
     def validate(self) -> list[str | Warning]:
         """Whether there is a run to save the results of."""
         reader = Reader(self.config)
-        reader.figures(plots.FORMATS)
+        reader.figures(figure_files.FORMATS)
         legacy_files.wanted(reader)
         problems = list(reader.problems)
         try:
@@ -356,7 +357,7 @@ class SaveResults(TaskBase):
             genes,
             run=context.run,
             output_dir=self.config["outputDir"],
-            formats=Reader(self.config).figures(plots.FORMATS),
+            formats=Reader(self.config).figures(figure_files.FORMATS),
         )
         paths = legacy_files.RecordedPaths(context.store.path)
         with adapter.guarded(context.log):

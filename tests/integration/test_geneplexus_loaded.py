@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 
@@ -17,7 +18,14 @@ import numpy as np
 import pandas as pd
 from geneplexus import _geneplexus, util
 
-from job_orchestration.geneplexus import LoadGeneset, RunGenePlexus, adapter, loaded, plots
+from job_orchestration.geneplexus import (
+    LoadGeneset,
+    RunGenePlexus,
+    adapter,
+    figure_files,
+    gene_lookups,
+    loaded,
+)
 from job_orchestration.geneplexus.settings import Choice
 from tests.geneplexus_bench import config_of, run_task, warnings_of
 
@@ -233,5 +241,68 @@ def test_drawing_imports_nothing_after_preload_and_draws_the_same(tmp_path):
     plain.mkdir()
     without = DRAWING.replace("SaveResults.preload({})", "")
     subprocess.run([sys.executable, "-c", without, str(plain)], check=True, capture_output=True)
-    for kind in plots.FORMATS:
+    for kind in figure_files.FORMATS:
         assert (tmp_path / f"scores.{kind}").read_bytes() == (plain / f"scores.{kind}").read_bytes()
+
+
+def second_species(folder):
+    """Make a mouse of the human: the same genes under other ids, of which most are orthologues."""
+
+    def other(gene):
+        return str(int(gene) + 5_000_000)
+
+    def translated(value):
+        if isinstance(value, dict):
+            return {other(k) if k.isdigit() else k: translated(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [other(one) if isinstance(one, str) and one.isdigit() else one for one in value]
+        return value
+
+    for path in sorted(folder.glob("*__Human__*")):
+        target = folder / path.name.replace("__Human__", "__Mouse__")
+        if path.suffix == ".json":
+            target.write_text(json.dumps(translated(json.loads(path.read_text()))))
+        elif path.suffix == ".npy":
+            np.save(target, np.load(path)[:, ::-1])
+        else:
+            rows = [line.split("\t") for line in path.read_text().splitlines()]
+            target.write_text("".join("\t".join([*map(other, row[:2]), *row[2:]]) + "\n" for row in rows))
+    order = (folder / "NodeOrder__Human__STRING.txt").read_text().split()
+    table = {gene: other(gene) for place, gene in enumerate(order) if place % 4}
+    (folder / "BioMart__Human__Mouse.json").write_text(json.dumps(table))
+
+
+@pytest.mark.slow
+def test_tables_of_another_species_are_those_that_geneplexus_makes_by_itself(own_data, genes):
+    second_species(own_data)
+    pairs = {"sp_res": ["Human", "Mouse", "Mouse"], "gsc_res": ["GO", "GO", "Combined"], "gsc_trn": "GO"}
+    choice = Choice(gsc_trn="GO", results=tuple(zip(pairs["sp_res"], pairs["gsc_res"], strict=True)))
+    own = geneplexus.GenePlexus(file_loc=str(own_data), **pairs)
+    own.load_genes(genes)
+    for step in (own.fit, own.predict, own.make_sim_dfs, own.make_small_edgelist):
+        step()
+    ours = model_of(own_data, genes, choice).model_info["All-Genes"].results
+    theirs = own.model_info["All-Genes"].results
+    assert list(ours) == list(theirs) == ["Human-GO", "Mouse-GO", "Mouse-Combined"]
+    for pair, result in theirs.items():
+        for table in TABLES:
+            pd.testing.assert_frame_equal(
+                getattr(ours[pair], table), getattr(result, table), check_exact=True
+            )
+    assert set(ours["Mouse-GO"].df_probs["Class-Label"]) == {"P", "N", "U"}
+
+
+def test_an_index_answers_as_the_list_does():
+    order = np.array(["7", "42", "9"])
+    indexed = gene_lookups.IndexedGenes.of(order)
+    for gene in (*order, "1"):
+        assert (indexed == gene).tolist() == (order == gene).tolist()
+    assert (indexed == order).all()
+    assert (indexed[1:] == "9").tolist() == [False, True]
+    members = gene_lookups.GeneSet.of(order)
+    assert [gene in members for gene in (*order, "1")] == [True, True, True, False]
+    assert "7" not in members[1:]
+    twice, numbers = np.array(["7", "7"]), np.array([7])
+    assert gene_lookups.IndexedGenes.of(twice) is twice
+    assert gene_lookups.GeneSet.of(numbers) is numbers
+    assert type(pickle.loads(pickle.dumps(members[1:])[:])) is gene_lookups.GeneSet
