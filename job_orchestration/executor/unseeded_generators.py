@@ -5,7 +5,8 @@ fork server, and every fork would draw the same numbers from it. Each such gener
 from the seed of the run, before each task. Generators that were made with a seed are left alone.
 
 A generator of NumPy is known to be without a seed by its entropy: NumPy asks ``secrets.randbits`` for it, and
-the answers are recorded while the tasks are imported.
+the answers are recorded while the tasks are imported. One of PyTorch has the same seed in every process until
+its ``seed()`` draws another; then that is larger than those that people write.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _of_python: Final[list[random.Random]] = []
 _of_numpy: Final[list[Any]] = []
 """Bit generators of NumPy."""
+_of_torch: Final[list[Any]] = []
+_LARGE: Final = 1 << 53
+"""Seeds of PyTorch from here on were drawn at random: 64 bits of the system."""
 _entropies: Final[dict[int, int]] = {}
 """The random numbers that NumPy may have got as entropy, in the order in which it got them."""
 
@@ -53,6 +57,7 @@ def recorded() -> Iterator[None]:
         is_over = True
         secrets.randbits, random.Random.seed = draw, seed  # type: ignore[method-assign]
     _find_those_of_numpy()
+    _find_those_of_torch()
 
 
 def _watch_loaded_numpy(randbits: Callable[[int], int]) -> None:
@@ -96,6 +101,22 @@ def _held_by_generators(kind: type) -> list[Any]:
     return found
 
 
+def _find_those_of_torch() -> None:
+    torch: Any = sys.modules.get("torch")
+    kind = getattr(torch, "Generator", None)
+    if kind is None:
+        return
+    import gc
+
+    found: dict[int, Any] = {}
+    for holder in gc.get_objects():  # which does not know the generators themselves
+        if type(holder) is dict or type(holder) is list:
+            values = list(holder.values()) if type(holder) is dict else holder
+            found.update((id(value), value) for value in values if type(value) is kind)
+    own = getattr(torch, "default_generator", None)
+    _of_torch[:] = [one for one in found.values() if one is not own and one.initial_seed() >= _LARGE]
+
+
 def _order(found: Any) -> int | None:
     sequence = getattr(found, "seed_seq", None) or getattr(found, "_seed_seq", None)
     entropy = getattr(sequence, "entropy", None)
@@ -114,3 +135,6 @@ def reseed(seed: int) -> None:
         generator.seed(f"{seed}:{number}")
     for number, found in enumerate(_of_numpy):
         found.state = type(found)([seed, number]).state
+    for number, found in enumerate(_of_torch):
+        draw = random.Random(f"{seed}:torch:{number}")  # noqa: S311  # it hides nothing
+        found.manual_seed(draw.getrandbits(63))
