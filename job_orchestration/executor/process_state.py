@@ -31,7 +31,7 @@ import time
 import warnings
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO, TypeAlias
 
 from job_orchestration.executor import library_state
 
@@ -58,6 +58,7 @@ _HOOKS: Final = (
 )
 """Attributes of `sys`."""
 _STDERR: Final = 2
+_STREAMS: Final = ("stdin", "stdout", "stderr")
 _OWN_LIMITS: Final = frozenset({resource.RLIMIT_DATA})
 """Limits that the fork server sets from outside."""
 
@@ -99,11 +100,16 @@ class RunState:
         self._stand = stand
         now = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  # not decoded
         self._own_variables = {name: now[name] for name in variables if name in now}
+        try:
+            output, errors = os.fstat(1), os.fstat(_STDERR)
+            self._pipe = output.st_ino if os.path.samestat(output, errors) else 0
+        except OSError:
+            self._pipe = 0
 
     def put_back(self) -> None:
         """Put back everything that a task set for its process."""
         if not self._is_unchanged():
-            for part in (self._put_environment_back, *_put_back, self._stand):
+            for part in (self._put_descriptors_back, self._put_environment_back, *_put_back, self._stand):
                 with suppress(Exception):  # of the code of others, such as a stream or a handler of logging
                     part()
         library_state.put_back()
@@ -114,9 +120,18 @@ class RunState:
                 os.environ._data == self._environment()  # type: ignore[attr-defined]  # noqa: SLF001
                 and list(map(operator.call, _reads)) == _kept
                 and os.getcwd() == self._folder
+                and (not self._pipe or os.fstat(1).st_ino == os.fstat(_STDERR).st_ino == self._pipe)
             )
         except Exception:  # noqa: BLE001  # of the code of others, such as a comparison
             return False
+
+    def _put_descriptors_back(self) -> None:
+        """Open again what a task closed or replaced: output and errors of a child are one pipe."""
+        now = [_inode_of(descriptor) for descriptor in range(_STDERR + 1)]
+        if not now[0]:
+            os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)  # the lowest that is free
+        if self._pipe and now[1:].count(self._pipe) == 1:
+            os.dup2(*((_STDERR, 1) if now[1] != self._pipe else (1, _STDERR)))
 
     def _environment(self) -> dict[bytes, bytes]:
         return {**_environment, **self._own_variables, **library_state.added_environment}
@@ -129,6 +144,14 @@ class RunState:
         os.environb.update({name: value for name, value in kept.items() if os.environb.get(name) != value})
         if os.environ.get("TZ") != zone:
             time.tzset()
+
+
+def _inode_of(descriptor: int) -> int:
+    """Return the inode of an open file; 0 if there is none."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return 0
 
 
 def _limits_and_processors() -> Part:
@@ -154,7 +177,7 @@ def _limits_and_processors() -> Part:
 
 def _streams() -> Part:
     kept = {name: getattr(sys, name) for name in _HOOKS if hasattr(sys, name)}
-    closed: list[Read] = [partial(getattr, kept[name], "closed") for name in ("stdout", "stderr")]
+    closed: list[Read] = [partial(getattr, kept[name], "closed") for name in _STREAMS if kept[name]]
 
     def put_back() -> None:
         for name in _HOOKS:
@@ -162,13 +185,18 @@ def _streams() -> Part:
                 setattr(sys, name, kept[name])
             elif hasattr(sys, name):
                 delattr(sys, name)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            if kept[name].closed:
-                stream = open(number, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
-                kept[name] = stream
-                setattr(sys, name, stream)
+        for number, name in enumerate(_STREAMS):
+            if kept[name] and kept[name].closed:
+                kept[name] = _stream(number)
+                setattr(sys, name, kept[name])
 
     return [*_attributes(sys, *_HOOKS), *closed], put_back
+
+
+def _stream(number: int) -> TextIO:
+    if number == 0:
+        return open(0, closefd=False)
+    return open(number, "w", 1, "utf-8", "backslashreplace", closefd=False)
 
 
 def _lists() -> Part:

@@ -12,6 +12,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.faults.workspace_files import events, names
 from tests.integration.harness import LIMIT, MARK, PACKAGE, Sandbox, eventually, is_gone
 
 TASKS = """
@@ -212,3 +213,53 @@ def test_commands_do_their_work_with_closed_streams(sandbox, closed):
     run("up", "--until-idle", "--workers", "2")
     assert sandbox.names("Completed") == ["a", "b"]
     assert all(e["event"] for e in sandbox.events("b")), "nothing else was written into the journal"
+
+
+CLOSES = """
+    import os
+    import sys
+
+    from job_orchestration import TaskBase
+
+
+    class Closes(TaskBase):
+        def run(self):
+            print("before")
+            for number in self.config["closes"]:
+                os.close(number)
+            if self.config["opens"]:
+                file = open("printed.txt", "w")
+                os.write(1, b"as in a script\\n")
+            if self.config["prints"]:
+                print("fails, as in a script")
+
+        def __init__(self, config):
+            self.config = config
+
+
+    class Says(TaskBase):
+        def run(self):
+            print("said by the next task")
+            return [os.readlink(f"/proc/self/fd/{n}").partition(":")[0] for n in range(3)]
+"""
+
+
+@pytest.mark.slow
+def test_descriptors_that_a_task_closes_are_there_again_for_the_next(workspace, drop, cli, repository):
+    folder = repository(CLOSES, name="closes")
+    cases = {"out": [1], "err": [2], "both": [1, 2], "all": [0, 1, 2]}
+    tasks = [{"id": "closes", "method": "Closes"}, {"id": "says", "method": "Says"}]
+    usual = {"pathToTasks": str(folder), "maxAttempts": 1, "opens": False, "prints": False, "tasks": tasks}
+    for name, numbers in cases.items():
+        drop(name, {**usual, "closes": numbers})
+    drop("file", {**usual, "closes": [1], "opens": True})
+    drop("prints", {**usual, "closes": [1], "prints": True})
+    cli("ready")
+    cli("work", "--until-idle", check=1)
+    assert names(workspace, "Failed") == ["prints"]
+    for name in (*cases, "file"):
+        (said,) = (e for e in events(workspace, f"runs/{name}", "task_finished") if e["task"] == "says")
+        assert said["result"] == ["/dev/null", "pipe", "pipe"], name
+        assert "said by the next task" in (workspace / "Output" / "runs" / name / "log.log").read_text()
+    (printed,) = (workspace / "Output" / "runs" / "file").rglob("printed.txt")
+    assert printed.read_text() == "as in a script\n"

@@ -23,6 +23,7 @@ TASKS = r"""
     import multiprocessing
     import os
     import random
+    import re
     import resource
     import signal
     import socket
@@ -73,6 +74,8 @@ TASKS = r"""
             "format": logging.getLogger().handlers[0].formatter._fmt,
             "disabled": logging.root.manager.disable,
             "streams": [[s.fileno(), s.closed, s.encoding] for s in (sys.stdout, sys.stderr)],
+            "descriptors": [re.sub("[0-9]+", "", os.readlink(f"/proc/self/fd/{n}")) for n in open_ones()],
+            "input": [sys.stdin.closed, sys.stdin.read()],
             "hooks": [sys.excepthook is sys.__excepthook__, threading.excepthook is threading.__excepthook__],
             "recursion": sys.getrecursionlimit(),
             "interpreter": [sys.getswitchinterval(), threading.stack_size()],
@@ -106,6 +109,10 @@ TASKS = r"""
             "config": task.config["model"],
             "result": task.context.result_of("first") if task.config["id"] != "first" else ["kept", [1, 2]],
         }
+
+
+    def open_ones():
+        return [n for n in range(3) if os.path.exists(f"/proc/self/fd/{n}")]
 
 
     def loop_of_thread():
@@ -161,6 +168,10 @@ TASKS = r"""
     def spoil_streams(task):
         sys.stdout = open(os.devnull, "w")
         sys.stderr.close()
+    def spoil_output_file(task):
+        os.close(1)
+        print("printed into a file", file=open("printed.txt", "w"))
+    def spoil_input(task): sys.stdin.close()
     def spoil_hooks(task):
         sys.excepthook = threading.excepthook = print
     def spoil_interpreter(task):
