@@ -3,8 +3,9 @@
 Workers and `watch` run all the time; `ready`, `retry` (bare, ``--commit``, ``--fresh``), `cancel`, `hold`,
 `release`, `gc` and `restore` come and go; configs of every kind are dropped: good ones, sweeps and searches,
 some that fail until their code is mended, some that are refused, some whose folder is damaged once they are
-queued. Victims are chosen evenly by kind. `settle` then does what a person would do the next day, without
-kills, and `violations` judges raw files alone.
+queued. Victims are chosen evenly by kind; a family is a worker with its fork servers and their children,
+killed at once. Others die at chosen writes (`cuts`). `settle` then does what a person would do the next day,
+without kills, and `violations` judges raw files alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.faults import history_checker, promises
+from tests.faults import cuts, history_checker, promises
 from tests.faults.storm import children, left_behind
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
 IDS: Final = ("one", "two", "three")
 COMING: Final = ("ready", "retry", "cancel", "hold", "release", "gc", "restore")
-LASTING: Final = ("worker", "watch", "fork server", "child", "delivery")
+LASTING: Final = ("worker", "watch", "fork server", "child", "delivery", "family")
 TASKS: Final = (
     history_checker.NOTE
     + """
 import subprocess
+import sitecustomize
 from job_orchestration import TaskBase
 
 IS_MENDED = False
@@ -50,6 +52,7 @@ class Work(TaskBase):
         note("start", self.context, task)
         if self.config.get("orphans"):
             subprocess.Popen(["setsid", "sleep", "1000"])
+            sitecustomize.Reached("orphan")
         end = time.monotonic() + self.config["seconds"]
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.02))
@@ -87,7 +90,7 @@ class Combination:
     """
 
     def __init__(
-        self, folder: Path, *, kills: int, runs: int, seconds: float = 0.1, workers: int = 2, seed: int = 1
+        self, folder: Path, *, kills: int, runs: int, seconds: float = 0.25, workers: int = 2, seed: int = 1
     ) -> None:
         self.folder = folder
         self.wanted = kills
@@ -100,6 +103,9 @@ class Combination:
         self.events.touch()
         self.log = (folder / "said").open("ab")
         self.kills: Counter[str] = Counter()
+        self.cuts = cuts.Cuts(folder)
+        self._charged: Counter[int] = Counter()
+        """Worker to the number of kills that may have cut one of its attempts short."""
         self.commands: Counter[str] = Counter()
         self.before = plain_user()
         some = max(runs // 6, 2)
@@ -122,6 +128,7 @@ class Combination:
             **os.environ,
             "JOB_ORCHESTRATION_WORKSPACE": str(self.workspace),
             "STORM_EVENTS": str(self.events),
+            **self.cuts.environment,
         }
 
     # -- the stage ----------------------------------------------------------------------------------------
@@ -155,7 +162,7 @@ class Combination:
         kind = name.rstrip("0123456789")
         tasks = "".join(f"- {{id: {task}, method: Work}}\n" for task in IDS)
         more = {
-            "good": f"orphans: {'true' if name.endswith('3') else 'false'}\n",
+            "good": self._of_good(int(name[4:] or 0)) if name.startswith("good") else "",
             "mended": "fails: two\nmaxAttempts: 1\n",
             "anew": "fails: three\nmaxAttempts: 1\n",
             "cancelled": "seconds: 1\n",
@@ -171,6 +178,10 @@ class Combination:
         temporary = self.folder / "drop"
         temporary.write_text(f"{keys}{more}tasks:\n{tasks}")
         temporary.rename(self.workspace / "ConfigSources" / f"{name}.yaml")
+
+    def _of_good(self, number: int) -> str:
+        orphans = "orphans: true\n" if number % 3 == 0 else ""
+        return f"{orphans}seconds: {4 * self.seconds}\n" if number % 3 == 1 else orphans
 
     def _damage(self) -> None:
         for name in list(self._to_damage):
@@ -239,8 +250,12 @@ class Combination:
                 self.mend()
             self._damage()
             self._strike(killed)
+            self._note_deaths()
             time.sleep(0.02)
+        self.cuts.disarm()
         self._end()
+        self._note_deaths()
+        self.cuts.disarm()
 
     def _replace(self) -> None:
         for kind, number, words in (("worker", self.workers, ("work",)), ("watch", 1, ("watch",))):
@@ -269,15 +284,29 @@ class Combination:
         if found and min(self.kills[k] for k in (*COMING, *LASTING)) + 3 >= self.kills[kind]:
             self._kill(kind, self.random.choice(found))
 
+    def _note_deaths(self) -> None:
+        for family in self.cuts.look():
+            self._charged.update(family)
+            self.kills["cut"] += 1
+
     def _kill(self, kind: str, pid: int) -> None:
+        above = cuts.parent_of(pid)
+        members = [pid]
+        if kind == "family":
+            servers = [one for one in children(pid) if _is_fork_server(one)]
+            members += [*servers, *(child for one in servers for child in children(one))]
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            for member in members:
+                os.kill(member, signal.SIGKILL)
             self.kills[kind] += 1
+            self._charged.update([pid, above, cuts.parent_of(above)])
 
     def _living(self, kind: str) -> list[int]:
         parents = [p.pid for p in self._processes["worker"] + self._processes["watch"] if p.poll() is None]
-        if kind in {"worker", "watch"}:
-            return [p.pid for p in self._processes[kind] if p.poll() is None]
+        if kind in {"worker", "watch", "family"}:
+            return [
+                p.pid for p in self._processes["worker" if kind == "family" else kind] if p.poll() is None
+            ]
         if kind == "delivery":
             return [pid for pid, command in self._family() if b"--deliver" in command]
         servers = [pid for parent in parents for pid in children(parent) if _is_fork_server(pid)]
@@ -365,7 +394,8 @@ class Combination:
                 yield f"{family} has {len(done)} completed of {len(trials)} trials, not {number}"
 
     def _histories(self) -> Iterator[str]:
-        runs = [*self.good, *self.mended]
+        trials = [run for run in promises.tokens(self.workspace) if run.startswith(("sweep/", "search/"))]
+        runs = [*self.good, *self.mended, *trials]
         whole = history_checker.read(self.workspace, self.events, runs)
         whole.notes = [n for n in whole.notes if n.run in runs]
         yield from history_checker.violations(whole, IDS)
@@ -373,11 +403,33 @@ class Combination:
         others = history_checker.read(self.workspace, self.events, rest)
         for run in rest:
             yield from (f"{run}: {word}" for word in _overlaps(others.executions(run)))
+        lying = promises.tokens(self.workspace)
+        for run in [*runs, *self.anew, *self.cancelled]:
+            completed = lying.get(run) == ["Completed"]
+            yield from promises.of_run(self.workspace / "Output" / run, completed=completed)
+        yield from self._cut_short({**whole.journals, **others.journals})
+
+    def _cut_short(self, journals: dict[str, history_checker.Lines]) -> Iterator[str]:
+        """Attempts that ended in the middle although no process of their worker was killed."""
+        found: Counter[int] = Counter()
+        runs: dict[int, list[str]] = {}
+        for run, attempts in journals.items():
+            for number, lines in sorted(attempts.items())[:-1]:
+                pid = cuts.pid_of(str(lines[0].get("worker", ""))) if lines else None
+                if pid is not None and lines[-1]["event"] in {"task_started", "task_finished"}:
+                    found[pid] += 1
+                    runs.setdefault(pid, []).append(f"{run}, attempt {number}")
+        for pid, number in found.items():
+            if number > self._charged[pid]:
+                yield f"{number} attempts cut short by {self._charged[pid]} kills: {'; '.join(runs[pid])}"
 
     def _left_over(self) -> Iterator[str]:
         for path in self.workspace.rglob("*"):
             if _TEMPORARY.fullmatch(path.name):
                 yield f"left over: {path.relative_to(self.workspace)}"
+        for place in promises.PLACES:
+            hidden = [name for name in os.listdir(self.workspace / place) if name.startswith(".")]
+            yield from (f"left over: {place}/{name}" for name in hidden)
         opening = os.listdir(self.workspace / "Misc" / "opening")
         yield from (f"left over: Misc/opening/{name}" for name in opening if not name.startswith("."))
 
@@ -410,4 +462,5 @@ def play(folder: Path, *, limit: float, say: Callable[[str], None] = print, **ho
         combination.abandon()
         raise
     say(textwrap.shorten(f"kills: {summary_of(combination.kills)}", 500))
+    say(textwrap.shorten(f"cuts: {summary_of(combination.cuts.deaths)}", 1000))
     return combination

@@ -64,14 +64,15 @@ def violations(
         if lying.get(run, []) != [ends.get(run)]
     ]
     for run, end in ends.items():
-        found += _of_run(workspace / "Output" / run, completed=end == "Completed")
+        found += of_run(workspace / "Output" / run, completed=end == "Completed")
     for (run, task), result in (acknowledged or {}).items():
         if finished(workspace / "Output" / run).get(task) != result:
             found.append(f"{run}: the checkpoint of {task} was acknowledged and is gone")
     return [*found, *_locked(workspace), *_left_over(workspace)]
 
 
-def _of_run(folder: Path, *, completed: bool) -> list[str]:
+def of_run(folder: Path, *, completed: bool) -> list[str]:
+    """What does not hold of one run."""
     found: list[str] = []
     try:
         events = raw(folder)

@@ -20,9 +20,10 @@ KILLS = int(os.environ.get("COMBINATION_KILLS", "3000"))
 
 @pytest.mark.slow
 def test_all_commands_at_once_and_kills_of_everything(folder: Path) -> None:
-    played = combination.play(folder, kills=60, runs=8, limit=240, seed=18)
+    played = combination.play(folder, kills=75, runs=12, limit=240, seed=18)
     assert played.violations() == []
     assert len(played.kills) >= 8, "victims of many kinds"
+    assert len(played.cuts.deaths) >= 4, "at many places"
 
 
 @pytest.mark.soak
@@ -39,6 +40,7 @@ def test_all_commands_at_once_and_kills_of_everything_for_long(folder: Path) -> 
         seconds += time.monotonic() - began
         left -= sum(played.kills.values())
         figure("F18", f"play {number}: kills", combination.summary_of(played.kills))
+        figure("F18", f"play {number}: cuts", combination.summary_of(played.cuts.deaths))
         figure("F18", f"play {number}: commands", combination.summary_of(played.commands))
         assert found == []
     figure("F18", "findings", f"{len(found)} in {seconds:.0f} s")
