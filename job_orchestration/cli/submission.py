@@ -64,7 +64,13 @@ def _wait(workspace: Workspace, choice: Selection, arguments: Namespace) -> int:
         else:
             print(_line_of(end), flush=True)
 
-    waited = wait_for(workspace, choice, report, arguments.timeout)
+    def warn_without_workers() -> None:
+        from job_orchestration.runs import catalog
+
+        if sys.stderr.isatty() and not catalog.living_workers(workspace):
+            output.complain("No worker is running yet. Start one elsewhere with: job-orchestration work")
+
+    waited = wait_for(workspace, choice, report, arguments.timeout, warn_without_workers)
     if waited.left:
         output.complain(_still_going(waited.left))
     elif not waited.ends:

@@ -83,6 +83,7 @@ def wait(
     choice: Selection = selection.EVERYTHING,
     report: Callable[[RunEnd], None] = lambda _: None,
     timeout: float | None = None,
+    begins: Callable[[], None] = lambda: None,
 ) -> Waited:
     """Wait until runs have ended.
 
@@ -92,6 +93,7 @@ def wait(
             search has yet to open. An empty choice means all runs and searches that have not ended.
         report: called with each end as it comes; at once with those that have ended before.
         timeout: the most seconds to wait.
+        begins: called once, if something has not ended yet.
 
     Raises:
         UsageError: if a name matches no run, or more than one, or a config that is not queued.
@@ -103,6 +105,8 @@ def wait(
     try:
         waiting = _Waiting(workspace, report)
         waiting.begin(choice)
+        if waiting.is_left:
+            begins()
         scan_every = _UNWATCHED_EVERY if watcher.trouble else SCAN_EVERY
         next_scan = 0.0
         while waiting.is_left:

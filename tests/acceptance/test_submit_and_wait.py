@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from job_orchestration.cli import command_table
+from job_orchestration.cli import command_table, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,3 +181,20 @@ def test_wait_follows_a_search_until_it_opens_no_more_trials(cli, start, draft):
         ends = [json.loads(line) for line in done.stdout.splitlines()]
         assert [end["end"] for end in ends] == ["completed"] * 5
         assert {end["run"].rpartition("/")[0] for end in ends} == {"drafts/searched"}
+
+
+def test_on_a_terminal_wait_warns_if_no_worker_is_running(
+    cli: Callable[..., subprocess.CompletedProcess[str]],
+    drop: Callable[..., Path],
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drop("a")
+    cli("ready")
+    words = ["wait", "--timeout", "0.1s", "--workspace", str(workspace)]
+    assert main.main(words) == 124
+    assert capsys.readouterr().err.startswith("The time is over"), "a script reads this line only"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main.main(words) == 124
+    assert capsys.readouterr().err.startswith("No worker is running yet. Start one elsewhere with: ")
