@@ -90,7 +90,7 @@ COMMANDS: Final = (
         "run one or several workers",
         "work --workers 2 --until-idle",
         f"{_DAILY}:work",
-        (flags.WORKERS, flags.UNTIL_IDLE, flags.FOR, flags.RESOURCES, flags.POOL, flags.FROM),
+        (flags.WORKERS, flags.UNTIL_IDLE, flags.FOR, flags.RESOURCES, flags.POOL, flags.JOB_SOURCE),
         ("runWorker", "newWorker"),
     ),
     Command(

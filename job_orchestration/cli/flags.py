@@ -228,7 +228,7 @@ FOR = Argument(
         "help": "exit within this time, such as 4h",
     },
 )
-FROM = Argument(
+JOB_SOURCE = Argument(
     ("--from",),
     {
         "metavar": "SOURCE",
