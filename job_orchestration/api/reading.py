@@ -10,7 +10,9 @@ from job_orchestration.commands import selection
 from job_orchestration.config import expressions
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.runs import catalog
 from job_orchestration.runs.catalog import Catalog
+from job_orchestration.workspace.naming import TokenName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +34,8 @@ class Reader:
         self.workspace = workspace
         self._catalog = Catalog(workspace)
         self._lock = threading.Lock()
+        self._stems: dict[str, str] = {}
+        """Run to the stem of its token, which it keeps for life, as far as it was seen."""
 
     def records(self) -> list[RunRecord]:
         """List every config and run, as they are now."""
@@ -44,8 +48,15 @@ class Reader:
         Raises:
             UsageError: if it is gone.
         """
-        for record in self.records():
+        stem = self._stems.get(run) or os.path.basename(run)
+        found = catalog.find(self.workspace, run, stem)
+        if found is not None:
+            return found
+        for record in self.records():  # its token has another name, or has just moved
             if record.run == run:
+                name = TokenName.parse(os.path.basename(record.path))
+                if name is not None:
+                    self._stems[run] = name.stem
                 return record
         raise UsageError(f"There is no run {escaped(run)}", "Its folder was deleted, or moved to the trash")
 

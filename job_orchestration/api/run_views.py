@@ -83,7 +83,9 @@ class Run:
     @property
     def progress(self) -> float | None:
         """Progress of the running task from 0 to 1; `None` if it reports none."""
-        return self._entry.progress
+        from job_orchestration.forecast import time_left
+
+        return time_left.fraction_of(self._reader.record(self._name))
 
     @property
     def eta(self) -> timedelta | None:
@@ -94,7 +96,9 @@ class Run:
     @property
     def error(self) -> str | None:
         """Why it failed, or was cancelled; `None` if it has not."""
-        return self._entry.error
+        from job_orchestration.commands.status import error_of
+
+        return error_of(self._reader.record(self._name))
 
     @property
     def tasks(self) -> list[Task]:

@@ -389,7 +389,7 @@ def entry(record: RunRecord, ahead: TimeLeft) -> StatusEntry:
         outcome=summary.outcome if summary else None,
         held_by=record.held_by,
         waits_for=waits_for(record, ahead.places),
-        error=record.error or (summary.error if summary and record.place is not Place.RUNNING else None),
+        error=error_of(record),
         eta_p90_s=time_left.rounded(left.p90) if left else None,
         eta_at=ahead.at(end.p50) if end else None,
         eta_p90_at=ahead.at(end.p90) if end else None,
@@ -400,6 +400,12 @@ def entry(record: RunRecord, ahead: TimeLeft) -> StatusEntry:
         most_tries=summary.most_tries if summary else None,
         usage=_usage(summary),
     )
+
+
+def error_of(record: RunRecord) -> str | None:
+    """Return why a config was refused, or why a run failed, was cancelled or waits for its next try."""
+    summary = record.summary
+    return record.error or (summary.error if summary and record.place is not Place.RUNNING else None)
 
 
 def _usage(summary: RunSummary | None) -> Usage | None:

@@ -40,7 +40,7 @@ from job_orchestration.workspace.naming import PROBLEMS_SUFFIX, TokenName
 from job_orchestration.workspace.safe_reads import DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from job_orchestration.diagnostics.problems import Fault
     from job_orchestration.runs.state import RunState
@@ -369,6 +369,45 @@ def intended(workspace: Workspace) -> set[tuple[str, str]]:
                     intents = json.load(file)
                 found |= {(i["source"], i["run"]) for i in intents}
     return found
+
+
+def find(workspace: Workspace, run: str, stem: str) -> RunRecord | None:
+    """Return the record of one run by its token's stem; no file of another run is opened.
+
+    Args:
+        workspace: the workspace.
+        run: its output folder.
+        stem: the stem of its token, or a guess.
+
+    Returns:
+        The record; `None` if no such token was seen: it has another stem, has just moved, or is gone.
+    """
+    for place, filename in _names_of(workspace, stem):
+        path = f"{workspace.folders[place]}/{filename}"
+        with suppress(OSError):
+            if token_header.run_of(path) == run:
+                workers = _Workers.now(workspace) if place is Place.RUNNING else None
+                report = f"{path}{PROBLEMS_SUFFIX}"
+                problems = report if os.path.lexists(report) else None
+                return _read_token(workspace, place, path, workers, problems)
+    return None
+
+
+def _names_of(workspace: Workspace, stem: str) -> Iterator[tuple[Place, str]]:
+    """Yield the names that a token may have; the folder that may hold many others is listed last."""
+    yield Place.TO_RUN, f"{stem}.yaml"
+    yield Place.TO_RUN, f"{stem}{_HELD}"
+    yield from _listed_names(workspace, Place.RUNNING, stem)
+    yield Place.COMPLETED, f"{stem}.yaml"
+    yield Place.FAILED, f"{stem}.yaml"
+    yield from _listed_names(workspace, Place.TO_RUN, stem)
+
+
+def _listed_names(workspace: Workspace, place: Place, stem: str) -> Iterator[tuple[Place, str]]:
+    """Yield the names in a folder that hold more than the stem: an attempt, or the end of a delay."""
+    for filename in safe_reads.names_in(workspace.folders[place]):
+        if filename.startswith(stem) and (name := TokenName.parse(filename)) and name.stem == stem:
+            yield place, filename
 
 
 def _first_line(path: str | None) -> str | None:

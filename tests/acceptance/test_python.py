@@ -390,6 +390,38 @@ def test_a_surprise_is_explained_confirmed_and_located(lab, repository, git):
 # -- work and wait ----------------------------------------------------------------------------------------
 
 
+def test_the_state_of_a_run_is_read_from_its_own_files(lab, config, monkeypatch):
+    lab.submit_all([config(lr=1, outputDir=f"many/{n}") for n in range(4)])
+    one = lab.submit(config(lr=1), name="one")
+    held, other, trial = lab.run("many/1").hold(), lab.run("many/2"), lab.runs("many/3")[0]
+    trial.hold().release()
+    opened: list[str] = []
+
+    def noted(real):
+        return lambda path, *more, **options: opened.append(str(path)) or real(path, *more, **options)
+
+    for run, status in ((one, "to_run"), (held, "held"), (other, "to_run"), (trial, "to_run")):
+        assert run.status == status  # the first time its token is looked for
+        opened.clear()
+        with monkeypatch.context() as patch:
+            for name in ("open", "stat", "lstat"):
+                patch.setattr(os, name, noted(getattr(os, name)))
+            patch.setattr("builtins.open", noted(open))
+            found = (run.status, run.has_ended, run.progress, run.error)
+        assert found == (status, False, None, None)
+        names = {name for path in opened if (name := Path(path).name).endswith(".yaml")}
+        assert len({name.partition(".")[0].partition("~")[0] for name in names}) == 1, names
+        folders = {Path(path).parent for path in opened if path.endswith(".jsonl")}
+        assert folders == {run.folder / "journal"}
+    held.cancel()
+    assert (held.status, held.has_ended) == ("cancelled", True)
+    assert "cancel" in held.error
+    other.cancel().retry()
+    assert other.status == "to_run"
+    with pytest.raises(UsageError, match="There is no run gone"):
+        Run(lab._reader, "gone").status  # noqa: B018
+
+
 @pytest.mark.slow
 def test_a_wait_is_woken_by_the_end_and_says_when_its_time_is_over(lab, config, tmp_path):
     run = lab.submit(config("Waits", gate=tmp_path / "gate"), name="slow")
