@@ -7,6 +7,7 @@ done to it. So each is a process of the same interpreter, which ends when its pr
 from __future__ import annotations
 
 import collections
+import os
 import queue
 import signal
 import subprocess
@@ -36,6 +37,7 @@ class Background:
         self._say = say
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT)
         self._code: int | None = None
+        self._owner = os.getpid()
         self._ended = threading.Event()
         """Set at the end; an interrupted `Thread.join` would take the thread for ended."""
         started: queue.SimpleQueue[subprocess.Popen[str] | OSError] = queue.SimpleQueue()
@@ -49,6 +51,8 @@ class Background:
     @property
     def is_alive(self) -> bool:
         """Whether it still runs."""
+        if self._owner != os.getpid():  # in a forked child no thread of this object goes on
+            return self._is_there()
         return not self._ended.is_set()
 
     @property
@@ -59,9 +63,13 @@ class Background:
     def stop(self, timeout: float | None = None) -> None:
         """Ask it to stop, and wait until it has; unfinished runs go on later from their checkpoints.
 
+        In a child that the program has forked it does nothing: it is the program's.
+
         Args:
             timeout: seconds after which it is asked to stop at once.
         """
+        if self._owner != os.getpid():
+            return
         self._signal(signal.SIGTERM)
         if not self._ended.wait(timeout):
             self._signal(signal.SIGTERM)
@@ -76,6 +84,10 @@ class Background:
             UsageError: if an argument does not suit; the text is what it printed.
             WorkspaceError: if it could not use the workspace.
         """
+        if self._owner != os.getpid():
+            raise UsageError(
+                "It was started by the program that forked this process", "Wait for runs instead"
+            )
         interrupted = False
         while self.is_alive:
             try:
@@ -99,6 +111,13 @@ class Background:
     def __repr__(self) -> str:
         state = f"process {self._process.pid}" if self.is_alive else f"ended with {self._code}"
         return f"<{self._words[0]}: {state}>"
+
+    def _is_there(self) -> bool:
+        try:
+            os.kill(self._process.pid, 0)
+        except OSError:
+            return False
+        return True
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):

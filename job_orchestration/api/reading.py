@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Reads a workspace; any number of threads may use it.
+    """Reads a workspace; any number of threads may use it, and a child that its process forks.
 
     Args:
         workspace: the workspace.
@@ -34,13 +34,24 @@ class Reader:
         self.workspace = workspace
         self._catalog = Catalog(workspace)
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._stems: dict[str, str] = {}
         """Run to the stem of its token, which it keeps for life, as far as it was seen."""
 
     def records(self) -> list[RunRecord]:
         """List every config and run, as they are now."""
-        with self._lock:
+        with self._alone():
             return self._catalog.records()
+
+    def _alone(self) -> threading.Lock:
+        """Return the lock of the catalog: a new one in a forked child, where nobody releases the old one.
+
+        Another thread may have been changing the catalog at the time of the fork, so it is a new one as well.
+        """
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.Lock()
+            self._catalog = Catalog(self.workspace)
+        return self._lock
 
     def record(self, run: str) -> RunRecord:
         """Return the record of one run, as it is now.
@@ -64,7 +75,7 @@ class Reader:
         """Return the states of runs with their times left."""
         from job_orchestration.commands.status import status
 
-        with self._lock:
+        with self._alone():
             return status(self.workspace, self._catalog, choice)
 
 

@@ -8,6 +8,7 @@ the queue.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.commands import changes, selection
@@ -16,7 +17,7 @@ from job_orchestration.diagnostics.problems import Fault, Problem
 from job_orchestration.runs import catalog, claims, status_file
 from job_orchestration.runs.events import HandedBack
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import durable
+from job_orchestration.workspace import durable, locks
 from job_orchestration.workspace.layout import Place
 from job_orchestration.workspace.naming import TokenName
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _CAN_BE_HELD: Final = frozenset({Place.TO_RUN, Place.INTERRUPTED})
 _CAN_BE_RELEASED: Final = frozenset({Place.HELD})
+_MOMENT: Final = 1.0
+"""Seconds that a process which only looks at a token may have it locked."""
+_LOOK_EVERY: Final = 0.01
 
 
 def hold(workspace: Workspace, choice: Selection) -> Changes:
@@ -94,7 +98,7 @@ def _move(workspace: Workspace, record: RunRecord, *, held: bool) -> Problem | N
 
 def _rename(workspace: Workspace, source: str, *, held: bool) -> Problem | None:
     filename = os.path.basename(source)
-    descriptor = claims.lock(source)
+    descriptor = _locked(source)
     if descriptor is None:
         return changes.taken_meanwhile(filename)
     try:
@@ -103,8 +107,18 @@ def _rename(workspace: Workspace, source: str, *, held: bool) -> Problem | None:
     except FileExistsError:
         return Problem(filename, "Another file has the name that it would get", "Move that one away")
     finally:
-        os.close(descriptor)
+        locks.let_go(descriptor)
     return None
+
+
+def _locked(path: str) -> int | None:
+    """Lock a token; wait a moment for a process that only looks whether it is free."""
+    deadline = time.monotonic() + _MOMENT
+    while (descriptor := claims.lock(path)) is None and os.path.lexists(path):
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_LOOK_EVERY)
+    return descriptor
 
 
 def _take_back(workspace: Workspace, source: str) -> Problem | None:

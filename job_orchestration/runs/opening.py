@@ -33,7 +33,6 @@ from job_orchestration.runs import (
     queued_sources,
     status_file,
     submitted_files,
-    taken_checkpoints,
     token,
     token_header,
 )
@@ -301,9 +300,12 @@ def _fill(workspace: Workspace, opening: Opening, folder: str, writes: GroupSync
             durable.link(path, os.path.join(folder, INPUTS, os.path.basename(path)))
     writes.write_new(os.path.join(folder, CONFIG), opening.token)
     writes.write_new(os.path.join(folder, PROVENANCE), opening.provenance)
-    source = str(opening.readied.rerun_of)
-    taken = taken_checkpoints.put_in_place(opening.checkpoints, folder, source)
-    events: list[Event] = [opening.readied, *taken]
+    events: list[Event] = [opening.readied]
+    if opening.checkpoints:
+        from job_orchestration.runs import taken_checkpoints
+
+        source = str(opening.readied.rerun_of)
+        events += taken_checkpoints.put_in_place(opening.checkpoints, folder, source)
     entries = [JournalEntry(n, clock.timestamp(), event) for n, event in enumerate(events, 1)]
     writes.write_new(journal.path_of(folder, 0), b"".join(map(event_codec.encode, entries)))
     state = lifecycle.fold({0: entries})

@@ -8,7 +8,6 @@ What a killed process left in that folder is collected with temporary files.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,7 +40,7 @@ class TakenCheckpoint(NamedTuple):
 @contextmanager
 def staging(workspace: Workspace) -> Iterator[str]:
     """Return a path for copies; what lies there at the end of the ``with`` block is deleted."""
-    path = os.path.join(workspace.misc, submitted_files.STAGING, f"{os.getpid()}.{secrets.token_hex(4)}")
+    path = os.path.join(workspace.misc, submitted_files.STAGING, f"{os.getpid()}.{os.urandom(4).hex()}")
     try:
         yield path
     finally:

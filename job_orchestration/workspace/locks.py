@@ -32,7 +32,8 @@ def folder_lock(path: str, *, wait: bool = True) -> Iterator[int]:
         wait: whether to wait for another holder; if `may_wait` is false, no process does.
 
     Yields:
-        The descriptor that holds the lock. A child that inherits it keeps the lock until it ends as well.
+        The descriptor that holds the lock. If this process dies, a child that has inherited the descriptor
+        keeps the lock until it ends as well; at the end of the block the lock ends, whoever has inherited it.
 
     Raises:
         BlockingIOError: if another process holds the lock and `wait` is false.
@@ -49,7 +50,18 @@ def folder_lock(path: str, *, wait: bool = True) -> Iterator[int]:
             _wait_for(descriptor, path)
         yield descriptor
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
+
+
+def let_go(descriptor: int) -> None:
+    """End a lock and close its descriptor.
+
+    The lock would last as long as any copy of the descriptor, and a process that another thread is just
+    starting has one until it executes its program.
+    """
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def share_folder(path: str) -> int:

@@ -26,6 +26,7 @@ from job_orchestration import (
     WorkspaceError,
 )
 from job_orchestration.cli import command_table
+from tests.conftest import LIMIT
 
 TASKS = """
     import json, pathlib, time
@@ -355,6 +356,78 @@ def test_threads_and_processes_submit_at_once(lab, config, environment):
     assert all("already exists" in str(error) for error in lost)
     assert sorted(run.name for run in lab.runs()) == sorted(names)
     assert len(os.listdir(lab.path / "ConfigsToRun")) == 9
+
+
+@pytest.mark.slow
+def test_twenty_threads_change_their_runs_while_others_submit(lab, config):
+    def live(number):
+        run = lab.submit(settings, name=f"t/{number}")
+        for _ in range(5):  # no worker is there: nothing may be refused
+            assert run.hold().status == "held"
+            assert run.release().status == "to_run"
+        ends.append(run.cancel().wait(60).status)
+
+    settings, ends = config(lr=1), []
+    threads = [threading.Thread(target=live, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert ends == ["cancelled"] * 20
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from job_orchestration import Workspace
+
+def interrupt(condition):
+    def look():
+        while not condition():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=look, daemon=True).start()
+
+path, code, gate = sys.argv[1:]
+lab, task = Workspace(path), {"id": "waits", "method": "Waits"}
+run = lab.submit({"pathToTasks": code, "tasks": [task], "gate": gate, "graceTime": "0s"}, name="a")
+interrupt(lambda: run.progress)
+try:
+    lab.work()
+except KeyboardInterrupt:
+    print("work", run.status)
+interrupt(lambda: any("otify" in t.name or "bserver" in type(t).__name__ for t in threading.enumerate()))
+try:
+    run.wait()
+except KeyboardInterrupt:
+    print("wait", run.status, threading.active_count())
+with lab.up() as up:
+    lab._reader._lock.acquire()  # as if another thread were reading
+    child = os.fork()
+    if child == 0:
+        try:
+            with up:
+                print("child", len(lab.runs()), run.tasks[0].id, up.is_alive, flush=True)
+        finally:
+            os._exit(0)
+    lab._reader._lock.release()
+    os.waitpid(child, 0)
+    assert up.is_alive
+    open(gate, "w").close()
+    print("run", run.wait().status, run.tasks[0].tries)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_goes_on_after_an_interrupt_and_in_a_forked_child(lab, config, tmp_path, environment):
+    code = config()["pathToTasks"]
+    words = [sys.executable, "-c", INTERRUPTED, str(lab.path), code, str(tmp_path / "gate")]
+    said = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert said.stdout.splitlines() == [
+        "work to_run",
+        "wait to_run 1",
+        "child 1 waits True",
+        "run completed 2",
+    ], said
 
 
 @pytest.mark.slow
