@@ -44,9 +44,9 @@ class Reader:
             return self._catalog.records()
 
     def _alone(self) -> threading.Lock:
-        """Return the lock of the catalog: a new one in a forked child, where nobody releases the old one.
+        """Return the lock of the catalog; in a forked child both are new.
 
-        Another thread may have been changing the catalog at the time of the fork, so it is a new one as well.
+        At the time of the fork another thread may have held the lock, which does not exist in the child.
         """
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.Lock()

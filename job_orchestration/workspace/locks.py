@@ -33,7 +33,7 @@ def folder_lock(path: str, *, wait: bool = True) -> Iterator[int]:
 
     Yields:
         The descriptor that holds the lock. If this process dies, a child that has inherited the descriptor
-        keeps the lock until it ends as well; at the end of the block the lock ends, whoever has inherited it.
+        keeps the lock until it ends as well. At the end of the block the lock ends for all of them.
 
     Raises:
         BlockingIOError: if another process holds the lock and `wait` is false.
