@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from job_orchestration.cli import comparison_flags, exchange_flags, flags
+from job_orchestration.cli import comparison_flags, exchange_flags, flags, gene_set_flags
 
 if TYPE_CHECKING:
     from job_orchestration.cli.flags import Argument
@@ -310,6 +310,17 @@ COMMANDS: Final = (
         (flags.CONFIG, flags.TEST, flags.DELIVER, flags.JSON),
     ),
     Command(
+        "geneplexus",
+        "check gene lists, download GenePlexus's data, or summarize a batch of gene sets",
+        "geneplexus check genes.txt --data /data/geneplexus",
+        "job_orchestration.cli.gene_sets:geneplexus",
+        (
+            *(gene_set_flags.WHAT, gene_set_flags.OPERANDS, gene_set_flags.DATA, gene_set_flags.SPECIES),
+            *(gene_set_flags.NETWORK, gene_set_flags.FROM, gene_set_flags.ONLY_TABLES),
+            *(flags.NO_WAIT, flags.JSON),
+        ),
+    ),
+    Command(
         "completion",
         "print the script that completes commands, flags and runs in a shell",
         "completion bash",
@@ -328,6 +339,7 @@ GROUPS: Final = {
     "compare and repeat": ("diff", "code", "rerun", "verify", "bisect"),
     "keep, move and delete": ("export", "import", "gc", "restore"),
     "tell people": ("notify",),
+    "work with gene sets": ("geneplexus",),
 }
 """What the commands are for, in the order of the help; each command is in one group."""
 

@@ -103,6 +103,15 @@ def read(value: object, find: Find = gene_tables.knows_nothing, wanted: Wanted =
     return _gathered(names, "a list", [*dropped, *header], title)
 
 
+def set_names(text: str) -> tuple[str, ...]:
+    """Return the names of the gene sets in a GMT file.
+
+    Raises:
+        GenesetError: it has none.
+    """
+    return tuple(one.name for one in _sets_in(text))
+
+
 @lru_cache(maxsize=2)
 def _sets_in(text: str) -> tuple[gmt.GeneSet, ...]:
     """The gene sets of a GMT file; the runs of a batch choose from the same ones."""

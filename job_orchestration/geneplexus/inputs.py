@@ -78,7 +78,7 @@ def read_genes(
     if inline is not None and file is not None:
         raise InputError(f"{key} and {file_key} are both given. Keep one of them.")
     given = key if file is None else file_key
-    wanted = _wanted(config, key, is_gmt=str(file).lower().endswith((".gmt", ".gmt.txt")))
+    wanted = _wanted(config, key, is_gmt=_is_gmt(file))
     try:
         genes = gene_lists.read(inline if file is None else _text(file_key, file), find, wanted)
     except GenesetError as error:
@@ -86,6 +86,23 @@ def read_genes(
     if not genes.names:
         raise NoGenesError(f"{given} names no genes. Give at least one.")
     return genes
+
+
+def set_names(key: str, file: str) -> tuple[str, ...]:
+    """The names of the gene sets in a file; none if it is not called a GMT file.
+
+    Args:
+        key: what names the file, for the message.
+        file: its path.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return gene_lists.set_names(_text(key, file)) if _is_gmt(file) else ()
+
+
+def _is_gmt(file: object) -> bool:
+    return str(file).lower().endswith((".gmt", ".gmt.txt"))
 
 
 def _wanted(config: Mapping[str, Any], key: str, *, is_gmt: bool) -> gene_lists.Wanted:

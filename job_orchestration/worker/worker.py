@@ -256,8 +256,17 @@ class Worker:
             if claim.state.status is Status.COMPLETE:
                 queue.completed(claim.run)
             queue.holds(claim.state, run.preloaded)
-        if claim.state.status is Status.COMPLETE and claim.state.verify is not None:
+        self._follow_up(claim)
+
+    def _follow_up(self, claim: Claim) -> None:
+        """Do what a run that has ended asks for besides: its verification, the summary of its batch."""
+        state = claim.state
+        if state.status is Status.COMPLETE and state.verify is not None:
             verification_start.verify(self.workspace, claim.run, self._is_ending, self.say)
+        if "genesets" in state.values and state.status in {Status.COMPLETE, Status.FAILED}:
+            from job_orchestration.worker import batch_summary_start
+
+            batch_summary_start.summarize(self.workspace, claim.run, state, self._is_ending, self.say)
 
     def _environment(self) -> str | None:
         """Return the digest of this worker's environment, which is stored once; `None` if it cannot be."""

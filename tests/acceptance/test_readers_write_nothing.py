@@ -62,6 +62,7 @@ CHANGES = {
     "gc",
     "restore",
     "submit",
+    "geneplexus",
     "notify",
     "bisect",
     "cancel",

@@ -32,6 +32,7 @@ WORDS = {
     "submit": ("a.yaml",),
     "export": ("a", "--to", "never"),
     "import": ("never",),
+    "geneplexus": ("summary", "a"),
 }
 """What the commands need besides their names."""
 

@@ -206,6 +206,7 @@ KEPT_KEYS = {
     ("cli/comparison_flags.py", "action"): "a word of argparse",
     ("cli/exchange_flags.py", "action"): "a word of argparse",
     ("cli/flags.py", "action"): "a word of argparse",
+    ("cli/gene_set_flags.py", "action"): "the same",
     ("code/provenance.py", "host"): "provenance.json: a format",
     ("commands/doctor.py", "findings"): "doctor --json: a format",
     ("geneplexus/reports.py", "host"): "a file of results: a format",
