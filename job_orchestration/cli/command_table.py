@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from job_orchestration.cli import comparison_flags, exchange_flags, flags, gene_set_flags
+from job_orchestration.cli import comparison_flags, exchange_flags, flags, function_flags, gene_set_flags
 
 if TYPE_CHECKING:
     from job_orchestration.cli.flags import Argument
@@ -61,6 +61,18 @@ COMMANDS: Final = (
             flags.TIMEOUT,
             flags.NO_WAIT,
             flags.JSON,
+        ),
+    ),
+    Command(
+        "run",
+        "queue or run one plain function, or map it over a list of arguments",
+        "run science.rates.half_life 0.1 unit=min --here",
+        "job_orchestration.cli.functions:run",
+        (
+            *(function_flags.FUNCTION, function_flags.CALLED_WITH),
+            *(function_flags.ARGS_LIST, function_flags.PARALLEL, function_flags.UNCOMMITTED),
+            *(flags.HERE, flags.NAME, flags.SET_IN_CONFIG, flags.AND_WAIT, flags.TIMEOUT, flags.NO_WAIT),
+            *(flags.JSON, function_flags.DEV, *function_flags.OF_PLATFORM),
         ),
     ),
     Command(
@@ -332,7 +344,7 @@ COMMANDS: Final = (
 
 GROUPS: Final = {
     "set up": ("init", "doctor", "schema", "completion"),
-    "queue experiments": ("check", "ready", "submit", "debug"),
+    "queue experiments": ("check", "ready", "submit", "run", "debug"),
     "run them": ("up", "work", "watch"),
     "look at runs": ("status", "logs", "show", "results", "wait", "progressReport"),
     "change runs": ("retry", "cancel", "hold", "release"),
@@ -351,7 +363,7 @@ NOTHING: Final = "na"
 
 
 SYNONYMS: Final = {
-    **dict.fromkeys(("run", "start"), "up"),
+    **dict.fromkeys(("start",), "up"),
     **dict.fromkeys(("list", "ls", "ps"), "status"),
     **dict.fromkeys(("stop", "kill", "abort"), "cancel"),
     **dict.fromkeys(("rm", "delete", "remove", "clean"), "gc"),

@@ -140,3 +140,38 @@ def assignment(text: str) -> tuple[str, Json]:
     if not key or not equals or not isinstance(found, dict) or found.keys() != {"value"}:
         raise argparse.ArgumentTypeError(f"{text!r} is not a key=value such as epochs=20 or train.lr=0.001")
     return key.strip(), found["value"]
+
+
+def processes(text: str) -> int | str:
+    """Parse a number of processes, or ``auto``."""
+    return "auto" if text.lower() == "auto" else positive(text)
+
+
+def boolean(text: str) -> bool:
+    """Parse a word: ``false none no null f n 0`` are false, all others true."""
+    return text.strip().lower() not in {"false", "none", "no", "null", "f", "n", "0"}
+
+
+def argument_of_function(text: str) -> tuple[str | None, Json]:
+    """Parse a value as YAML, or ``name=value``; the name is `None` for a positional argument.
+
+    What is no YAML is a text, unless it begins as a list, a mapping or a quoted text does.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        return None, _yaml(text)
+    return name, _yaml(value)
+
+
+def _yaml(text: str) -> Json:
+    import argparse
+
+    from job_orchestration.config import yaml_reader
+
+    root, problems = yaml_reader.read(f"value: {text}".encode(), "argument")
+    found = yaml_reader.plain(root) if root is not None and not any(p.is_error for p in problems) else None
+    if isinstance(found, dict) and found.keys() == {"value"}:
+        return "" if text == "" else found["value"]
+    if text[:1] in {"[", "{", '"', "'"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is no YAML: close what it begins, or put it in quotes")
+    return text

@@ -15,47 +15,54 @@ if TYPE_CHECKING:
 
     from job_orchestration.commands.selection import Selection
     from job_orchestration.commands.wait import RunEnd, Waited
+    from job_orchestration.submission.reports import Report
     from job_orchestration.workspace.layout import Workspace
 
 
 def submit(arguments: Namespace) -> int:
     """Queue configs from anywhere; print the names of the runs, and problems on stderr."""
     from job_orchestration.commands.submit import submit as queue
-    from job_orchestration.diagnostics.problems import escaped
-    from job_orchestration.submission import reports
 
     workspace = output.prepared(arguments)
     configs = [sys.stdin.buffer.read() if name == "-" else name for name in arguments.files]
     found = queue(workspace, configs, name=arguments.name, parameters=dict(arguments.parameters))
-    report = reports.report_as_json(found)
-    if arguments.json:
-        output.print_json(report)
-    else:
-        for refused in found.refused.values():
-            for problem in refused:
-                output.complain(str(problem))
-        for queued in found.queued:
-            for problem in queued.warnings:
-                output.complain(str(problem))
-        for note in found.notes:
-            output.complain(escaped(note))
-        output.print_lines(escaped(queued.run) for queued in found.queued)
-        sys.stdout.flush()
+    print_report(found, is_json=arguments.json)
     runs = [queued.run for queued in found.queued]
     code = 0
     if arguments.wait and runs:
         from job_orchestration.commands.selection import Selection
 
-        code = _wait(workspace, Selection(tuple(runs)), arguments)
+        code = wait_for_runs(workspace, Selection(tuple(runs)), arguments)
     return ExitCode.REFUSED if found.refused else code
+
+
+def print_report(found: Report, *, is_json: bool) -> None:
+    """Print the names of the queued runs, and problems on stderr; or all of it as JSON."""
+    from job_orchestration.diagnostics.problems import escaped
+    from job_orchestration.submission import reports
+
+    if is_json:
+        output.print_json(reports.report_as_json(found))
+        return
+    for refused in found.refused.values():
+        for problem in refused:
+            output.complain(str(problem))
+    for queued in found.queued:
+        for problem in queued.warnings:
+            output.complain(str(problem))
+    for note in found.notes:
+        output.complain(escaped(note))
+    output.print_lines(escaped(queued.run) for queued in found.queued)
+    sys.stdout.flush()
 
 
 def wait(arguments: Namespace) -> int:
     """Wait until runs have ended; print each end as it comes."""
-    return _wait(output.existing(arguments), output.selected(arguments), arguments)
+    return wait_for_runs(output.existing(arguments), output.selected(arguments), arguments)
 
 
-def _wait(workspace: Workspace, choice: Selection, arguments: Namespace) -> int:
+def wait_for_runs(workspace: Workspace, choice: Selection, arguments: Namespace) -> int:
+    """Wait until runs have ended, print each end as it comes, and return the exit code."""
     from job_orchestration.commands.wait import wait as wait_for
 
     def report(end: RunEnd) -> None:

@@ -30,6 +30,7 @@ WORDS = {
     **dict.fromkeys(("work", "up"), ("--until-idle",)),
     "bisect": ("a", "b", "--metric", "a.score"),
     "submit": ("a.yaml",),
+    "run": ("json.dumps", "1"),
     "export": ("a", "--to", "never"),
     "import": ("never",),
     "geneplexus": ("summary", "a"),
