@@ -113,8 +113,9 @@ def test_a_weak_cross_validation_is_said_in_the_log_the_methods_and_the_results(
     data, config, tmp_path, caplog
 ):
     unrelated = " ".join(f"SYN{number:04d}" for number in range(7, 1500, 61))
+    weak = config_of(tmp_path / "weak", file_loc=str(data), geneset=unrelated, figures=[])
     with caplog.at_level(logging.WARNING):
-        folder = run_configs([config_of(tmp_path / "weak", file_loc=str(data), geneset=unrelated)])[0]
+        folder = run_configs([weak])[0]
     headline = yaml.safe_load((folder / "results.yaml").read_text())
     assert headline["cv_median"] < 1
     assert headline["cv_note"].startswith("weak: ")
@@ -128,8 +129,9 @@ def test_a_weak_cross_validation_is_said_in_the_log_the_methods_and_the_results(
 
 def test_names_that_were_not_found_stand_in_the_methods(data, config, tmp_path, caplog):
     genes = f"{(data / 'genesets' / 'alpha.txt').read_text()}\nNOSUCH\n"
+    keys = config_of(tmp_path / "out", file_loc=str(data), geneset=genes, figures=[])
     with caplog.at_level(logging.INFO):
-        folder = run_configs([config_of(tmp_path / "out", file_loc=str(data), geneset=genes)])[0]
+        folder = run_configs([keys])[0]
     assert "Names not found: NOSUCH." in (folder / "methods.txt").read_text()
     assert "left out, not known: 1 (NOSUCH); see dropped.tsv" in caplog.messages
 
@@ -152,7 +154,7 @@ def test_a_network_without_weights_and_of_one_gene_is_run_and_drawn(own_data, co
     edges = own_data / "Edgelist__Human__BioGRID.edg"
     edges.write_text("".join("\t".join(line.split()[:2]) + "\n" for line in edges.read_text().splitlines()))
     keys = config | {"file_loc": str(own_data), "net_type": "BioGRID", "scale": True, "num_nodes": 1}
-    folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
+    folder = run_configs([config_of(tmp_path / "out", **keys, figures="svg")])[0]
     graph = json.loads((folder / "graph.json").read_text())
     assert (len(graph["nodes"]), graph["links"]) == (1, [])
     assert (folder / "isolated_genes.txt").read_text().split() == [graph["nodes"][0]["id"]]
@@ -214,7 +216,8 @@ def test_the_synthetic_data_are_the_same_every_time(data, tmp_path):
 
 
 def test_data_that_do_not_say_what_they_are_are_not_guessed_at(own_data, config, tmp_path):
-    folder = run_configs([config_of(tmp_path / "out", **config | {"file_loc": str(own_data)})])[0]
+    keys = config | {"file_loc": str(own_data), "figures": []}
+    folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
     assert "does not say where its data come from" in (folder / "methods.txt").read_text()
 
 
@@ -224,7 +227,7 @@ def test_several_species_of_results_get_a_folder_each(own_data, config, tmp_path
     options = (own_data / "NodeOrder__Human__STRING.txt").read_text().split()
     (own_data / "BioMart__Human__Mouse.json").write_text(json.dumps({one: one for one in options}))
     keys = config | {"file_loc": str(own_data), "sp_res": ["Human", "Mouse"], "gsc_res": ["Combined", "GO"]}
-    folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
+    folder = run_configs([config_of(tmp_path / "out", **keys, figures="png")])[0]
     assert len(pd.read_csv(folder / "Human-Combined" / "df_sim.tsv", sep="\t")) == 60
     assert len(pd.read_csv(folder / "Mouse-GO" / "df_sim.tsv", sep="\t")) == 40
     assert (folder / "Mouse-GO" / "network.png").is_file()
@@ -233,7 +236,8 @@ def test_several_species_of_results_get_a_folder_each(own_data, config, tmp_path
 
 
 def test_without_cross_validation_there_are_nulls_and_no_nan(config, tmp_path):
-    folder = run_configs([config_of(tmp_path / "out", **config, cross_validate=False, random_state=None)])[0]
+    keys = {**config, "cross_validate": False, "random_state": None, "figures": "png"}
+    folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
     reported = json.loads((folder / "run.json").read_text(), parse_constant=no_constant)
     assert reported["cv"] == [None] * 3
     assert reported["cv_median"] is None
@@ -244,8 +248,8 @@ def test_without_cross_validation_there_are_nulls_and_no_nan(config, tmp_path):
 def test_parameters_of_one_run_do_not_reach_the_next_in_the_same_process(config, finished, tmp_path):
     before = dict(geneplexus.config.DEFAULT_LOGREG_KWARGS)
     keys = [
-        config_of(tmp_path / "odd", **config, logreg_kwargs={"C": 1e-4}),
-        config_of(tmp_path / "plain", **config),
+        config_of(tmp_path / "odd", **config, logreg_kwargs={"C": 1e-4}, figures=[]),
+        config_of(tmp_path / "plain", **config, figures=[]),
     ]
     odd, plain = [yaml.safe_load((folder / "results.yaml").read_text()) for folder in run_configs(keys)]
     reference = yaml.safe_load((finished / "results.yaml").read_text())
@@ -286,7 +290,7 @@ def test_geneplexus_own_saving_and_downloading_are_never_called(config, tmp_path
     output.mkdir()
     (output / "precious.txt").write_text("here")
     descriptors = len(os.listdir("/dev/fd"))
-    run_configs([config_of(output, **config)])
+    run_configs([config_of(output, **config, figures="svg")])
     assert (output / "precious.txt").read_text() == "here"
     assert len(os.listdir("/dev/fd")) == descriptors
 

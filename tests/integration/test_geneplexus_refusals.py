@@ -258,7 +258,7 @@ def test_spoilt_contents_end_the_run_at_its_first_task(own_data, config, tmp_pat
 
 def test_all_genes_of_an_ambiguous_name_are_positives_and_the_table_says_so(data, config, tmp_path):
     genes = [*(data / "genesets" / "alpha.txt").read_text().split("\n")[1:], "SYNBOTH"]
-    out = config_of(tmp_path / "out", file_loc=str(data), geneset=genes)
+    out = config_of(tmp_path / "out", file_loc=str(data), geneset=genes, figures=[])
     folder = run_configs([out])[0]
     loaded = json.loads((tmp_path / "out" / "load.result.json").read_text())
     assert loaded["ambiguous"] == 1
@@ -294,14 +294,15 @@ def test_genes_are_found_as_geneplexus_finds_them(data):
 def test_a_gene_of_the_network_that_has_no_full_name_is_trained_on(own_data, config, tmp_path):
     first = "9" + (own_data / "genesets" / "alpha.txt").read_text().split("\n")[1][3:].zfill(5)
     rewrite(own_data / "IDconversion__Human__Entrez-to-Name.json", lambda names: names.pop(first))
-    folder = run_configs([config_of(tmp_path / "out", **config | {"file_loc": str(own_data)})])[0]
+    keys = config | {"file_loc": str(own_data), "figures": []}
+    folder = run_configs([config_of(tmp_path / "out", **keys)])[0]
     probabilities = pd.read_csv(folder / "df_probs.tsv", sep="\t", dtype={"Entrez": str}).set_index("Entrez")
     assert probabilities.loc[first, "Class-Label"] == "P"
 
 
 def test_negatives_are_used_and_saved(data, config, tmp_path):
     negatives = "SYN0005 SYN0006, NOSUCH"
-    folder = run_configs([config_of(tmp_path / "out", **config, negatives=negatives)])[0]
+    folder = run_configs([config_of(tmp_path / "out", **config, negatives=negatives, figures=[])])[0]
     table = pd.read_csv(folder / "df_convert_out_negatives.tsv", sep="\t")
     assert list(table["In STRING?"]) == ["Y", "Y", "N"]
     assert json.loads((folder / "run.json").read_text())["negatives_given"]["unmapped"] == 1
