@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from job_orchestration.code import capturing, git, large_files
 from job_orchestration.diagnostics.errors import CodeError
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.workspace import durable
+from job_orchestration.workspace import durable, scratch_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,9 +67,8 @@ def clone(store: CodeStore, commit: str, target: Path, branch: str | None, origi
         raise CodeError(
             f"{store.repository} has no commit {commit}", "Look for it with: job-orchestration doctor"
         )
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
-    try:
-        made = scratch / "clone"
+    with scratch_folders.beside(target) as scratch:
+        made = scratch / scratch_folders.CLONE
         branch = _branch(branch)
         contents = large_files.contents_of(store.repository, commit)
         _make(store, commit, made, branch, contents)
@@ -78,8 +76,6 @@ def clone(store: CodeStore, commit: str, target: Path, branch: str | None, origi
             _in(made, "config", "remote.origin.url", origin)
             _in(made, "config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")
         durable.rename_folder(str(made), str(target))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return branch
 
 

@@ -31,6 +31,8 @@ WORK_TREE: Final = "worktree"
 _MOST_LOOKED_AT: Final = 5
 """Pairs of a work tree and a commit."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
+_LENGTHS: Final = (40, 64)
+"""Of the names of commits with SHA-1 and SHA-256 objects, which the workspace keeps apart."""
 _BEGINNING: Final = re.compile(r"[0-9a-f]{4,64}")
 """Of a commit's name, long enough for git."""
 
@@ -178,10 +180,15 @@ def pin_stored(store: CodeStore, revision: str) -> str | None:
     """
     if not _BEGINNING.fullmatch(revision):
         return None
-    own = store.of(revision)
-    commit = _resolved(str(own.repository), revision, own.environment())
-    if commit is None:
+    lengths = [len(revision)] if len(revision) in _LENGTHS else _LENGTHS
+    found = {
+        commit: own
+        for own in (store.of("0" * length) for length in lengths)
+        if (commit := _resolved(str(own.repository), revision, own.environment())) is not None
+    }
+    if len(found) != 1:
         return None
+    ((commit, own),) = found.items()
     if not own.has(commit):
         from job_orchestration.code import stored_large_files
 

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +24,7 @@ from job_orchestration.exchange.manifest import ExportedFile, ExportedRun, Manif
 from job_orchestration.runs import artifact_store, environments, journal, trash
 from job_orchestration.runs.opening import PROVENANCE
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, durable, safe_reads
+from job_orchestration.workspace import clock, durable, safe_reads, scratch_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,9 +52,8 @@ def write(
         CodeError: if the store does not hold the code of a run.
         OSError: if something cannot be read or written.
     """
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
-    try:
-        made = scratch / "export"
+    with scratch_folders.beside(target) as scratch:
+        made = scratch / scratch_folders.EXPORT
         made.mkdir()
         found = _Exporter(workspace, made).write(runs)
         if ro_crate:
@@ -63,16 +61,14 @@ def write(
 
             ro_crates.write(made, found)
         if target.name.lower().endswith(ZIP):
-            _pack(made, scratch / "archive")
-            made = scratch / "archive"
+            _pack(made, scratch / scratch_folders.ARCHIVE)
+            made = scratch / scratch_folders.ARCHIVE
             durable.sync_file(str(made))
             durable.rename(str(made), str(target))
             durable.sync_folder(str(target.parent))
         else:
             durable.sync_tree(str(made))
             durable.rename_folder(str(made), str(target))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return found
 
 

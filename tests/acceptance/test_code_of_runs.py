@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from job_orchestration.workspace import locks
+from tests.conftest import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -86,6 +89,41 @@ def test_a_clone_has_the_files_the_history_the_branch_and_the_remote(
         git(clone, "add", ".")
         git(clone, "commit", "--quiet", "--message=work goes on")
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+@pytest.mark.slow
+def test_what_a_killed_command_left_beside_its_folder_goes_with_the_next_one(
+    cli: Cli, queued: Callable[..., Path], tmp_path: Path
+) -> None:
+    queued()
+    cli("work", "--until-idle")
+    killer = tmp_path / "killer"
+    killer.mkdir()
+    (killer / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "from job_orchestration.workspace import durable\n"
+        "if {'code', 'export'} & set(sys.argv):\n"
+        "    durable.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = {"PYTHONPATH": os.pathsep.join([str(killer), str(ROOT)])}
+
+    def hidden() -> list[Path]:
+        return sorted(path for path in tmp_path.iterdir() if path.name.startswith("."))
+
+    cli("code", "a", "one", check=-9, env=killed)
+    (left,) = hidden()
+    assert left.name.startswith(".one.making-")
+    mine = tmp_path / ".mine.making-abcdefgh"
+    (mine / "clone").mkdir(parents=True)
+    (mine / "notes.txt").write_text("of a person")
+    with locks.folder_lock(str(left)):
+        cli("code", "a", "one")
+        assert left in hidden(), "somebody is making it"
+    cli("export", "a", "--to", "a.zip", check=-9, env=killed)
+    (left_by_export,) = [path for path in hidden() if path != mine]
+    assert left_by_export.name.startswith(".a.zip.making-"), "that of the clone is gone"
+    cli("code", "a", "two")
+    assert hidden() == [mine]
 
 
 def test_a_clone_of_uncommitted_changes_has_them_as_its_last_commit(

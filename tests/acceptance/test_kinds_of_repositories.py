@@ -127,6 +127,13 @@ def test_a_run_of_a_repository_with_sha_256_objects_completes_and_is_shown(
     assert "is sound; 1 snapshots" in cli("doctor", check=None).stdout
     removed = cli("gc", "--yes").stdout
     assert not list((workspace / "Misc" / "snapshots").iterdir()), removed
+    shutil.rmtree(folder)
+    for name in (head, head[:12]):
+        said = json.loads(cli("rerun", "a", "--commit", name, "--dry-run", "--json").stdout)
+        assert [run["commit"] for run in said["runs"]] == [head]
+    assert "has no commit" not in said
+    refused = cli("rerun", "a", "--commit", "f" * 12, "--dry-run", check=3).stdout
+    assert str(folder) in refused
 
 
 def test_what_editors_leave_behind_is_no_uncommitted_change(cli, drop, repository, workspace):
