@@ -95,7 +95,7 @@ def _batch_of(workspace: Workspace, name: str) -> tuple[str, list[RunRecord]]:
     batches: dict[str, list[RunRecord]] = {}
     for record in catalog.entries(workspace):
         state = record.state
-        if record.run and state and state.trial and gene_set_batches.KEY in state.values:
+        if record.run and state and state.trial and gene_set_batches.MARK in state.values:
             batches.setdefault(os.path.dirname(record.run), []).append(record)
     found = [wanted] if wanted in batches else [b for b, rs in batches.items() if rs[0].config == stem]
     if len(found) == 1:

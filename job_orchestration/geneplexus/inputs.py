@@ -24,8 +24,8 @@ _LARGEST = 16 * 1024 * 1024
 """Bytes; every gene of every species is less."""
 
 
-BATCH_KEY = "genesets"
-"""The key of a config that is one of a batch: the file or folder of all its gene sets."""
+BATCH_KEY = "genesetsFrom"
+"""The key of a config that is one of a batch: the file or folder of all gene sets."""
 COLUMN_KEYS = {"geneset": "geneColumn", "negatives": "negativesColumn"}
 SET_KEYS = {"geneset": "genesetName", "negatives": "negativesName"}
 """The keys that say more about a list."""

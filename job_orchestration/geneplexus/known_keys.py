@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LIST_KEYS: Final = (
-    *("geneset", "genesetFile", "geneColumn", "genesetName", "genesets"),
+    *("geneset", "genesetFile", "geneColumn", "genesetName", "genesets", "genesetsFrom"),
     *("negatives", "negativesFile", "negativesColumn", "negativesName"),
 )
 TRAINING_KEYS: Final = (

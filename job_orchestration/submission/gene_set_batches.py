@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from job_orchestration.config.config import Json
 
 KEY: Final = "genesets"
+MARK: Final = "genesetsFrom"
+"""The key of each trial, with the path of the batch; so a trial's config by itself is one run."""
 AXES: Final = ("net_type", "features", "sp_trn", "gsc_trn", "gsc", "GSC")
 """Keys of which a list at the top of a config is an axis. Lists of result species stay what they are."""
 _TASK: Final = "LoadGeneset"
@@ -62,7 +64,10 @@ def expanded(root: Node, file: str) -> tuple[Node, list[Problem]]:
         key, names, more = _sets(plain(node), set(top))
         axis = tuple(Node(node.line, node.column, name) for name in names)
         grid = {key: (at, Node(node.line, node.column, axis))}
-        entries = {k: v for k, v in top.items() if k not in AXES or not isinstance(v[1].value, tuple)}
+        entries = {
+            k: v for k, v in top.items() if k != KEY and (k not in AXES or not isinstance(v[1].value, tuple))
+        }
+        entries[MARK] = top[KEY]
         grid |= {k: top[k] for k in AXES if k in top and k not in entries}
         entries |= {k: (at, Node(node.line, node.column, value)) for k, value in more.items()}
         entries[key] = (at, axis[0])  # so that the parameter is a key of the config

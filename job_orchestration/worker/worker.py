@@ -263,7 +263,7 @@ class Worker:
         state = claim.state
         if state.status is Status.COMPLETE and state.verify is not None:
             verification_start.verify(self.workspace, claim.run, self._is_ending, self.say)
-        if "genesets" in state.values and state.status in {Status.COMPLETE, Status.FAILED}:
+        if "genesetsFrom" in state.values and state.status in {Status.COMPLETE, Status.FAILED}:
             from job_orchestration.worker import batch_summary_start
 
             batch_summary_start.summarize(self.workspace, claim.run, state, self._is_ending, self.say)

@@ -41,7 +41,8 @@ def test_every_set_of_a_gmt_file_meets_every_network_and_collection(gmt):
     assert len(trials) == 8
     assert trials[0] == {"genesetName": "FIRST", "net_type": "STRING", "gsc": "GO"}
     assert {trial["genesetName"] for trial in trials} == {"FIRST", "SECOND"}
-    assert values["genesetFile"] == values["genesets"] == str(gmt)
+    assert values["genesetFile"] == values["genesetsFrom"] == str(gmt)
+    assert not gene_set_batches.is_batch(values)  # the config of a trial is one run
     assert values["sp_res"] == ["Human", "Mouse"]  # several results of one run
     assert "net_type" not in values
 
