@@ -15,12 +15,14 @@ import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from job_orchestration.code import checkouts
 from job_orchestration.code.snapshots import CodeStore
 from job_orchestration.commands import changes, selection
 from job_orchestration.commands.selection import EVERYTHING, Selection
+from job_orchestration.config.settings import parse_size, shown
+from job_orchestration.config.workspace_defaults import defaults
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import Fault, Problem, escaped
 from job_orchestration.housekeeping import garbage, retention
@@ -29,7 +31,7 @@ from job_orchestration.queue import resource_pool
 from job_orchestration.runs import catalog, journal, lifecycle, opening, reuse_index, trash
 from job_orchestration.runs.artifact_store import PARTIAL, RESUME
 from job_orchestration.runs.state import Status
-from job_orchestration.workspace import clock, locks, safe_reads, temporary_files
+from job_orchestration.workspace import clock, data_cache, locks, safe_reads, temporary_files
 from job_orchestration.workspace.layout import FINAL_PLACES, Place
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from job_orchestration.runs.state import RunState
     from job_orchestration.runs.token import Token
     from job_orchestration.workspace.layout import Workspace
+
+CACHE_LIMIT: Final = 10 * 10**9
+"""Bytes of ``Misc/cache``, if ``workspace.yaml`` has no ``cacheLimit``."""
 
 
 class Kind(StrEnum):
@@ -54,6 +59,7 @@ class Kind(StrEnum):
     HEARTBEAT = "beat"
     POOL = "pool"
     REUSE = "reuse"
+    CACHE = "cache"
     TRASH = "trash"
 
 
@@ -134,6 +140,7 @@ def look(workspace: Workspace, wanted: Wanted) -> list[Item]:
         *_checkpoints(workspace, {r: s for r, s in completed.items() if r not in going}, policy),
         *_snapshots(workspace, records),
         *_environments(workspace, records),
+        *_cache(workspace),
         *_garbage(workspace),
     ]
 
@@ -230,6 +237,17 @@ def _environments(workspace: Workspace, records: Sequence[RunRecord]) -> list[It
     needed = {recorded_environments.folder_of(workspace, one) for one in wanted}
     paths = [path for name in names if (path := os.path.join(workspace.envs, name)) not in needed]
     return [_item(workspace, Kind.ENVIRONMENT, path) for path in paths]
+
+
+def _cache(workspace: Workspace) -> list[Item]:
+    """Return what tasks have parsed, as far as it is beyond the limit. Who has mapped it keeps it."""
+    value = defaults(workspace)[0].get("cacheLimit")
+    limit = CACHE_LIMIT if value is None else parse_size(value)
+    if limit is None:
+        raise UsageError(
+            f"cacheLimit of workspace.yaml is {shown(value)}, not a size", "Write, for instance: 10G"
+        )
+    return [_item(workspace, Kind.CACHE, path) for path in data_cache.beyond(workspace.cache, limit)]
 
 
 def _garbage(workspace: Workspace) -> list[Item]:
@@ -330,7 +348,7 @@ def _keep_foreign_files(workspace: Workspace, item: Item) -> None:
 
 def _delete(workspace: Workspace, item: Item, tokens: Mapping[str, Sequence[Token]]) -> Problem | None:
     """Rename one item out of its place, then delete it; return a problem if it has to stay."""
-    if item.kind in {Kind.ABANDONED, Kind.HEARTBEAT, Kind.REUSE}:
+    if item.kind in {Kind.ABANDONED, Kind.HEARTBEAT, Kind.REUSE, Kind.CACHE}:
         garbage.remove(item.path)
         return None
     if item.kind is Kind.POOL:

@@ -91,6 +91,12 @@ def workspace_schema() -> dict[str, Json]:
         "type": ["string", "null"],
         "description": key_reference.WORKSPACE_ONLY["dashboardUrl"].meaning,
     }
+    limit = key_reference.WORKSPACE_ONLY["cacheLimit"]
+    cache: Any = {
+        **(RULES["memoryLimit"].schema or {}),
+        "description": limit.meaning,
+        "default": limit.default,
+    }
     return {
         "$schema": DIALECT,
         "title": "Defaults of a job_orchestration workspace",
@@ -100,6 +106,7 @@ def workspace_schema() -> dict[str, Json]:
             **_known(),
             NOTIFY: _described(NOTIFY, _recipients(())),
             "dashboardUrl": dashboard,
+            "cacheLimit": cache,
         },
         "patternProperties": {
             **_refused(WORDS, _without_effect),

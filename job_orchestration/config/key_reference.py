@@ -306,6 +306,13 @@ WORKSPACE_ONLY: Final[Mapping[str, Key]] = {
         'dashboardUrl: "http://localhost:8000/runs/{run}"',
         "`work`, `up`",
     ),
+    "cacheLimit": Key(
+        _SIZE,
+        "10G",
+        "How large `Misc/cache`, where tasks keep what they have parsed, may be after `gc`.",
+        "cacheLimit: 2G",
+        "`gc`",
+    ),
 }
 
 SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {

@@ -40,7 +40,7 @@ KNOWN_KEYS: Final = (
     *("sweep", "notify", notification_settings.CALLBACK, *notification_settings.CALLBACK_FLAGS),
 )
 """The keys at the top of a config that mean something."""
-KNOWN_DEFAULTS: Final = (*(key for key in KNOWN_KEYS if key != "sweep"), "dashboardUrl")
+KNOWN_DEFAULTS: Final = (*(key for key in KNOWN_KEYS if key != "sweep"), "dashboardUrl", "cacheLimit")
 """Those of ``workspace.yaml``."""
 OLD_PATH_TO_TASKS: Final = "pathToModuleCode"
 OLD_NAMES: Final[Mapping[str, str]] = {OLD_PATH_TO_TASKS: "pathToTasks"}

@@ -3,10 +3,11 @@
 A config names them as ``method: job_orchestration.geneplexus:RunGenePlexus``, or a ``Tasks.py``
 imports them.
 
-The package uses only the public names that every task may use. It owns nothing on the disk but the files of
-its tasks. Open `tasks` first, then `settings` and `data`. Importing the package imports GenePlexus, pandas,
-scikit-learn and matplotlib (two seconds) on purpose: a fork server imports once for all its runs. The
-settings below come first: numerical libraries get one thread each, because threads do not survive a fork.
+The package uses the public names that every task may use, and the cache of parsed data; it owns nothing on
+the disk but the files of its tasks and its entries there. Open `tasks` first, then `settings` and `data`.
+Importing the package imports GenePlexus, pandas, scikit-learn and matplotlib (two seconds) on purpose: a
+fork server imports once for all its runs. The settings below come first: numerical libraries get one thread
+each, because threads do not survive a fork.
 """
 
 from __future__ import annotations

@@ -256,6 +256,11 @@ def stamp(path: Path) -> Stamp:
     return str(path), status.st_size, status.st_mtime_ns
 
 
+def sha256(stamped: Stamp) -> str:
+    """Return the sha256 of a file as hex; it is read once while it stays as it was."""
+    return _sha256(*stamped)
+
+
 @lru_cache(maxsize=256)
 def _sha256(path: str, _size: int, _mtime: int) -> str:
     with open(path, "rb") as file:

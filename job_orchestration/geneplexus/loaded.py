@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from geneplexus import _geneplexus, util
 
-from job_orchestration.geneplexus import data, gene_lookups
+from job_orchestration.geneplexus import data, edge_cache, gene_lookups
 from job_orchestration.geneplexus.geneset import KINDS
 from job_orchestration.geneplexus.settings import effective
 
@@ -177,11 +177,10 @@ class _Nodes:
     """For each row, the place of its node."""
 
     @classmethod
-    def of(cls, column: pd.Series) -> _Nodes:
-        """Return the compact form of a column."""
-        codes, values = pd.factorize(column, use_na_sentinel=False)
-        values = pd.Index(values)
-        return cls(values, values.astype(str), codes.astype(np.int32))
+    def of(cls, values: Any, codes: np.ndarray[Any, Any]) -> _Nodes:
+        """Return the column of some nodes."""
+        nodes = pd.Index(values)
+        return cls(nodes, nodes.astype(str), codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +191,12 @@ class Edges:
     weights: np.ndarray[Any, Any] | None
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Edges:
-        """Return the compact form of a table."""
-        first, second, *rest = (table[name] for name in table.columns)
-        return cls((_Nodes.of(first), _Nodes.of(second)), rest[0].to_numpy() if rest else None)
+    def of(cls, path: Path, columns: tuple[str, ...]) -> Edges:
+        """Return the edges of a file, from the cache of the workspace if it has them."""
+        (first, second), weights = edge_cache.kept(
+            data.stamp(path), columns, lambda: _parsed(pd.read_csv(path, **_options(columns)))
+        )
+        return cls((_Nodes.of(*first), _Nodes.of(*second)), weights)
 
     def among(self, genes: Iterable[str]) -> pd.DataFrame:
         """Return the rows of the table with both nodes among some genes."""
@@ -242,10 +243,18 @@ class _Pandas:
 
 
 def _edges(path: Path, columns: tuple[str, ...]) -> Edges:
-    edges: Edges = _once(
-        data.stamp(path), f"edges {columns}", lambda: Edges.of(pd.read_csv(path, **_options(columns)))
-    )
+    edges: Edges = _once(data.stamp(path), f"edges {columns}", lambda: Edges.of(path, columns))
     return edges
+
+
+def _parsed(table: pd.DataFrame) -> edge_cache.Columns:
+    first, second, *rest = (table[name] for name in table.columns)
+    return (_factorised(first), _factorised(second)), rest[0].to_numpy() if rest else None
+
+
+def _factorised(column: pd.Series) -> tuple[Any, np.ndarray[Any, Any]]:
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    return values, codes.astype(np.int32)
 
 
 def _options(columns: tuple[str, ...]) -> dict[str, Any]:

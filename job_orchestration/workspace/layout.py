@@ -90,6 +90,11 @@ class Workspace:
         return os.path.join(self.misc, "bytecode")
 
     @property
+    def cache(self) -> str:
+        """``Misc/cache``: what tasks have parsed, for all workers."""
+        return os.path.join(self.misc, "cache")
+
+    @property
     def imports(self) -> str:
         """The folder of the folders in which fork servers import tasks."""
         return os.path.join(self.misc, "imports")

@@ -125,7 +125,7 @@ def _places_of(workspace: Workspace) -> list[tuple[str, re.Pattern[str]]]:
         *(misc, workspace.opening, workspace.workers, workspace.outbox, searches),
         *(os.path.join(workspace.outbox, name) for name in ("undelivered", "sent_once")),
         *(os.path.join(misc, name) for name in ("summaries", "trash", "cancel")),
-        *(os.path.join(misc, name) for name in ("packages", "environments", "inputs", "hashes")),
+        *(os.path.join(misc, name) for name in ("packages", "environments", "inputs", "hashes", "cache")),
         *(
             os.path.join(folder, name)
             for folder in (searches, bisections, reuse)

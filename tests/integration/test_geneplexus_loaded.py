@@ -245,6 +245,39 @@ def test_drawing_imports_nothing_after_preload_and_draws_the_same(tmp_path):
         assert (tmp_path / f"scores.{kind}").read_bytes() == (plain / f"scores.{kind}").read_bytes()
 
 
+@pytest.mark.slow
+def test_edges_are_parsed_once_in_a_workspace_and_are_the_same_from_its_cache(own_data, genes, root, opened):
+    def tables():
+        loaded.forget()
+        del opened[:]
+        result = results_of(model_of(own_data, genes))
+        return {name: getattr(result, name) for name in TABLES}, edges.name in opened
+
+    edges = own_data / "Edgelist__Human__STRING.edg"
+    (first, has_parsed), (second, has_parsed_again) = tables(), tables()
+    assert (has_parsed, has_parsed_again) == (True, False)
+    (entry,) = (root / "Misc" / "cache").iterdir()
+    entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    third, has_parsed = tables()
+    assert has_parsed
+    for name in TABLES:
+        pd.testing.assert_frame_equal(second[name], first[name], check_exact=True)
+        pd.testing.assert_frame_equal(third[name], first[name], check_exact=True)
+    edges.write_text("".join(edges.read_text().splitlines(keepends=True)[::2]))
+    other, has_parsed = tables()
+    assert has_parsed
+    assert len(other["df_edge"]) < len(first["df_edge"])
+    assert len(list((root / "Misc" / "cache").iterdir())) == 2
+
+
+def test_edges_of_other_types_are_not_kept(own_data, genes, root):
+    edges = own_data / "Edgelist__Human__STRING.edg"
+    edges.write_text(edges.read_text() + "A\tB\t1\n")
+    ours, own = results_of(model_of(own_data, genes)), own_results(own_data, genes)
+    pd.testing.assert_frame_equal(ours.df_edge, own.df_edge, check_exact=True)
+    assert list((root / "Misc" / "cache").iterdir()) == []
+
+
 def second_species(folder):
     """Make a mouse of the human: the same genes under other ids, of which most are orthologues."""
 
