@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from job_orchestration.cli import output, render
 from job_orchestration.cli.output import ExitCode
-from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.workspace import layout
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from job_orchestration.cli.live_view import LiveView
+    from job_orchestration.commands.live_view import Frame
     from job_orchestration.commands.log_extracts import Extract
     from job_orchestration.commands.status import Overview
     from job_orchestration.commands.work import Worked
@@ -207,8 +207,6 @@ def status(arguments: Namespace) -> int:
 
     gc.disable()  # 100,000 runs are many objects, and all are needed until the end
     workspace, choice = output.existing(arguments), output.selected(arguments)
-    if arguments.watch and arguments.why:
-        raise UsageError("--why and --watch cannot be combined", "Ask without --watch")
     if not arguments.watch:
         found = look(workspace, choice=choice, why=arguments.why)
         if not found.runs and (arguments.runs or arguments.statuses or arguments.filter):
@@ -219,9 +217,13 @@ def status(arguments: Namespace) -> int:
 
     gc.enable()
     if arguments.json:
-        look_on(workspace, lambda frame: output.print_json(frame.overview.as_json(), indent=None), choice)
+
+        def print_frame(frame: Frame) -> None:
+            output.print_json(frame.overview.as_json(), indent=None)
+
+        look_on(workspace, print_frame, choice, why=arguments.why)
     with _view(arguments.color) as view:
-        look_on(workspace, view.show, choice)
+        look_on(workspace, view.show, choice, why=arguments.why)
     return 0
 
 

@@ -375,6 +375,7 @@ class PlainView:
 
     def __init__(self) -> None:
         self._last = ""
+        self._reasons: frozenset[str] = frozenset()
         self._has_said_stop = False
 
     def __enter__(self) -> Self:
@@ -389,11 +390,16 @@ class PlainView:
             print(line, flush=True)
 
     def show(self, frame: Frame) -> None:
-        """Print the counts if they have changed, and once that running tasks are asked to stop."""
+        """Print counts and reasons that have changed, and once that running tasks are asked to stop."""
         line = counts_line(frame.overview)
         if line != self._last and line:
             self.say(line)
         self._last = line
+        reasons = [f"{escaped(e.run or e.config)}: {escaped(why_of(e))}" for e in frame.waiting]
+        for reason in reasons:
+            if reason not in self._reasons:
+                self.say(reason)
+        self._reasons = frozenset(reasons)
         if frame.stopping and frame.overview.counts[Place.RUNNING] and not self._has_said_stop:
             self._has_said_stop = True
             self.say(_STOPPING)

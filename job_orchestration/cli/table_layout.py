@@ -64,11 +64,18 @@ def lines(frame: Frame, width: int, height: int) -> list[Line]:
     foot = [Line(part) for part in _foot(frame, width)]
     counts = render.counts_line(frame.overview)
     foot += [Line(part, "bold") for part in textwrap.wrap(counts or "nothing is there", width)]
-    failures = list(_failures(frame, width))
+    failures = [*_waiting(frame, width), *_failures(frame, width)]
     if height - 1 - len(foot) - len(failures) >= 1 + len(frame.rows):
         foot = failures + foot
     body_height = max(height - 1 - len(foot), 0)
     return [*_body(frame, width, body_height), *foot][-max(height - 1, 1) :]
+
+
+def _waiting(frame: Frame, width: int) -> Iterator[Line]:
+    """Yield a line for each of the first runs that do not run, if it is asked why."""
+    for entry in frame.waiting:
+        text = f"{escaped(entry.run or entry.config)}: {escaped(render.why_of(entry))}"
+        yield Line(_cut(text, width), render.STYLES.get(entry.state, ""))
 
 
 def _failures(frame: Frame, width: int) -> Iterator[Line]:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.commands.selection import EVERYTHING
@@ -33,6 +33,7 @@ MOST_SHOWN: Final = 100
 _TAIL: Final = 4096
 """Bytes at the end of a log to search for its last line."""
 _MOST_FAILURES: Final = 3
+_MOST_WAITING: Final = 5
 _SHOWN: Final = frozenset({Place.RUNNING, Place.INTERRUPTED})
 
 
@@ -56,6 +57,8 @@ class Frame:
     """The runs that failed last, the latest first."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What the view calls its own workers, by their names."""
+    waiting: tuple[StatusEntry, ...] = ()
+    """With ``--why`` the first runs that do not run, each with its reasons."""
 
 
 class FrameMaker:
@@ -98,7 +101,14 @@ class FrameMaker:
             left=sum(overview.counts[place] for place in (*ACTIVE_PLACES,)),
             failures=_failures(overview),
             labels=labels or {},
+            waiting=_waiting(overview),
         )
+
+
+def _waiting(overview: Overview) -> tuple[StatusEntry, ...]:
+    if not overview.is_explained:
+        return ()
+    return tuple(islice((entry for entry in overview.runs if entry.why), _MOST_WAITING))
 
 
 def _failures(overview: Overview) -> tuple[StatusEntry, ...]:
@@ -108,8 +118,16 @@ def _failures(overview: Overview) -> tuple[StatusEntry, ...]:
     return overview.runs.last_failures(_MOST_FAILURES, after.isoformat())
 
 
-def look_on(workspace: Workspace, show: Callable[[Frame], None], choice: Selection = EVERYTHING) -> None:
+def look_on(
+    workspace: Workspace, show: Callable[[Frame], None], choice: Selection = EVERYTHING, *, why: bool = False
+) -> None:
     """Show frames of a workspace until a signal arrives.
+
+    Args:
+        workspace: the workspace.
+        show: called with each frame.
+        choice: the runs to show and count.
+        why: whether to find out why runs do not run.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C or SIGTERM.
@@ -118,7 +136,7 @@ def look_on(workspace: Workspace, show: Callable[[Frame], None], choice: Selecti
     catalog, maker = Catalog(workspace), FrameMaker(workspace)
     while True:
         started = time.monotonic()
-        found = status(workspace, catalog, choice)
+        found = status(workspace, catalog, choice, why=why)
         show(maker.frame(found, found.forecast.workers, is_look=True))
         time.sleep(max(LOOK_EVERY, INTERVAL_FACTOR * (time.monotonic() - started)))
 

@@ -138,8 +138,9 @@ def test_status_can_watch_and_ends_at_ctrl_c_or_sigterm_with_a_frame(
 ) -> None:
     drop("a")
     cli("ready")
-    terminal.start(["status", "--watch"], 80)
+    terminal.start(["status", "--watch", "--why"], 80)
     eventually(lambda: "1 to run" in terminal.screen)
+    assert "runs/a: there is no worker; start one with: work" in terminal.screen
     cli("work", "--until-idle")
     eventually(lambda: "1 completed" in terminal.screen)
     terminal.tmux("send-keys", "C-c")
