@@ -142,12 +142,9 @@ def recipients(workspace: Workspace, config: str | None) -> tuple[Recipient, ...
     file = layout.DEFAULTS if source == notification_settings.WORKSPACE else config
     for key, fault in notification_settings.faults_of(values, source):
         raise UsageError(f"{file}: {key}: {fault.what}", fault.todo)
-    callback = (
-        {notification_settings.CALLBACK: values[notification_settings.CALLBACK]}
-        if notification_settings.CALLBACK in values
-        else {}
-    )
-    return notification_settings.recipients_of({**own, **callback}, defaults)
+    copied = (notification_settings.CALLBACK, notification_settings.NOTIFY_ADDRESS)
+    inherited = {key: values[key] for key in copied if key in values}
+    return notification_settings.recipients_of({**own, **inherited}, defaults)
 
 
 def _read(workspace: Workspace, config: str) -> dict[str, Json]:

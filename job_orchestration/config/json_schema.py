@@ -16,8 +16,10 @@ from job_orchestration.config import elements, key_reference, misspelling_patter
 from job_orchestration.config.notification_settings import (
     CALLBACK,
     CALLBACK_FLAGS,
+    MAIL_SERVER,
     NOT_OFFERED,
     NOTIFY,
+    NOTIFY_ADDRESS,
     NotificationEvent,
 )
 from job_orchestration.config.settings import RULES
@@ -87,6 +89,10 @@ def config_schema(samplers: Sequence[str] = ()) -> dict[str, Json]:
 
 def workspace_schema() -> dict[str, Json]:
     """Return the schema of ``workspace.yaml``: the same keys, as defaults for every config."""
+    server: Any = {
+        "type": ["string", "null"],
+        "description": key_reference.WORKSPACE_ONLY[MAIL_SERVER].meaning,
+    }
     dashboard: Any = {
         "type": ["string", "null"],
         "description": key_reference.WORKSPACE_ONLY["dashboardUrl"].meaning,
@@ -107,6 +113,7 @@ def workspace_schema() -> dict[str, Json]:
             NOTIFY: _described(NOTIFY, _recipients(())),
             "dashboardUrl": dashboard,
             "cacheLimit": cache,
+            MAIL_SERVER: server,
         },
         "patternProperties": {
             **_refused(WORDS, _without_effect),
@@ -128,6 +135,7 @@ def _known() -> dict[str, Json]:
         "tags": _described("tags", {}),
         **{key: _described(key, _or_null(rule.schema or {})) for key, rule in RULES.items()},
         CALLBACK: _described(CALLBACK, _or_null(_URL)),
+        NOTIFY_ADDRESS: _described(NOTIFY_ADDRESS, _or_null({"type": "string", "format": "email"})),
         **{key: _described(key, _or_null({"type": "boolean"})) for key in CALLBACK_FLAGS},
     }
 

@@ -297,6 +297,14 @@ MESSAGES: Final[Mapping[str, Key]] = {
         "callbackPublicOnly: true",
         WORK,
     ),
+    "notifyAddress": Key(
+        "address of mail",
+        NONE,
+        "An address that gets mail when the run was accepted, has completed, or has failed. The server is "
+        "that of mailServer in workspace.yaml.",
+        "notifyAddress: you@example.org",
+        WORK,
+    ),
 }
 WORKSPACE_ONLY: Final[Mapping[str, Key]] = {
     "dashboardUrl": Key(
@@ -312,6 +320,14 @@ WORKSPACE_ONLY: Final[Mapping[str, Key]] = {
         "How large `Misc/cache`, where tasks keep what they have parsed, may be after `gc`.",
         "cacheLimit: 2G",
         "`gc`",
+    ),
+    "mailServer": Key(
+        "address of smtp or smtps",
+        NONE,
+        "The server that sends mail to a config's notifyAddress: smtp (with STARTTLS if it is offered) or "
+        "smtps, user and password, host, port, and the sender. ${NAME} is a variable of the environment.",
+        'mailServer: "smtp://jobs:${MAIL_PASSWORD}@mail.example.org:587?from=jobs@example.org"',
+        "`work`, `up`",
     ),
 }
 

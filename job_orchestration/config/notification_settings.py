@@ -69,12 +69,21 @@ CALLBACK_FLAGS: Final = (CALLBACK_PROGRESS, CALLBACK_PUBLIC)
 """The keys that say how the callback is called: true or false."""
 PUBLIC_KIND: Final = "public_callback"
 """The notifier of callbacks that may only call public addresses."""
+NOTIFY_ADDRESS: Final = "notifyAddress"
+"""The key of a config whose address gets mail."""
+MAIL_SERVER: Final = "mailServer"
+"""The key of ``workspace.yaml`` that names the server for it."""
+MAIL_KIND: Final = "mail"
+NEVER_COPIED: Final = frozenset({NOTIFY, MAIL_SERVER})
+"""The keys of ``workspace.yaml`` that are never copied into a config."""
 CONFIG: Final = "config"
 WORKSPACE: Final = "workspace"
 
 ENDS: Final = frozenset({NotificationEvent.COMPLETED, NotificationEvent.GAVE_UP})
 OF_CALLBACKS: Final = ENDS | {NotificationEvent.ACCEPTED, NotificationEvent.STARTED}
 """The events that a ``callbackUrl`` gets, with or without progress."""
+OF_ADDRESSES: Final = ENDS | {NotificationEvent.ACCEPTED}
+"""The events of which ``notifyAddress`` gets mail."""
 DEFAULT_ON: Final[Mapping[str, frozenset[NotificationEvent]]] = {
     CONFIG: frozenset({NotificationEvent.COMPLETED, NotificationEvent.GAVE_UP, NotificationEvent.STALLED}),
     WORKSPACE: frozenset(
@@ -107,6 +116,11 @@ def recipients_of(own: Mapping[str, Json], defaults: Mapping[str, Json]) -> tupl
         progress = {NotificationEvent.PROGRESS} if own.get(CALLBACK_PROGRESS) is True else frozenset()
         kind = PUBLIC_KIND if own.get(CALLBACK_PUBLIC) is True else "callback"
         found.append(Recipient(CONFIG, CALLBACK, kind, url, OF_CALLBACKS | progress))
+    address = own.get(NOTIFY_ADDRESS)
+    if isinstance(address, str) and fault_of_address(address) is None:
+        server = defaults.get(MAIL_SERVER)
+        target: list[Json] = [server if isinstance(server, str) else "", address]
+        found.append(Recipient(CONFIG, NOTIFY_ADDRESS, MAIL_KIND, target, OF_ADDRESSES))
     return tuple(found)
 
 
@@ -141,6 +155,9 @@ def faults_of(values: Mapping[str, Json], source: str) -> Iterator[tuple[str, Fa
     url = values.get(CALLBACK)
     if url is not None and (fault := fault_of_url(url)):
         yield CALLBACK, fault
+    for key, fault_of in ((NOTIFY_ADDRESS, fault_of_address), (MAIL_SERVER, fault_of_server)):
+        if values.get(key) is not None and (fault := fault_of(values[key])):
+            yield key, fault
     for key in CALLBACK_FLAGS:
         if not isinstance(values.get(key), bool | None):
             yield key, Fault(f"{shown(values[key])} is not true or false", "Write true or false")
@@ -193,6 +210,29 @@ def fault_of_url(url: Json) -> Fault | None:
     if not usable or re.search(r"[\s\0-\x1f]", url):
         return Fault("this is not an address that begins with http:// or https:// and a host", remedy)
     return None
+
+
+_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\\0-\x1f]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+def fault_of_address(address: Json) -> Fault | None:
+    """Return why a text cannot be one person's address of mail, or `None`."""
+    if isinstance(address, str) and len(address) <= 254 and _ADDRESS.fullmatch(address):  # noqa: PLR2004 - RFC 5321
+        return None
+    return Fault(f"{shown(address)} is no address of mail", "Write one such as you@example.org")
+
+
+def fault_of_server(url: Json) -> Fault | None:
+    """Return why a text cannot be the address of a mail server, or `None`."""
+    remedy = "Write smtp://user:${PASSWORD}@mail.example.org:587?from=jobs@example.org, or smtps://"
+    try:
+        parts = urlsplit(VARIABLE.sub("1", url)) if isinstance(url, str) else None
+        usable = (
+            parts is not None and parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0
+        )
+    except ValueError:
+        usable = False
+    return None if usable else Fault("this is not the address of a mail server", remedy)
 
 
 # -- secrets ----------------------------------------------------------------------------------------------

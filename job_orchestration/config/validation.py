@@ -38,9 +38,13 @@ KNOWN_KEYS: Final = (
     *RULES,
     *("githubRepository", "pathToTasks", "outputDir", "tasks", "name", "tags"),
     *("sweep", "notify", notification_settings.CALLBACK, *notification_settings.CALLBACK_FLAGS),
+    notification_settings.NOTIFY_ADDRESS,
 )
 """The keys at the top of a config that mean something."""
-KNOWN_DEFAULTS: Final = (*(key for key in KNOWN_KEYS if key != "sweep"), "dashboardUrl", "cacheLimit")
+KNOWN_DEFAULTS: Final = (
+    *(key for key in KNOWN_KEYS if key != "sweep"),
+    *("dashboardUrl", "cacheLimit", notification_settings.MAIL_SERVER),
+)
 """Those of ``workspace.yaml``."""
 OLD_PATH_TO_TASKS: Final = "pathToModuleCode"
 OLD_NAMES: Final[Mapping[str, str]] = {OLD_PATH_TO_TASKS: "pathToTasks"}
@@ -131,7 +135,7 @@ class _Check:
         given = {OLD_NAMES.get(key, key) for key in own}
         self.defaults = {k: value for k, value in defaults.items() if OLD_NAMES.get(k, k) not in given}
         """Defaults that the config does not override; a key of the config also counts by its old name."""
-        kept = [key for key in self.defaults if key != notification_settings.NOTIFY]
+        kept = [key for key in self.defaults if key not in notification_settings.NEVER_COPIED]
         self.values: dict[str, Json] = {**own, **{key: self.defaults[key] for key in kept}}
 
     def run(self) -> Checked:

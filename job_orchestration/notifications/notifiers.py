@@ -32,6 +32,7 @@ BUILT_IN: Final = {
 
 _OF_SETTINGS: Final = {
     notification_settings.PUBLIC_KIND: "job_orchestration.notifications.http_callback:PublicCallbackNotifier",
+    notification_settings.MAIL_KIND: "job_orchestration.notifications.mail:MailNotifier",
 }
 """Notifiers that a setting chooses, and no entry of ``notify``."""
 

@@ -101,6 +101,7 @@ class Publisher:
             notification_settings.NOTIFY in self._defaults
             or notification_settings.NOTIFY in values
             or notification_settings.CALLBACK in values
+            or notification_settings.NOTIFY_ADDRESS in values
         ):
             kind = _kind_of(claim.state, step)
             if kind is not None:

@@ -39,6 +39,7 @@ _HOW_IT_RUNS: Final = frozenset(
             "callbackUrl",
             "callbackProgress",
             "callbackPublicOnly",
+            "notifyAddress",
             "needs",
             "when",
             "reuse",

@@ -30,7 +30,7 @@ NO_PARAMETERS: Final = frozenset(
     {
         *(key for key in RULES if key not in _MAY_MATTER),
         *("outputDir", "pathToTasks", "githubRepository", "name", "tags", "notify", "callbackUrl", "sweep"),
-        *("callbackProgress", "callbackPublicOnly", "dashboardUrl", "cacheLimit", "tasks"),
+        *("callbackProgress", "callbackPublicOnly", "notifyAddress", "dashboardUrl", "cacheLimit", "tasks"),
     }
 )
 """Keys of the top of a config that say how a run is treated or called. The seed is compared by itself."""

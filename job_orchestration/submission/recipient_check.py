@@ -57,6 +57,8 @@ def _check_one(
             recipient.key,
             Severity.WARNING,
         )
+    if recipient.kind == notification_settings.MAIL_KIND:
+        return  # the server stands in workspace.yaml
     if recipient.source == notification_settings.CONFIG and targets.shows_password(recipient.target):
         candidate.add(
             "this holds a password, which every reader of Output/ would see",
