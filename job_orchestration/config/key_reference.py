@@ -325,8 +325,9 @@ WORKSPACE_ONLY: Final[Mapping[str, Key]] = {
         "address of smtp or smtps",
         NONE,
         "The server that sends mail to a config's notifyAddress: smtp (with STARTTLS if it is offered) or "
-        "smtps, user and password, host, port, and the sender. ${NAME} is a variable of the environment.",
-        'mailServer: "smtp://jobs:${MAIL_PASSWORD}@mail.example.org:587?from=jobs@example.org"',
+        "smtps, user:password@ if they are needed, host, port, and the sender. ${NAME} is a variable of the "
+        "environment.",
+        'mailServer: "smtp://mail.example.org:587?from=jobs@example.org"',
         "`work`, `up`",
     ),
 }
