@@ -115,7 +115,7 @@ class ForegroundRun:
             LookupError: if there is no such class.
             BaseException: whatever the task raises.
         """
-        kind, values = task_importer.resolve(spec.method), self.values_of(spec)
+        kind, values = self.kind_of(spec), self.values_of(spec)
         sentences = task_validation.sentences_about(kind, values, spec.parameters)
         for sentence in sentences:
             if isinstance(sentence, Warning):
@@ -133,7 +133,10 @@ class ForegroundRun:
         child_setup.seed_all(self.seed)
         state = TaskState(spec.id, spec.method, TaskStatus.FINISHED)
         context = TaskContext(self, state, 1)
-        made = self.made(spec) if not spec.is_mapped else self._made_for_first_element(spec, context, warn)
+        if spec.is_mapped:
+            made = self._made_for_first_element(spec, context, warn)
+        else:
+            made = self.kind_of(spec)(self.values_of(spec))
         made.context = context
         made.context.preloaded, _ = preloading.value_of(spec.id, type(made), self.values_of(spec))
         try:
@@ -151,14 +154,13 @@ class ForegroundRun:
         )
         return kept
 
-    def made(self, spec: TaskSpec) -> Any:
-        """Make a task.
+    def kind_of(self, spec: TaskSpec) -> type[Any]:
+        """Return the class of a task.
 
         Raises:
             LookupError: if there is no such class.
-            BaseException: whatever its constructor raises.
         """
-        return task_importer.resolve(spec.method)(self.values_of(spec))
+        return task_importer.resolve(spec.method)
 
     def values_of(self, spec: TaskSpec) -> dict[str, Any]:
         """Return what the constructor of a task gets: a copy of its own."""
@@ -174,7 +176,7 @@ class ForegroundRun:
         if not found:
             raise ValueError("foreach: there are no elements")
         warn(f"only the first of {counted(len(found), 'element')} is run here")
-        kind, values = task_importer.resolve(spec.method), elements.without(self.values_of(spec))
+        kind, values = self.kind_of(spec), elements.without(self.values_of(spec))
         return kind(elements.values_for(values, found[0], 0, spread=not getattr(kind, "is_function", False)))
 
     def finished(self, task_id: str) -> TaskState:

@@ -135,12 +135,13 @@ def test_without_a_command_help_is_printed_but_as_a_module_with_a_workspace_its_
     assert cli(env={"JOB_ORCHESTRATION_WORKSPACE": ""}).stdout == cli("--help").stdout
 
 
-@pytest.mark.parametrize("word", sorted(command_table.SYNONYMS))
-def test_words_of_other_tools_lead_to_the_command(cli: Cli, word: str) -> None:
-    command = command_table.SYNONYMS[word]
-    assert command_table.find(command)
-    assert command_table.find(word) is None
-    assert f'Unknown command "{word}". Did you mean {command}?' in cli(word, check=2).stderr
+def test_words_of_other_tools_lead_to_the_command(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    for word, command in command_table.SYNONYMS.items():
+        assert command_table.find(command)
+        assert command_table.find(word) is None
+        assert main.main([word]) == 2
+        assert f'Unknown command "{word}". Did you mean {command}?' in capsys.readouterr().err
+    assert 'Unknown command "ls". Did you mean status?' in cli("ls", check=2).stderr
 
 
 def test_a_folder_that_is_no_workspace_is_not_made_one_by_accident(cli: Cli, tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ def test_recipients_of_a_config_get_a_test_message(cli, write_defaults, drop):
 def test_an_invalid_recipient_is_one_sentence(cli, write_defaults):
     write_defaults("notify: [{command: 'true', on: [finished]}]\n")
     error = cli("notify", check=2).stderr
-    assert "workspace.yaml: notify[0]: there is no event 'finished'. Choose from: completed" in error
+    assert (
+        "workspace.yaml: notify[0]: there is no event 'finished'. Choose from: accepted, started, completed, "
+        in error
+    )
 
 
 @pytest.mark.slow
