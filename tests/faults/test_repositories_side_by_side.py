@@ -105,7 +105,8 @@ def test_an_interrupt_ends_all_that_is_being_imported(workspace, drop, start, re
     notes = [tmp_path / f"note{n}" for n in range(2)]
     for n, note in enumerate(notes):
         text = HANGS.format(note=str(note), gate=str(tmp_path / "gate"))
-        drop(f"slow{n}", {"pathToTasks": str(repository(text, name=f"hanging{n}"))})
+        folder = repository(text, name=f"hanging{n}")
+        drop(f"slow{n}", {"pathToTasks": str(folder), "validationTimeout": "10m"})
     waiting = start("ready")
     wait_until(lambda: all(note.exists() for note in notes))
     os.kill(waiting.pid, signal.SIGINT)
