@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_READ_BY_GIT: Final = ("HEAD", "config", "index", "packed-refs", "info/exclude", "info/attributes", "shallow")
+_READ_BY_GIT: Final = (
+    *("HEAD", "config", "index", "packed-refs", "info/exclude", "info/attributes", "shallow", "commondir"),
+    *("objects/info/alternates", "objects/info/commit-graph"),
+)
 """Files of a repository that git reads for nearly every command."""
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SILENCE_LIMIT: Final = 120.0
 """Seconds that the `validate` methods of one config may take together."""
+_LOG_LIMIT: Final = 1 << 22
+"""Bytes that are kept of what the tasks print: a `validate` may print without end."""
 _KILLED: Final = "the process that validates was killed. Run ready again"
 _STOPPED: Final = "its validate() stopped the process that validates, which did not answer for a minute"
 
@@ -103,6 +105,7 @@ def _ask_once(
             "request": request,
             "reply": reply,
             "log": log,
+            "log_limit": _LOG_LIMIT,
             "isolation": "fork",
             "environment": {},
         }

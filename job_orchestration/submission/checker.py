@@ -86,7 +86,7 @@ class Checker:
         self, defaults: Mapping[str, Json], *, alone: bool, may_be_slow: bool
     ) -> Sequence[Callable[[list[Candidate]], None]]:
         return (
-            self._code.pin,
+            functools.partial(self._code.pin, alone=alone, may_be_slow=may_be_slow),
             functools.partial(output_folders.choose, self.workspace),
             functools.partial(
                 task_check.check, self.workspace, self._lanes, alone=alone, may_be_slow=may_be_slow

@@ -41,6 +41,8 @@ GIVES_WAY_AFTER: Final = 5.0
 """Seconds after which a lane that is still busy no longer keeps others waiting."""
 _SLOW_AT_ONCE: Final = 8
 """Number of lanes that may be busy for longer than that, beside the active ones."""
+_MOST_OUTPUT: Final = 1 << 24
+"""Bytes that imports may print before all of it is forgotten: they may print without end."""
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the lanes if none of them has changed."""
 
@@ -101,7 +103,7 @@ class _Lane:
         if self.thread is not None:
             return
         if self._output is None:
-            self._output = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the fork server
+            self._output = tempfile.TemporaryFile("a+b")  # noqa: SIM115  # lives as long as the fork server
             self.pool.output = self._output.fileno()
         self._note_begin(job)
         self.thread = threading.Thread(target=self._do_all, name="validation", daemon=True)
@@ -117,6 +119,8 @@ class _Lane:
         if self._sentence and time.monotonic() - self.began >= SAID_AFTER:
             self._lanes.say(self._sentence)
             self._sentence = ""
+        if self._output is not None and os.fstat(self._output.fileno()).st_size > _MOST_OUTPUT:
+            self._output.truncate(0)
 
     def pass_on_output(self) -> None:
         """Write what its imports have printed to the standard error."""
@@ -125,7 +129,6 @@ class _Lane:
             with open(2, "wb", closefd=False) as error:
                 shutil.copyfileobj(self._output, error)
             self._output.truncate(0)
-            self._output.seek(0)
 
     def _note_begin(self, job: Job) -> None:
         self.began, self._sentence = time.monotonic(), job.sentence

@@ -112,6 +112,20 @@ def test_a_run_that_waits_again_is_executed_once_and_its_copy_goes(sandbox, how)
 
 
 @pytest.mark.slow
+def test_a_token_that_was_edited_counts_for_no_copy(sandbox):
+    sandbox.queue("a", "Work", fails=True, maxAttempts=1)
+    sandbox.work()
+    command(sandbox, "retry")
+    copy_to_running(sandbox, "ConfigsToRun")
+    with (sandbox.root / "ConfigsToRun" / "a.yaml").open("a") as token:
+        token.write("# edited\n")
+    (sandbox.notes / "mended").touch()
+    sandbox.work()
+    assert sandbox.names("Completed") == ["a"], "the token that was not edited goes on"
+    assert executions(sandbox) == 2
+
+
+@pytest.mark.slow
 def test_a_copy_of_a_run_that_is_executed_is_still_refused(sandbox):
     sandbox.queue("a", "Work", waits=True)
     worker = sandbox.start()

@@ -84,13 +84,24 @@ def test_each_kind_of_temporary_file_is_collected_two_days_later(workspace, cli,
     kept = innocent(workspace, DEAD)
     outside = Path(tempfile.mkdtemp(prefix=temporary_files.SYSTEM_PREFIX))
     _made(outside / "request")
-    os.utime(outside, (time.time() - 2 * DAY,) * 2)
+    submitted = _made(workspace / "Misc" / "submitted" / f"{DEAD}.abc" / "data.csv").parent
+    for folder in (outside, submitted):
+        os.utime(folder, (time.time() - 2 * DAY,) * 2)
     cli(*command)
     assert [path for path in left if path.exists()] == []
     assert not outside.exists()
+    assert not submitted.exists()
     assert [path for path in kept if not path.exists()] == []
     if command[0] == "gc":
         assert [path for path in of_runs if path.exists()] == []
+
+
+def test_the_next_attempt_at_a_run_deletes_what_the_one_before_was_about_to_rename(tmp_path):
+    left = [_made(tmp_path / f"{name}.tmp{os.getpid()}", 0.0) for name in ("status.yaml", "provenance.json")]
+    kept = [_made(tmp_path / name, 0.0) for name in (f"mine.csv.tmp{os.getpid()}", "status.yaml")]
+    temporary_files.collect_in_run(str(tmp_path))
+    assert [path for path in left if path.exists()] == []
+    assert [path for path in kept if not path.exists()] == []
 
 
 def test_a_living_writer_loses_nothing(workspace):

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import os
+import re
 import subprocess
 import sys
 from urllib.parse import quote, quote_plus
@@ -46,6 +47,7 @@ def encoded(secret: str) -> list[str]:
     return [
         secret,
         quote(secret, safe=""),
+        re.sub("%..", lambda match: match[0].lower(), quote(secret, safe="")),
         quote_plus(secret),
         base64.b64encode(data).decode(),
         base64.urlsafe_b64encode(data).decode(),
