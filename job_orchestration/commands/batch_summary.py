@@ -77,7 +77,10 @@ def summarize(workspace: Workspace, name: str, *, only_tables: bool = False) -> 
         base, records = _batch_of(workspace, base)
         notes: list[str] = []
         runs = list(_runs_of(workspace, records, notes))
-        rows, left_out = batch_tables.rows_of(runs), _left_out(folder)
+        rows, left_out = (
+            batch_tables.rows_of(runs),
+            [{"trial": t, "reason": r} for t, r in left_out_trials.read(folder)],
+        )
         contents = {
             TABLE: batch_tables.text_of(rows).encode("utf-8", "backslashreplace"),
             _JSON: _json({"batch": base, "runs": rows, "left_out": left_out}),
@@ -119,14 +122,6 @@ def _runs_of(workspace: Workspace, records: Sequence[RunRecord], notes: list[str
             row.results,
             None if error is None else str(error),
         )
-
-
-def _left_out(folder: str) -> list[dict[str, str]]:
-    try:
-        text = safe_reads.whole(os.path.join(folder, left_out_trials.FILE)).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return []
-    return [dict(row) for row in csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)]
 
 
 def _json(value: object) -> bytes:

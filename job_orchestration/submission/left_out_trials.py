@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.plurals import counted
 from job_orchestration.diagnostics.problems import Problem, Severity
-from job_orchestration.workspace import durable
+from job_orchestration.workspace import durable, safe_reads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ FOLDER: Final = "summary"
 FILE: Final = "left_out.tsv"
 _MOST_REASONS: Final = 3
 _KEY: Final = "sweep"
+_TITLES: Final = "trial\treason\n"
 
 
 def take_out(candidates: list[Candidate]) -> None:
@@ -49,7 +50,7 @@ def take_out(candidates: list[Candidate]) -> None:
 
 def _note(first: Candidate, family: Sequence[Candidate], out: Sequence[Candidate]) -> None:
     """Add a warning for each of the first reasons, and keep all of them."""
-    first.beside = tuple((candidate.label, candidate.left_out) for candidate in out)
+    first.beside = tuple((candidate.label, " ".join(candidate.left_out.split())) for candidate in out)
     assert first.trial is not None, "a trial of a sweep"
     line, column = first.checked.place(next(iter(first.trial.parameters)))
 
@@ -72,11 +73,27 @@ def _note(first: Candidate, family: Sequence[Candidate], out: Sequence[Candidate
 
 
 def record(workspace: Workspace, family: Sequence[Candidate]) -> None:
-    """Write the list of the trials that a sweep leaves out, if it leaves any out."""
-    beside = next((candidate.beside for candidate in family if candidate.beside), ())
-    if not beside:
-        return
+    """Write the list of the trials that a sweep leaves out, if it leaves any out.
+
+    Trials of which an earlier form of the sweep spoke, and this one does not, stay in it.
+    """
+    beside = dict(next((candidate.beside for candidate in family if candidate.beside), ()))
     folder = os.path.join(os.path.dirname(workspace.run_folder(family[0].run)), FOLDER)
+    before = dict(read(folder))
+    now = {candidate.label for candidate in family}
+    entries = {label: reason for label, reason in before.items() if label not in now} | beside
+    if entries == before:
+        return
     durable.make_folder(folder)
-    lines = ["trial\treason\n", *(f"{label}\t{' '.join(reason.split())}\n" for label, reason in beside)]
+    lines = [_TITLES, *(f"{label}\t{reason}\n" for label, reason in entries.items())]
     durable.replace(os.path.join(folder, FILE), "".join(lines).encode("utf-8", "backslashreplace"))
+
+
+def read(folder: str) -> list[tuple[str, str]]:
+    """Return the trials that are left out, each with the reason, from the folder `FOLDER` of a sweep."""
+    try:
+        text = safe_reads.whole(os.path.join(folder, FILE)).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    entries = (line.partition("\t") for line in text.splitlines()[1:])
+    return [(label, reason) for label, _, reason in entries if label]

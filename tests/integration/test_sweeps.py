@@ -20,12 +20,14 @@ from job_orchestration.workspace import durable, layout
 from tests.integration.write_faults import Killed, failing, operations_of
 
 TASKS = """
-from job_orchestration import TaskBase
+from job_orchestration import NotApplicable, TaskBase
 
 class Train(TaskBase):
     def __init__(self, config):
         self.config = config
     def validate(self):
+        if self.config["a"] == 9:
+            return [NotApplicable("there is no 9")]
         return ["a may not be 7"] if self.config["a"] == 7 else []
     def run(self):
         return {"a": self.config["a"], "lr": self.config.get("lr"), "seed": self.context.seed}
@@ -116,6 +118,27 @@ def test_one_bad_trial_keeps_the_sweep_and_nothing_else(sandbox):
     assert runs(sandbox) == ["good/a=1", "good/a=2"]
 
 
+def test_a_trial_that_does_not_exist_is_left_out_and_by_itself_refused(sandbox):
+    sandbox.drop("some", "Train", a=0, sweep={"grid": {"a": [1, 9], "lr": [1, 2]}})
+    sandbox.drop("alone", "Train", a=9)
+    sandbox.drop("none", "Train", a=0, sweep={"grid": {"a": [9], "lr": [1, 2]}})
+    report = sandbox.ready()
+    assert set(report.refused) == {"alone.yaml", "none.yaml"}
+    assert all("there is no 9" in problems[0].what for problems in report.refused.values())
+    assert runs(sandbox) == ["some/a=1,lr=1", "some/a=1,lr=2"]
+    said = [problem.what for queued in report.queued for problem in queued.warnings]
+    assert said == [
+        "left out, a=9,lr=1 and 1 more trial: there is no 9",
+        "2 of 4 trials are left out, and the others are queued",
+    ]
+    lines = (sandbox.root / "Output/some/summary/left_out.tsv").read_text().splitlines()
+    assert lines == ["trial\treason", *(f"a=9,lr={lr}\tthere is no 9" for lr in (1, 2))]
+    sandbox.drop("some", "Train", a=0, sweep={"grid": {"a": [9, 1], "lr": [2, 3]}})
+    sandbox.ready()
+    lines = (sandbox.root / "Output/some/summary/left_out.tsv").read_text().splitlines()
+    assert [line.partition("\t")[0] for line in lines[1:]] == [f"a=9,lr={lr}" for lr in (1, 2, 3)]
+
+
 def test_a_bad_value_is_found_at_its_place_in_the_sweep(sandbox):
     sandbox.drop("bad", "Train", a=0, sweep={"grid": {"timeout": ["4h", "soon"]}})
     (problem,) = sandbox.ready().refused["bad.yaml"]
@@ -183,6 +206,27 @@ def test_a_sweep_that_is_cut_anywhere_goes_on_and_each_trial_is_one_run(alone, h
         assert len(runs(workspace.root)) == 3, f"cut {how} operation {at}"
         assert os.listdir(workspace.sources) == []
         assert os.listdir(workspace.opening) == []
+
+
+@pytest.mark.slow
+def test_what_a_sweep_leaves_out_is_recorded_wherever_ready_is_cut(alone, monkeypatch):
+    def leave_out(*rest, **_):
+        for candidate in rest[-1]:
+            candidate.left_out = "there is none" if candidate.trial.parameters["a"] == 2 else ""
+
+    monkeypatch.setattr(task_check, "check", leave_out)
+    whole = alone()
+    count = len(operations_of(lambda: ready(whole)))
+    for at in range(1, count + 1):
+        workspace = alone()
+        with suppress(Killed, OSError), failing(at, "torn"):
+            ready(workspace)
+        ready(workspace)
+        assert sorted(os.listdir(workspace.to_run)) == ["s,a=1.yaml", "s,a=3.yaml"]
+        (lists,) = Path(workspace.output).glob("s/*/summary")
+        assert [path.name for path in lists.iterdir() if path.suffix == ".tsv"] == ["left_out.tsv"]
+        assert (lists / "left_out.tsv").read_text() == "trial\treason\na=2\tthere is none\n"
+        assert os.listdir(workspace.sources) == []
 
 
 def test_the_folders_of_a_pattern_are_found_and_no_others(tmp_path):
