@@ -1,6 +1,8 @@
 """The rules that no other tool checks: sizes, names, packages, and what must not be in a file."""
 
 import ast
+import functools
+import gc
 import re
 import subprocess
 import tomllib
@@ -20,6 +22,27 @@ OPEN = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
 def modules():
     return sorted(PACKAGE.rglob("*.py"))
+
+
+@functools.cache
+def parsed(text):
+    """The syntax tree of a source, which several rules look at."""
+    return ast.parse(text)
+
+
+@functools.cache
+def nodes_of(path):
+    """All nodes of a module."""
+    return tuple(ast.walk(parsed(path.read_text())))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_are_kept_for_these_tests_only():
+    gc.disable()  # trees are many objects, and all of them are needed until the end
+    yield
+    nodes_of.cache_clear()
+    parsed.cache_clear()
+    gc.enable()
 
 
 def tracked():
@@ -53,7 +76,7 @@ def test_no_function_is_too_long_to_see_at_a_glance():
     long = {
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}": lines_of(node)
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and lines_of(node) > MOST_LINES_OF_A_FUNCTION
     }
@@ -65,13 +88,13 @@ def test_no_module_is_a_place_for_whatever_has_no_place():
 
 
 def test_no_class_is_a_manager_but_the_one_that_web_applications_know():
-    nodes = [node for path in modules() for node in ast.walk(ast.parse(path.read_text()))]
+    nodes = [node for path in modules() for node in nodes_of(path)]
     found = [n.name for n in nodes if isinstance(n, ast.ClassDef) and n.name.endswith("Manager")]
     assert found == ["JobManager"]
 
 
 def test_every_module_has_a_docstring():
-    assert not [path for path in modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not [path for path in modules() if not ast.get_docstring(parsed(path.read_text()))]
 
 
 def contract(name):
@@ -100,7 +123,7 @@ def test_every_package_has_its_place_in_the_order_of_imports():
 def test_every_package_says_in_ten_lines_what_it_is_about():
     doors = sorted(PACKAGE.glob("*/__init__.py"))
     assert doors
-    docstrings = {path.parent.name: ast.get_docstring(ast.parse(path.read_text())) or "" for path in doors}
+    docstrings = {path.parent.name: ast.get_docstring(parsed(path.read_text())) or "" for path in doors}
     assert not {name: text for name, text in docstrings.items() if not 1 <= len(text.splitlines()) <= 10}
 
 
@@ -127,7 +150,7 @@ def test_the_pure_modules_import_nothing_that_touches_the_world():
     found = {
         f"{path.relative_to(PACKAGE)}: {name}"
         for path in pure_modules()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         for name in imported_by(node)
         if name.partition(".")[0] not in allowed
     }
@@ -258,7 +281,7 @@ def test_no_name_is_one_of_the_former_words():
     found = [
         f"{name}:{line}: {given}"
         for name, text in code_of(".py")
-        for given, line in [*defined_names(ast.parse(text)), (Path(name).stem.removeprefix("test_"), 0)]
+        for given, line in [*defined_names(parsed(text)), (Path(name).stem.removeprefix("test_"), 0)]
         if given not in KEPT and (snake_case(given) in FORMER_NAMES or FORMER_PARTS.search(snake_case(given)))
     ]
     assert not found, "\n".join(found)
@@ -268,7 +291,7 @@ def test_no_key_of_a_message_is_one_of_the_former_words():
     found = [
         f"{path.relative_to(ROOT)}:{line}: {key}"
         for path in modules()
-        for key, line in message_keys(ast.parse(path.read_text()))
+        for key, line in message_keys(parsed(path.read_text()))
         if (str(path.relative_to(PACKAGE)), key) not in KEPT_KEYS
         and (key in FORMER_NAMES or FORMER_PARTS.search(key))
     ]
