@@ -66,6 +66,7 @@ configs = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(configs, st.booleans())
 def test_whatever_the_values_of_a_config_the_answer_is_a_config_or_problems(config, as_json):
