@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, Row, ratio_row, size
+from benchmarks.figures.full_size import full_size
 from benchmarks.figures.stage import Stage, stage
 from benchmarks.measuring import cost_of
 from benchmarks.places import DATA
@@ -30,11 +31,16 @@ tasks:
 
 
 def geneplexus() -> list[Row]:
+    """CPU of many gene sets on the real data, and the figures of synthetic data at full size."""
+    return [*_on_real_data(), *full_size()]
+
+
+def _on_real_data() -> list[Row]:
     """CPU of all; empty when the data are not there: ``GENEPLEXUS_DATA`` names their folder."""
     if not (DATA / "GSC__Human__GO__STRING.json").is_file():
         print("   no GenePlexus data here: name their folder in GENEPLEXUS_DATA")
         return []
-    sets = size("SETS", 50)
+    sets = size("REAL_SETS", 50)
     with stage("disk") as here:
         files = _gene_sets(here.folder, sets)
         by_command = sum(_by_command(here, file) for file in files)

@@ -14,6 +14,7 @@ import json
 import os
 import pickle
 import platform
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,8 +32,14 @@ def versions() -> dict[str, str]:
     """The versions of Python and of all `LIBRARIES`."""
     return {
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in LIBRARIES},
+        **{name: version_of(name) for name in LIBRARIES},
     }
+
+
+@lru_cache
+def version_of(library: str) -> str:
+    """The installed version of a library; found once in a process and the forks of it."""
+    return importlib.metadata.version(library)
 
 
 def fingerprint(parameters: dict[str, Any]) -> dict[str, Any]:

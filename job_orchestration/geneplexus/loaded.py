@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import inspect
 import os
 import warnings
@@ -25,7 +24,7 @@ import numpy as np
 import pandas as pd
 from geneplexus import _geneplexus, util
 
-from job_orchestration.geneplexus import data, edge_cache, gene_lookups
+from job_orchestration.geneplexus import checkpoints, data, edge_cache, gene_lookups
 from job_orchestration.geneplexus.geneset import KINDS
 from job_orchestration.geneplexus.settings import effective
 
@@ -55,7 +54,7 @@ _held: Final[dict[tuple[str, str], tuple[data.Stamp, Any]]] = {}
 
 def unknown_version() -> str:
     """Return why data cannot be handed over to the installed GenePlexus, as a sentence; empty if they can."""
-    version = importlib.metadata.version("geneplexus")
+    version = checkpoints.version_of("geneplexus")
     inside = ("_make_small_edgelist", *gene_lookups.FUNCTIONS)
     missing = [name for name in FILES if not callable(getattr(util, name, None))]
     if version.startswith(KNOWN) and not missing and all(hasattr(_geneplexus, name) for name in inside):

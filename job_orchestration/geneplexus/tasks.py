@@ -230,6 +230,7 @@ class RunGenePlexus(TaskBase):
         """Read all that GenePlexus will ask for, once for many runs."""
         if (found := _whole_data(config)) is not None:
             loaded.load(*found)
+        checkpoints.versions()
 
     def validate(self) -> list[str | Warning]:
         """All that is wrong with the parameters of the training."""
