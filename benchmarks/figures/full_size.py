@@ -144,12 +144,12 @@ def _peak(data: Path, workers: int) -> float:
         with here.started("work", "--workers", str(workers), "--until-idle") as process:
             deadline = time.monotonic() + LONGEST
             while here.count("Completed") < sets and time.monotonic() < deadline:
-                most = max(most, _shares(process))
+                most = max(most, _pss_of(process))
                 time.sleep(0.05)
     return most
 
 
-def _shares(process: psutil.Process) -> float:
+def _pss_of(process: psutil.Process) -> float:
     """MiB of a process and its descendants; of shared memory each has its share."""
     total = 0
     for one in (process, *process.children(recursive=True)):
