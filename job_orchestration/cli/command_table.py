@@ -333,6 +333,13 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "serve",
+        "answer HTTP requests: submit, watch and steer jobs from other programs",
+        "serve --port 8000",
+        "job_orchestration.cli.serving:serve",
+        (flags.BIND, flags.PORT, flags.NAMES, flags.FUNCTIONS),
+    ),
+    Command(
         "completion",
         "print the script that completes commands, flags and runs in a shell",
         "completion bash",
@@ -350,7 +357,7 @@ GROUPS: Final = {
     "change runs": ("retry", "cancel", "hold", "release"),
     "compare and repeat": ("diff", "code", "rerun", "verify", "bisect"),
     "keep, move and delete": ("export", "import", "gc", "restore"),
-    "tell people": ("notify",),
+    "tell people and programs": ("notify", "serve"),
     "work with gene sets": ("geneplexus",),
 }
 """What the commands are for, in the order of the help; each command is in one group."""

@@ -27,6 +27,15 @@ def count(text: str) -> int:
     return 0 if text == "0" else positive(text)
 
 
+def port(text: str) -> int:
+    """Parse the number of a port; 0 means any that is free."""
+    import argparse
+
+    if not text.isdecimal() or int(text) > 65_535:  # noqa: PLR2004 - the highest port
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
+
+
 def workers(text: str) -> int | None:
     """Parse a number of workers; `None` for ``auto``."""
     return None if text.lower() == "auto" else positive(text)

@@ -34,6 +34,35 @@ WHICH = Argument(
 FROM = Argument(
     ("--from",), {"metavar": "TASK", "dest": "task", "help": "run this task and all later tasks again"}
 )
+BIND = Argument(
+    ("--bind",),
+    {
+        "metavar": "ADDRESS",
+        "default": "127.0.0.1",
+        "help": "the address to listen on; default: 127.0.0.1, this machine only",
+    },
+)
+PORT = Argument(
+    ("--port",),
+    {"metavar": "N", "type": flag_values.port, "help": "default: 8000; 0 means any that is free"},
+)
+NAMES = Argument(
+    ("--name",),
+    {
+        "metavar": "NAME",
+        "action": "append",
+        "dest": "names",
+        "default": [],
+        "help": "a name by which clients call this server; requests for other names are refused",
+    },
+)
+FUNCTIONS = Argument(
+    ("--functions",),
+    {
+        "action": "store_true",
+        "help": "answer the calls of GenePlexus's first web application, on port 7071 and without a token",
+    },
+)
 NO_WAIT = Argument(
     ("--no-wait",),
     {"action": "store_true", "help": "if another process holds a lock, do not wait: exit with code 5"},

@@ -23,7 +23,12 @@ from job_orchestration.config.notification_settings import (
     NotificationEvent,
 )
 from job_orchestration.config.settings import RULES
-from job_orchestration.config.validation import KNOWN_DEFAULTS, KNOWN_KEYS, OLD_PATH_TO_TASKS
+from job_orchestration.config.validation import (
+    KNOWN_DEFAULTS,
+    KNOWN_KEYS,
+    OF_THE_SERVER,
+    OLD_PATH_TO_TASKS,
+)
 from job_orchestration.config.words_without_effect import (
     MAY_BE_A_PARAMETER,
     OTHER_WORDS,
@@ -114,12 +119,21 @@ def workspace_schema() -> dict[str, Json]:
             "dashboardUrl": dashboard,
             "cacheLimit": cache,
             MAIL_SERVER: server,
+            **{key: _globs(key) for key in OF_THE_SERVER},
         },
         "patternProperties": {
             **_refused(WORDS, _without_effect),
             **_refused(["sweep"], lambda _: "Write it into the config that it is for."),
         },
         "allOf": [*_misspelt(KNOWN_DEFAULTS)],
+    }
+
+
+def _globs(key: str) -> dict[str, Json]:
+    texts: Any = {"type": "array", "items": {"type": "string"}}
+    return {
+        "anyOf": [{"type": ["string", "null"]}, texts],
+        "description": key_reference.WORKSPACE_ONLY[key].meaning,
     }
 
 

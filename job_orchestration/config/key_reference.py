@@ -330,6 +330,22 @@ WORKSPACE_ONLY: Final[Mapping[str, Key]] = {
         'mailServer: "smtp://mail.example.org:587?from=jobs@example.org"',
         "`work`, `up`",
     ),
+    "allowedMethods": Key(
+        "list of globs",
+        "the tasks of this package",
+        "The methods that configs that come through `serve` may name. A class of Tasks.py is looked for in "
+        "pathToTasks of workspace.yaml, since such a config cannot name another.",
+        'allowedMethods: ["job_orchestration.geneplexus:*", Train]',
+        "`serve`",
+    ),
+    "callbackHosts": Key(
+        "list of globs",
+        NONE,
+        "The hosts, with or without a port, that callbackUrl of such configs may name although they are "
+        "not public.",
+        'callbackHosts: ["127.0.0.1:5000", "*.lab.example.org"]',
+        "`serve`",
+    ),
 }
 
 SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {

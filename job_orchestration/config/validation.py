@@ -41,9 +41,11 @@ KNOWN_KEYS: Final = (
     notification_settings.NOTIFY_ADDRESS,
 )
 """The keys at the top of a config that mean something."""
+OF_THE_SERVER: Final = ("allowedMethods", "callbackHosts")
+"""Keys of ``workspace.yaml`` that say what may come over HTTP; they are no defaults of configs."""
 KNOWN_DEFAULTS: Final = (
     *(key for key in KNOWN_KEYS if key != "sweep"),
-    *("dashboardUrl", "cacheLimit", notification_settings.MAIL_SERVER),
+    *("dashboardUrl", "cacheLimit", notification_settings.MAIL_SERVER, *OF_THE_SERVER),
 )
 """Those of ``workspace.yaml``."""
 OLD_PATH_TO_TASKS: Final = "pathToModuleCode"
@@ -135,7 +137,8 @@ class _Check:
         given = {OLD_NAMES.get(key, key) for key in own}
         self.defaults = {k: value for k, value in defaults.items() if OLD_NAMES.get(k, k) not in given}
         """Defaults that the config does not override; a key of the config also counts by its old name."""
-        kept = [key for key in self.defaults if key not in notification_settings.NEVER_COPIED]
+        left_out = (*notification_settings.NEVER_COPIED, *OF_THE_SERVER)
+        kept = [key for key in self.defaults if key not in left_out]
         self.values: dict[str, Json] = {**own, **{key: self.defaults[key] for key in kept}}
 
     def run(self) -> Checked:

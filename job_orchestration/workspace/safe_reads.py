@@ -118,6 +118,39 @@ def plain_file(path: str) -> Iterator[tuple[int, int]]:
         os.close(descriptor)
 
 
+@contextmanager
+def plain_file_below(folder: str, path: str) -> Iterator[tuple[int, int]]:
+    """Open a plain file below a folder, without following a link in any part of its path.
+
+    Args:
+        folder: the folder.
+        path: the path relative to it.
+
+    Yields:
+        Its descriptor, open for reading, and its size in bytes.
+
+    Raises:
+        DamagedFileError: it is no plain file, or a part of its path is a link, ``..`` or empty.
+        OSError: it cannot be opened.
+    """
+    whole_path = os.path.join(folder, path)
+    *folders, name = path.split("/")
+    if any(part in {"", ".", ".."} or "\0" in part for part in (*folders, name)):
+        raise DamagedFileError(whole_path, "it is no path below its folder")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in (*folders, name):
+            flags = READ_ONLY if part is name else READ_ONLY | os.O_DIRECTORY
+            inner = os.open(part, flags, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor, _insist_on_plain_file(descriptor, whole_path, None).st_size
+    except OSError as error:
+        raise _with_path(error, whole_path) from None
+    finally:
+        os.close(descriptor)
+
+
 def tail(path: str, most: int) -> bytes:
     """Return the last bytes of a plain file, `most` at the most; the errors are those of `plain_file`."""
     with plain_file(path) as (descriptor, size):

@@ -669,7 +669,7 @@ def test_every_command_has_its_method():
         "import",
         "code",
     }  # create(), run(), Run.log(), import_runs(), Run.code()
-    of_terminals = {"progressReport", "debug", "completion", "schema", "notify", "geneplexus"}
+    of_terminals = {"progressReport", "debug", "completion", "schema", "notify", "serve", "geneplexus"}
     assert {command.name for command in command_table.COMMANDS} - of_terminals <= here
 
 

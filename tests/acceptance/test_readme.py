@@ -139,6 +139,7 @@ def test_every_command_and_file_of_a_document_works_as_it_stands(path, home):
     script, commands = story_of(path)
     if "/data/" in script:  # only some need it, and it takes a while
         make_data_in(home.parent / "data")
+    script = script.replace("demo/webapp", str(ROOT / "demo" / "webapp"))
     script = script.replace("/home/you", str(home)).replace("/data/", f"{home.parent}/data/")
     done = subprocess.run(
         ["bash", "-c", script],
