@@ -368,6 +368,7 @@ class Combination:
             *self._places(),
             *self._histories(),
             *self._left_over(),
+            *self._tracebacks(),
             *left_behind(lambda: [f"{pid} {command[:200]!r}" for pid, command in self._family()], 10.0),
         ]
 
@@ -408,6 +409,13 @@ class Combination:
             completed = lying.get(run) == ["Completed"]
             yield from promises.of_run(self.workspace / "Output" / run, completed=completed)
         yield from self._cut_short({**whole.journals, **others.journals})
+
+    def _tracebacks(self) -> Iterator[str]:
+        """What commands and workers said of faults of their own."""
+        said = (self.folder / "said").read_text(errors="replace").splitlines()
+        starts = [n for n, line in enumerate(said) if line.startswith("Traceback (most recent call last)")]
+        lasts = [next((line for line in said[n + 1 :] if not line.startswith(" ")), "") for n in starts]
+        yield from (f"{number} tracebacks: {last}" for last, number in Counter(lasts).items())
 
     def _cut_short(self, journals: dict[str, history_checker.Lines]) -> Iterator[str]:
         """Attempts that ended in the middle although no process of their worker was killed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
+from contextlib import suppress
 
 import pytest
 
@@ -115,6 +116,35 @@ def test_an_import_that_hangs_keeps_no_config_of_another_repository_waiting(work
     waiting.communicate(timeout=LIMIT)
     assert waiting.returncode == 0
     assert names(workspace, "ConfigsToRun") == ["a_slow", "b_after", "c_quick"]
+
+
+PRINTS = """
+    from job_orchestration import TaskBase
+
+    class Quick(TaskBase):
+        def validate(self):
+            while True:
+                print("x" * 100_000)
+
+        def run(self):
+            return 1
+"""
+
+
+@pytest.mark.slow
+def test_what_a_validation_prints_without_end_fills_no_disk(drop, start, repository, tmp_path):
+    (tmp_path / "temporary").mkdir()
+    folder = repository(PRINTS, name="prints")
+    drop("prints", {"pathToTasks": str(folder), "validationTimeout": "2s"})
+    ready = start("ready", env={"TMPDIR": str(tmp_path / "temporary")})
+    most = 0
+    while ready.poll() is None:
+        for path in (tmp_path / "temporary").rglob("log"):
+            with suppress(FileNotFoundError):
+                most = max(most, path.stat().st_size)
+    said, _ = ready.communicate(timeout=LIMIT)
+    assert "took longer than 2 s" in said
+    assert 0 < most < 20_000_000
 
 
 FAILS = """
