@@ -78,6 +78,7 @@ def test_a_person_gets_mail_when_a_run_was_accepted_and_has_ended(sandbox, monke
     assert sum("Your job was accepted" in text for _, text, _ in found.values()) == 2
     written = [p for p in sandbox.root.rglob("*") if p.is_file() and b"sesame77" in p.read_bytes()]
     assert written == []
+    assert b"mailServer" not in (sandbox.root / "Output/good/config.yaml").read_bytes()
 
 
 def test_what_keeps_mail_from_arriving_is_a_problem_of_the_config(sandbox):
