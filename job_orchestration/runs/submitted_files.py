@@ -36,6 +36,11 @@ def located(values: Mapping[str, Any], folder: str) -> dict[str, Any]:
     return found
 
 
+def are_there(values: Mapping[str, Any]) -> bool:
+    """Return whether files were submitted with the run of a config."""
+    return bool(_names(values))
+
+
 def renamed(values: Mapping[str, Any], run: str, names: Container[str]) -> dict[str, Any]:
     """Return the values of the config of a run that gets another name.
 

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.errors import OrchestrationError
 from job_orchestration.diagnostics.problems import Fault
-from job_orchestration.runs import artifact_store, claims, journal, lifecycle, token, token_header
+from job_orchestration.runs import (
+    artifact_store,
+    claims,
+    journal,
+    lifecycle,
+    submitted_files,
+    token,
+    token_header,
+)
 from job_orchestration.runs.events import Readied
 from job_orchestration.runs.opening import (
     CONFIG,
@@ -170,7 +178,8 @@ def _new_place_for(workspace: Workspace, folder: str) -> str:
 def put_output_away(workspace: Workspace, run: str, state: RunState) -> None:
     """Move a requeued run's old output to the trash, as its `requeued` event asks. Idempotent.
 
-    A run that restarts from the beginning keeps its config, provenance and journal. A run that restarts from
+    A run that restarts from the beginning keeps its config, provenance, journal and
+    the files that were submitted with it. A run that restarts from
     a task loses the mid-way checkpoints of that task and of later ones.
     """
     requeued = state.requeued
@@ -178,7 +187,8 @@ def put_output_away(workspace: Workspace, run: str, state: RunState) -> None:
         return
     folder = workspace.run_folder(run)
     if requeued.fresh:
-        names = [name for name in os.listdir(folder) if name not in _IDENTITY]
+        inputs = {submitted_files.FOLDER} if submitted_files.are_there(state.values) else frozenset()
+        names = [name for name in os.listdir(folder) if name not in _IDENTITY | inputs]
     else:
         ids = [task.id for task in state.tasks]
         names = [os.path.join(artifact_store.RESUME, id_) for id_ in ids[ids.index(requeued.task or "") :]]

@@ -209,6 +209,38 @@ def test_a_launch_that_was_cut_is_made_up_for_by_the_next_one(manager, store, jo
         manager.launcher.launch("absent")
 
 
+def test_many_launches_of_one_job_at_once_start_it_once(manager, store, job_config):
+    store.create("one")
+    store.save_input_file("one", ["a"])
+    store.save_json_results("one", "job_config", job_config("one"))
+    codes, start = [], threading.Barrier(8)
+
+    def launch():
+        start.wait()
+        codes.append(LocalLauncher(results_store=store, workers=0).launch("one"))
+
+    threads = [threading.Thread(target=launch) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [202] * 8
+    assert store.workspace.runs().names == ("one",)
+    assert store.read_input_file("one") == ["a"]
+
+
+@pytest.mark.slow
+def test_a_job_that_begins_from_scratch_has_its_inputs(manager, store, job_config, tmp_path):
+    job = manager.submit(["a", "b"], job_config("again", fails=str(tmp_path / "mended")))
+    assert not store.workspace.work()
+    (tmp_path / "mended").touch()
+    manager.retry("again", fresh=True)
+    assert store.workspace.work()
+    assert job.results["results"] == {"count.genes": 2}
+    assert store.read_input_file("again") == ["a", "b"]
+    assert job.job_config["jobname"] == "again"
+
+
 def test_an_update_carries_the_status_into_a_store_elsewhere(store, job_config):
     pytest.importorskip("fsspec")
     remote = FsspecStore(f"memory://{uuid.uuid4().hex}")
