@@ -405,7 +405,7 @@ class Combination:
         for run in rest:
             yield from (f"{run}: {word}" for word in _overlaps(others.executions(run)))
         lying = promises.tokens(self.workspace)
-        for run in [*runs, *self.anew, *self.cancelled]:
+        for run in [*runs, *self.cancelled]:
             completed = lying.get(run) == ["Completed"]
             yield from promises.of_run(self.workspace / "Output" / run, completed=completed)
         yield from self._cut_short({**whole.journals, **others.journals})
