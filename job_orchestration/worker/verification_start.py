@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from job_orchestration.diagnostics.problems import escaped
-from job_orchestration.worker import own_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,8 @@ def verify(workspace: Workspace, run: str, unwanted: Callable[[], bool], say: Ca
         unwanted: whether to stop waiting.
         say: called with the outcome.
     """
+    from job_orchestration.worker import own_commands
+
     with suppress(OSError):
         code = own_commands.exit_code_of(workspace, ["verify", run, "--once"], unwanted)
         say(f"{escaped(run)}: {_CODES.get(code, 'could not be verified; see why with: verify')}")
