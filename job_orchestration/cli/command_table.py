@@ -76,6 +76,23 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "selftest",
+        "queue or run a function that returns its arguments, to try the workspace and its workers",
+        "selftest 2 a b hello=world --here",
+        "job_orchestration.cli.functions:selftest",
+        (
+            *(function_flags.NUMBER, function_flags.CALLED_WITH, flags.HERE, flags.NAME, flags.AND_WAIT),
+            *(flags.TIMEOUT, flags.NO_WAIT, flags.JSON, function_flags.DEV),
+        ),
+    ),
+    Command(
+        "config",
+        "show the defaults of the workspace, or set some in workspace.yaml",
+        "config maxAttempts=5 graceTime=2m",
+        "job_orchestration.cli.functions:config",
+        (function_flags.DEFAULTS, function_flags.FORCE, flags.JSON),
+    ),
+    Command(
         "wait",
         "wait until runs end, and print each end as it comes",
         "wait 2026_11_20/bbs --timeout 4h",
@@ -350,7 +367,7 @@ COMMANDS: Final = (
 )
 
 GROUPS: Final = {
-    "set up": ("init", "doctor", "schema", "completion"),
+    "set up": ("init", "config", "selftest", "doctor", "schema", "completion"),
     "queue experiments": ("check", "ready", "submit", "run", "debug"),
     "run them": ("up", "work", "watch"),
     "look at runs": ("status", "logs", "show", "results", "wait", "progressReport"),

@@ -52,3 +52,16 @@ OF_PLATFORM = tuple(
     for name in _WITHOUT_EFFECT
 )
 """Options of DL jobs that were meant for its platform and its printing."""
+NUMBER = Argument(
+    ("number",), {"metavar": "N", "type": flag_values.positive, "help": "how often the function is called"}
+)
+DEFAULTS = Argument(
+    ("values",),
+    {
+        "metavar": "KEY=VALUE",
+        "nargs": "*",
+        "type": flag_values.assignment,
+        "help": "set this default; the value is YAML",
+    },
+)
+FORCE = Argument(("--force",), {"action": "store_true", "help": "replace a value that is there already"})

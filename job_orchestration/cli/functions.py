@@ -1,4 +1,4 @@
-"""`run` on the command line."""
+"""`run`, `selftest` and `config` on the command line."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from job_orchestration.commands.run import FunctionCall
+    from job_orchestration.config.config import Json
     from job_orchestration.submission.reports import Report
     from job_orchestration.workspace.layout import Workspace
 
@@ -41,24 +42,53 @@ def run(arguments: Namespace) -> int:
         uncommitted=arguments.uncommitted,
     )
     print_report(report, is_json=arguments.json)
-    return ExitCode.REFUSED if report.refused else finish(arguments, workspace, report)
+    return ExitCode.REFUSED if report.refused else _finish(arguments, workspace, report)
 
 
 def _call(arguments: Namespace) -> FunctionCall:
     from job_orchestration.commands.run import FunctionCall, elements_in
 
-    kwargs = {name: value for name, value in arguments.words if name is not None}
-    named = [name for name, _ in arguments.words if name is not None]
-    if twice := next((name for name in named if named.count(name) > 1), None):
-        raise UsageError(f"{escaped(twice)} is given twice", "Give each keyword argument once")
-    args = [value for name, value in arguments.words if name is None]
+    args, kwargs = _arguments_of(arguments)
     found = None if arguments.args_list is None else elements_in(arguments.args_list)
     if arguments.parallel is not None and found is None:
         raise UsageError("--parallel says how many elements run at a time", "Give --args-list as well")
     return FunctionCall(arguments.function, args, kwargs, found, arguments.parallel)
 
 
-def finish(arguments: Namespace, workspace: Workspace, report: Report) -> int:
+def _arguments_of(arguments: Namespace) -> tuple[list[Json], dict[str, Json]]:
+    kwargs = {name: value for name, value in arguments.words if name is not None}
+    given = [name for name, _ in arguments.words if name is not None]
+    if twice := next((name for name in given if given.count(name) > 1), None):
+        raise UsageError(f"{escaped(twice)} is given twice", "Give each keyword argument once")
+    return [value for name, value in arguments.words if name is None], kwargs
+
+
+def selftest(arguments: Namespace) -> int:
+    """Queue a run whose function returns its arguments, or run it here."""
+    from job_orchestration.commands.selftest import selftest as queue
+
+    workspace = output.prepared(arguments)
+    report = queue(workspace, arguments.number, *_arguments_of(arguments), name=arguments.name)
+    print_report(report, is_json=arguments.json)
+    return ExitCode.REFUSED if report.refused else _finish(arguments, workspace, report)
+
+
+def config(arguments: Namespace) -> int:
+    """Set defaults of the workspace, and print all of them."""
+    from job_orchestration.commands.config import config as set_defaults
+    from job_orchestration.config.yaml_writer import to_yaml
+
+    found = set_defaults(output.prepared(arguments), dict(arguments.values), force=arguments.force)
+    if arguments.json:
+        output.print_json(found)
+    elif found:
+        print(to_yaml(found).decode(), end="")
+    else:
+        output.complain("workspace.yaml sets no defaults.")
+    return 0
+
+
+def _finish(arguments: Namespace, workspace: Workspace, report: Report) -> int:
     """Run what was queued here, or wait for it, if that is asked for; return the exit code."""
     from job_orchestration.commands.selection import Selection
 

@@ -82,21 +82,33 @@ class FunctionTask:
         return []
 
     def run(self) -> Any:
-        """Call the function.
+        """Call the function. A job that it returns, or each job of a list, is run here.
 
         Raises:
             ReturnedError: it has returned an error.
             BaseException: whatever it raises.
         """
         function = type(self).function
-        args, kwargs = arguments_of(function, self.config)
-        value = function(*args, **kwargs)
-        if getattr(function, "returns_json", False) and isinstance(value, str):
-            with suppress(json.JSONDecodeError):
-                value = json_floats.value_of(value)
+        value = result_of_call(function, *arguments_of(function, self.config))
+        jobs = value if isinstance(value, list) else [value]
+        if jobs and all(getattr(job, "is_job", False) for job in jobs):
+            found = [job.run_here() for job in jobs]
+            if not any(one.results for one in found) and (errors := [e for one in found for e in one.errors]):
+                raise ReturnedError(str(errors[0][ERROR]))
+            kept = [{"results": one.results, "errors": one.errors} for one in found]
+            return kept if isinstance(value, list) else kept[0]
         if is_error(value):
             raise ReturnedError(value if isinstance(value, str) else str(value[ERROR]))
         return value
+
+
+def result_of_call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a function; if `as_json` has made JSON of its result, return what that says."""
+    value = function(*args, **kwargs)
+    if getattr(function, "returns_json", False) and isinstance(value, str):
+        with suppress(json.JSONDecodeError):
+            return json_floats.value_of(value)
+    return value
 
 
 def kind_of_nothing(kind: type[Any]) -> Any:

@@ -40,7 +40,7 @@ class FunctionCall:
 def run(
     workspace: Workspace,
     call: FunctionCall,
-    folder: str,
+    folder: str | None,
     *,
     name: str | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -52,7 +52,7 @@ def run(
         workspace: with all its folders in place.
         call: the function and its arguments.
         folder: where its module is looked for, in a git work tree. A module that is not there is one of the
-            environment.
+            environment; so is any with `None`.
         name: of the run; default: the date, the function and the time.
         parameters: dotted key to a value, for the rest of the config.
         uncommitted: whether uncommitted changes are captured instead of refused.
@@ -78,7 +78,7 @@ def run(
     return submit(workspace, [config], name=name, parameters=parameters)
 
 
-def find(name: str, folder: str) -> tuple[str, str | None]:
+def find(name: str, folder: str | None) -> tuple[str, str | None]:
     """Return the method that a name means, and the folder of its code; `None` if that is not in the folder.
 
     Raises:
@@ -105,9 +105,9 @@ def _method(parts: Sequence[str], length: int, name: str) -> str:
     return f"{'.'.join(module)}:{function[0]}"
 
 
-def _module_length(parts: Sequence[str], folder: str) -> int:
+def _module_length(parts: Sequence[str], folder: str | None) -> int:
     """Return how many of the parts name a module in a folder; 0 if there is none."""
-    if not all(part.isidentifier() for part in parts):
+    if folder is None or not all(part.isidentifier() for part in parts):
         return 0
     for length in range(len(parts), 0, -1):
         path = os.path.join(folder, *parts[:length])

@@ -152,3 +152,30 @@ def test_what_cannot_be_called_is_refused_before_anything_is_queued(run, workspa
 def test_a_function_that_raises_ends_the_command_with_one(run):
     failed = run("run", "json.loads", "x", "--here", "--set", "maxAttempts=1", check=1)
     assert "JSONDecodeError" in failed.stdout
+
+
+@pytest.mark.seed_fault("B-DL-07")
+def test_defaults_are_set_beside_what_the_file_says(run, workspace):
+    path = workspace / "workspace.yaml"
+    before = "# of the lab\nmaxAttempts: 2  # tries\nresources:\n  cpus: 1\n# the end"
+    path.write_text(before)
+    set_ = run("config", "UNSAFE_ignoreDirtyCheck=false", "graceTime=2m")
+    assert set_.stdout.splitlines() == [
+        "maxAttempts: 2",
+        *("resources:", "  cpus: 1", "UNSAFE_ignoreDirtyCheck: false", "graceTime: 2m"),
+    ]
+    assert path.read_text().startswith(f"{before}\n")
+    assert "has other values for maxAttempts" in run("config", "maxAttempts=3", check=2).stderr
+    run("config", "maxAttempts=3", "resources={cpus: 2}", "--force")
+    text = path.read_text()
+    assert text.startswith("# of the lab\nmaxAttempts: 3\nresources:\n  cpus: 2\n# the end\n")
+    assert json.loads(run("config", "--json").stdout)["resources"] == {"cpus": 2}
+    assert "is not a default of a workspace. Did you mean" in run("config", "maxAttempt=3", check=2).stderr
+    assert "maxAttempts: 'many' is not" in run("config", "maxAttempts=many", "--force", check=2).stderr
+    assert path.read_text() == text
+
+
+def test_selftest_returns_what_it_gets(run, workspace):
+    run("selftest", "2", "a", "b", "hello=world", "--dev", "True", "--name", "try")
+    found = nd_json.read(workspace / "Output" / "try" / "task" / "results.ndjson")
+    assert [line["result"] for line in found] == [{"args": ["a", "b"], "kwargs": {"hello": "world"}}] * 2

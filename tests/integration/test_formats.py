@@ -31,6 +31,7 @@ WORDS = {
     "bisect": ("a", "b", "--metric", "a.score"),
     "submit": ("a.yaml",),
     "run": ("json.dumps", "1"),
+    "selftest": ("1",),
     "export": ("a", "--to", "never"),
     "import": ("never",),
     "geneplexus": ("summary", "a"),

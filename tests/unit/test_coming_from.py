@@ -1,20 +1,24 @@
-"""The page for users of the first release names a test in each line, and each of them is there."""
+"""The pages for users of earlier systems name a test in each line, and each of them is there."""
 
 from __future__ import annotations
 
 import re
+
+import pytest
 
 from tests.conftest import ROOT
 
 JOBS_GUIDE = ROOT / "docs" / "coming-from" / "geneplexus-mljob.md"
 JOBS_ROW = re.compile(r"^\| ((?:B-)?GP-\d\d) \| .+ \| `(\S+\.py)` `(test_\w+)` \|$", re.MULTILINE)
 GUIDE = ROOT / "docs" / "coming-from" / "job-orchestration.md"
-ROW = re.compile(r"^\| JO-(\d\d) \| .+ \| .+ \| `(\S+\.py)` `(test_\w+)` \|$", re.MULTILINE)
+FUNCTIONS_GUIDE = ROOT / "docs" / "coming-from" / "dl-jobs.md"
+ROW = r"^\| {}-(\d\d) \| .+ \| .+ \| `(\S+\.py)` `(test_\w+)` \|$"
 
 
-def test_every_line_names_a_test_that_is_there():
-    rows = ROW.findall(GUIDE.read_text(encoding="utf-8"))
-    assert [int(number) for number, _, _ in rows] == list(range(1, 54))
+@pytest.mark.parametrize(("guide", "letters", "last"), [(GUIDE, "JO", 53), (FUNCTIONS_GUIDE, "DL", 34)])
+def test_every_line_names_a_test_that_is_there(guide, letters, last):
+    rows = re.findall(ROW.format(letters), guide.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [int(number) for number, _, _ in rows] == list(range(1, last + 1))
     for _, file, name in rows:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, name)
 
