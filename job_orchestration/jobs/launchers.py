@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from job_orchestration.diagnostics.errors import (
+    ConfigRefusedError,
     JobExistsError,
     JobNotFoundError,
     OrchestrationError,
     UsageError,
 )
-from job_orchestration.diagnostics.problems import escaped
+from job_orchestration.diagnostics.problems import Problem, escaped
 from job_orchestration.jobs import environment, job_configs, job_names
 from job_orchestration.jobs.file_store import ResultsFileStore
 from job_orchestration.runs import catalog, status_codes
@@ -239,6 +240,8 @@ class UrlLauncher:
                 return error.code, text, float(wait) if wait.isdecimal() else 0.0
 
     def _refused(self, job: str, code: int, text: str, *, is_again: bool) -> int:
+        if problems := _problems_in(text):
+            raise ConfigRefusedError(problems)
         if code == _CONFLICT and is_again:
             return status_codes.ACCEPTED
         if code == _CONFLICT:
@@ -259,6 +262,17 @@ class _NoRedirections(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+def _problems_in(text: str) -> list[Problem]:
+    """Return the problems of a config in an answer; none if it says none."""
+    with suppress(ValueError, AttributeError, TypeError):
+        known = ("file", "what", "todo", "key")
+        found = [
+            {key: str(one.get(key, "")) for key in known} for one in json.loads(text).get("problems", ())
+        ]
+        return [Problem(**one) for one in found if one["what"]]
+    return []
 
 
 def _code_of(job: str, text: str, code: int) -> int:

@@ -414,6 +414,31 @@ def test_a_launch_that_failed_keeps_the_job_to_be_launched_again(store, listener
     assert [body for _, body in server.seen] == [{"jobnames": ["later"]}] * 3
 
 
+@pytest.mark.slow
+def test_another_instance_starts_what_an_application_has_prepared(tmp_path):
+    pytest.importorskip("fastapi", reason="the extra [web] is not installed")
+    from tests.integration.web_server import WebServer
+
+    (tmp_path / "served").mkdir()
+    server = WebServer(tmp_path / "served")
+    try:
+        store = ResultsFileStore(server.root)
+        launcher = UrlLauncher(f"http://127.0.0.1:{server.port}/api/enqueue", token=server.token)
+        manager = JobManager(store, launcher)
+        tasks = {"tasks": [{"id": "one", "method": "web_tasks:Picky"}]}
+        job = manager.submit(["a"], {"jobname": "My Job", "x": 1, **tasks})
+        assert launcher.launch("my-job") == job.status_code == 202
+        with pytest.raises(ConfigRefusedError, match="x must be positive"):
+            manager.submit(["a"], {"jobname": "bad", "x": -1, **tasks})
+        assert not manager.exists("bad")
+        assert store.workspace.runs().names == ("my-job",)
+        assert store.read_input_file("my-job") == ["a"]
+        with pytest.raises(JobNotFoundError):
+            launcher.launch("absent")
+    finally:
+        server.close()
+
+
 def test_only_addresses_of_the_web_are_called():
     with pytest.raises(UsageError, match="cannot be called"):
         UrlLauncher("file:///etc/passwd")
