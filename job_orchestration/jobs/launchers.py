@@ -267,11 +267,9 @@ class _NoRedirections(urllib.request.HTTPRedirectHandler):
 def _problems_in(text: str) -> list[Problem]:
     """Return the problems of a config in an answer; none if it says none."""
     with suppress(ValueError, AttributeError, TypeError):
-        known = ("file", "what", "todo", "key")
-        found = [
-            {key: str(one.get(key, "")) for key in known} for one in json.loads(text).get("problems", ())
-        ]
-        return [Problem(**one) for one in found if one["what"]]
+        found = json.loads(text).get("problems", ())
+        parts = [[str(one.get(key, "")) for key in ("file", "what", "todo", "key")] for one in found]
+        return [Problem(file, what, todo, key) for file, what, todo, key in parts if what]
     return []
 
 
