@@ -27,6 +27,9 @@ def test_every_line_about_jobs_of_the_web_application_names_a_test_that_is_there
     text = JOBS_GUIDE.read_text(encoding="utf-8")
     rows = JOBS_ROW.findall(text)
     assert len(rows) == len(re.findall(r"^\| (?:B-)?GP-", text, re.MULTILINE))
-    assert len(rows) == len({number for number, _, _ in rows}) >= 55
+    promised = [*range(1, 8), *range(9, 13), 14, 18, 20, 21, *range(23, 26), *range(28, 32), *range(34, 37)]
+    promised += [*range(39, 50), 52, 53, *range(55, 58), 59, 65, 66]
+    numbers = [number for number, _, _ in rows]
+    assert numbers == [*(f"GP-{n:02d}" for n in promised), *(f"B-GP-{n:02d}" for n in range(1, 20))]
     for _, file, name in rows:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, name)
