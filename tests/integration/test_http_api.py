@@ -130,6 +130,16 @@ def test_a_job_is_cancelled_retried_rerun_and_deleted(server):
     assert Workspace(server.root).restore("steered").names == ("steered",)
 
 
+def test_a_posted_job_is_shown_or_queued_under_its_name(server):
+    body = {"config": {"tasks": [{"id": "one", "method": "web_tasks:Quick"}]}, "inputs": {"genes": "a"}}
+    assert server.post("/jobs/posted", body).code == 202
+    server.ended("posted")
+    assert server.post("/jobs/posted").json["status"] == "Completed"
+    assert server.post("/jobs/posted", body).code == 409
+    assert server.post("/jobs/absent").code == 404
+    assert server.post("/jobs/a%2Fb", body).code == 400
+
+
 def test_a_list_is_filtered_and_cut(server):
     for number in range(3):
         server.submit(f"listed-{number}", x=number)
