@@ -331,7 +331,10 @@ WATCH = Argument(("--watch",), {"action": "store_true", "help": "refresh until C
 ARRANGE = (
     Argument(
         ("--best",),
-        {"metavar": "FIGURE", "help": "the run with the highest value of this figure; --top N shows more"},
+        {
+            "metavar": "FIGURE",
+            "help": "the run with the best value of this figure, by default the highest",
+        },
     ),
     Argument(("--lowest",), {"action": "store_true", "help": "take the lowest value as the best"}),
     Argument(("--top",), {"metavar": "N", "type": flag_values.positive, "help": "the first N rows"}),

@@ -24,6 +24,7 @@ from job_orchestration.commands.work import arguments
 from job_orchestration.comparison import bisection, bisection_records, code_changes, difference
 from job_orchestration.comparison.bisection import CommitGraph, Criterion, Step
 from job_orchestration.comparison.bisection_records import TestedCommit
+from job_orchestration.config import metric_directions
 from job_orchestration.diagnostics.errors import UsageError, WorkspaceError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.processes.supervisor import Supervisor
@@ -176,6 +177,8 @@ class _Question:
         if criterion.fault is not None:
             what = criterion.fault[0].upper() + criterion.fault[1:]
             raise UsageError(what, "Choose other runs, or another limit with --at, --higher or --lower")
+        if asked.at is None and asked.higher is None:
+            _insist_on_a_loss(good, bad, column, criterion)
         graph = _graph_between(workspace, good, bad)
         return cls(good, bad, selection.one(records, bad.run), column, criterion, graph)
 
@@ -198,6 +201,17 @@ class _Question:
         commit = self.graph.bad
         found = difference.between(self.good, self.bad, code_changes.without(commit, commit, ""))
         return bool(found.causes) or found.seeds[0] != found.seeds[1]
+
+
+def _insist_on_a_loss(good: Side, bad: Side, column: str, found: Criterion) -> None:
+    """Refuse ends of which the bad one is better, by what the configs say of the metric."""
+    is_highest_best = metric_directions.agreed([good.state.values, bad.state.values], column)
+    if is_highest_best is not None and (found.bad > found.good) is is_highest_best:
+        word = "maximize" if is_highest_best else "minimize"
+        raise UsageError(
+            f"{escaped(column)} is better in {escaped(bad.run)}, since metricDirections says {word}",
+            "Name the runs in the other order, or say what is bad with --higher or --lower",
+        )
 
 
 def _metric(side: Side, column: str) -> float:

@@ -17,6 +17,7 @@ from job_orchestration.commands.selection import Selection
 from job_orchestration.comparison import code_changes, difference
 from job_orchestration.comparison.code_changes import TaskCode
 from job_orchestration.comparison.difference import Side
+from job_orchestration.config import metric_directions
 from job_orchestration.diagnostics.errors import UsageError
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.runs import catalog, environments, inputs, opening, provenance_file, submitted_files
@@ -145,16 +146,18 @@ def _parameters(
 
 
 def _aims(workspace: Workspace, state: RunState, results: Iterable[str]) -> dict[str, bool]:
-    """Return the result that the search of a run improves, and whether the highest value is the best."""
+    """Return the results of which the config or the search says it, and whether the highest is the best."""
+    said = {name: metric_directions.is_highest_best(state.values, name) for name in results}
+    found = {name: is_highest_best for name, is_highest_best in said.items() if is_highest_best is not None}
     if state.trial is None or state.trial.number is None:
-        return {}
+        return found
     from job_orchestration.search import searches
 
     order = searches.read(workspace, state.trial.sweep)
     if order is None:
-        return {}
+        return found
     metric, is_highest_best = order.search.aim
-    return dict.fromkeys((name for name in results if name == metric), is_highest_best)
+    return found | dict.fromkeys((name for name in results if name == metric), is_highest_best)
 
 
 def _code_between(workspace: Workspace, one: RunState, other: RunState) -> CodeChanges:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from job_orchestration.commands import selection
+from job_orchestration.config import metric_directions
 from job_orchestration.diagnostics.problems import escaped
 from job_orchestration.results import tables
 from job_orchestration.runs import catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from job_orchestration.commands.selection import Selection
+    from job_orchestration.config.config import Json
     from job_orchestration.results.tables import Table
     from job_orchestration.workspace.layout import Workspace
 
@@ -27,7 +31,7 @@ class Arrangement:
     best: str | None = None
     """Only rows with a number in this column, best first; one row if `top` is not given."""
     lowest: bool = False
-    """Whether the lowest is the best."""
+    """Whether the lowest is the best; also if the configs say so (`config.metric_directions`)."""
     top: int | None = None
     """Most rows."""
     columns: tuple[str, ...] = ()
@@ -76,10 +80,12 @@ def results(
     found = [row.with_hidden(hidden) for row in found] if hidden else found
     if arrangement.best is not None and not any(row.results for row in found):
         found = []  # no results yet: an empty table, not an error
-    return Results(_arranged(tables.table_of(found), arrangement), tuple(notes))
+    names = {row.facts["run"] for row in found}
+    configs = [record.state.values for record in records if record.run in names and record.state is not None]
+    return Results(_arranged(tables.table_of(found), arrangement, configs), tuple(notes))
 
 
-def _arranged(table: Table, how: Arrangement) -> Table:
+def _arranged(table: Table, how: Arrangement, configs: Sequence[Mapping[str, Json]]) -> Table:
     if not table.rows:
         return table
     if how.group_by:
@@ -88,7 +94,8 @@ def _arranged(table: Table, how: Arrangement) -> Table:
         table = tables.sorted_by(table, _column(table, how.sort, how), descending=how.descending)
     if how.best is not None:
         column = _column(table, how.best, how)
-        table = tables.best(table, column, lowest=how.lowest).led_by(column, len(how.group_by) or 1)
+        lowest = how.lowest or metric_directions.agreed(configs, column.removesuffix(".mean")) is False
+        table = tables.best(table, column, lowest=lowest).led_by(column, len(how.group_by) or 1)
     top = 1 if how.best is not None and how.top is None else how.top
     table = table if top is None else table.first(top)
     if not how.columns:

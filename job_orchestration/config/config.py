@@ -46,6 +46,8 @@ class Settings:
     seed: int | None = None
     reuse: bool = False
     """Whether leading tasks that are unchanged take the checkpoint of an earlier run."""
+    metric_directions: tuple[tuple[str, str], ...] = ()
+    """Figures that tasks return, each with ``maximize`` or ``minimize``: which way is better."""
     priority: int = 0
     """Waiting runs with a higher priority are claimed first."""
     after: tuple[str, ...] = ()

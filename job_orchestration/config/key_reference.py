@@ -192,6 +192,14 @@ EXECUTION: Final[Mapping[str, Key]] = {
         "reuse: true",
         BOTH,
     ),
+    "metricDirections": Key(
+        "mapping of figures to maximize or minimize",
+        "{}",
+        "Which way is better for figures that the tasks return, by their columns in results or the last "
+        "parts of these: for `results --best`, for better and worse in `diff`, and for the ends of `bisect`.",
+        "metricDirections: {loss: minimize, train.accuracy: maximize}",
+        f"{READY}, `results`, `diff`, `bisect`",
+    ),
 }
 QUEUE: Final[Mapping[str, Key]] = {
     "priority": Key(

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from job_orchestration.config import metric_directions
 from job_orchestration.config.config import Isolation, Settings
 from job_orchestration.diagnostics.problems import quoted
 
@@ -232,6 +233,17 @@ RULES: Final[Mapping[str, Rule]] = {
         {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]},
     ),
     "reuse": Rule("reuse", _flag, "true or false", "true or false", _FLAG),
+    metric_directions.KEY: Rule(
+        "metric_directions",
+        metric_directions.parse,
+        "a mapping of figures to maximize or minimize",
+        "one such as {loss: minimize, accuracy: maximize}",
+        {
+            "type": "object",
+            "propertyNames": {"minLength": 1},
+            "additionalProperties": {"enum": [*metric_directions.DIRECTIONS]},
+        },
+    ),
     "seed": Rule(
         "seed",
         _whole(0, _MOST_SEED),

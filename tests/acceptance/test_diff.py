@@ -90,6 +90,23 @@ def test_the_one_parameter_that_differs_is_the_verdict(cli: Cli, project: Projec
 
 
 @pytest.mark.slow
+def test_a_config_says_which_way_a_figure_is_better(cli: Cli, project: Project) -> None:
+    stated = {"metricDirections": {"loss": "minimize"}}
+    project.run("a", **stated)
+    project.commit(**{"steps/helper.py": HELPER.replace("2", "3")})
+    project.run("b", **stated)
+    project.run("c", lr=0.001)
+    assert "train.loss  0.02 → 0.03  (+50.00%, worse)" in cli("diff", "a", "b").stdout
+    assert [c["better"] for c in difference(cli, "b", "a")["results"]] == [True]
+    assert cli("results", "--best", "loss").stdout.splitlines()[1].split()[0] == "c"
+    assert cli("results", "--best", "loss", "c", "b").stdout.splitlines()[1].split()[0] == "c"
+    said = cli("bisect", "b", "a", "--metric", "loss", check=2).stderr
+    assert said.startswith(
+        "train.loss is better in a, since metricDirections says minimize. Name the runs in"
+    )
+
+
+@pytest.mark.slow
 def test_a_changed_helper_is_shown_with_its_lines_and_other_files_are_counted(
     cli: Cli, project: Project
 ) -> None:
