@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from job_orchestration.config import key_reference, words_without_effect  # noqa: E402 - of this checkout
+from job_orchestration.config import key_reference, sweep_key_reference, words_without_effect  # noqa: E402 - of this checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,14 +82,17 @@ INNER: Mapping[str, tuple[tuple[str, Mapping[str, Key]], ...]] = {
         ),
     ),
     "sweep": (
-        ("Parts of a sweep, which are multiplied; [sweeps.md](sweeps.md) has more:", key_reference.SWEEP),
+        (
+            "Parts of a sweep, which are multiplied; [sweeps.md](sweeps.md) has more:",
+            sweep_key_reference.SWEEP,
+        ),
         (
             "A parameter is a key of the config (`layers`) or of one task (`train.lr`). Keys of `random`:",
-            key_reference.RANDOM,
+            sweep_key_reference.RANDOM,
         ),
-        ("Keys of `search`:", key_reference.SEARCH),
-        ("Lists for `grid` and `zip`, besides `[1, 2, 3]`:", key_reference.POINTS),
-        ("Distributions for `random` and `space`, besides those lists:", key_reference.DISTRIBUTIONS),
+        ("Keys of `search`:", sweep_key_reference.SEARCH),
+        ("Lists for `grid` and `zip`, besides `[1, 2, 3]`:", sweep_key_reference.POINTS),
+        ("Distributions for `random` and `space`, besides those lists:", sweep_key_reference.DISTRIBUTIONS),
     ),
     "notify": (
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from job_orchestration.config import key_reference
+from job_orchestration.config import sweep_key_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ _COUNTED: Final = frozenset({"linear", "log"})
 
 def definitions() -> dict[str, Any]:
     """Return the ``$defs`` that `sweep` refers to."""
-    points = [_form(name, key_reference.POINTS[name]) for name in key_reference.POINTS]
-    drawn = {n: _form(n, known) for n, known in key_reference.DISTRIBUTIONS.items()}
+    points = [_form(name, sweep_key_reference.POINTS[name]) for name in sweep_key_reference.POINTS]
+    drawn = {n: _form(n, known) for n, known in sweep_key_reference.DISTRIBUTIONS.items()}
     return {
         "points": {"anyOf": [{**_LIST, "description": "These values."}, *points]},
         "choices": {"anyOf": [_reference("points"), drawn["choice"]]},
@@ -47,7 +47,7 @@ def definitions() -> dict[str, Any]:
 
 def sweep(samplers: Sequence[str] = ()) -> dict[str, Any]:
     """Return the schema of ``sweep``; `samplers` are those of other packages."""
-    table = key_reference.SWEEP
+    table = sweep_key_reference.SWEEP
     return {
         "type": "object",
         "properties": {
@@ -94,7 +94,7 @@ def _parameters(known: Key, form: str) -> dict[str, Any]:
 
 
 def _random(known: Key) -> dict[str, Any]:
-    own = key_reference.RANDOM
+    own = sweep_key_reference.RANDOM
     return {
         **_parameters(known, "distribution"),
         "minProperties": 2,
@@ -109,7 +109,7 @@ def _random(known: Key) -> dict[str, Any]:
 def _search(known: Key, samplers: Sequence[str]) -> dict[str, Any]:
     shapes: dict[str, Any] = {
         "method": {"enum": ["grid", "random", "tpe", *samplers]},
-        "space": _parameters(key_reference.SEARCH["space"], "distribution"),
+        "space": _parameters(sweep_key_reference.SEARCH["space"], "distribution"),
         "metric": {"type": "string", "minLength": 1},
         "n": _COUNT,
         "direction": {"enum": ["maximize", "minimize"], "default": "maximize"},
@@ -118,7 +118,8 @@ def _search(known: Key, samplers: Sequence[str]) -> dict[str, Any]:
         "prune": {"enum": ["median"]},
     }
     described = {
-        key: {**shape, "description": key_reference.SEARCH[key].meaning} for key, shape in shapes.items()
+        key: {**shape, "description": sweep_key_reference.SEARCH[key].meaning}
+        for key, shape in shapes.items()
     }
     return {
         **_closed(described, ["method", "space", "metric"]),

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from job_orchestration.config import key_reference, notification_settings, sweep_schema, yaml_reader
+from job_orchestration.config import (
+    key_reference,
+    notification_settings,
+    sweep_key_reference,
+    sweep_schema,
+    yaml_reader,
+)
 from job_orchestration.config.config import Settings
 from job_orchestration.config.json_schema import config_schema, workspace_schema
 from job_orchestration.config.misspelling_patterns import pattern_of
@@ -295,10 +301,10 @@ def test_every_key_has_a_description():
 
 
 def test_the_tables_of_keys_are_those_of_the_checks():
-    assert tuple(key_reference.SWEEP) == sweep_expansion.PARTS
-    assert set(key_reference.SEARCH) == set(search_settings._PARTS)
-    assert set(key_reference.POINTS) == set(parameter_space._POINTS)
-    assert set(key_reference.DISTRIBUTIONS) == set(parameter_space._DOMAINS)
+    assert tuple(sweep_key_reference.SWEEP) == sweep_expansion.PARTS
+    assert set(sweep_key_reference.SEARCH) == set(search_settings._PARTS)
+    assert set(sweep_key_reference.POINTS) == set(parameter_space._POINTS)
+    assert set(sweep_key_reference.DISTRIBUTIONS) == set(parameter_space._DOMAINS)
     assert {*key_reference.RECIPIENT} == {*BUILT_IN, "on"}
     search = config_schema()["properties"]["sweep"]["properties"]["search"]["properties"]
     assert tuple(search["method"]["enum"]) == search_settings.METHODS

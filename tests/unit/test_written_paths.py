@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job_orchestration.config import key_reference
+from job_orchestration.config import key_reference, sweep_key_reference
 from job_orchestration.diagnostics.problems import Fault
 from job_orchestration.geneplexus import known_keys
 from job_orchestration.geneplexus.settings import REFUSED
@@ -44,7 +44,12 @@ WRITTEN = {"outputDir": output_dir, "baseOutputDir": output_dir, "resultsFilepat
 
 def keys_of_a_path() -> set[str]:
     """The keys of all tables of keys that are paths: by their kind, or by their name."""
-    tables = [t for name, t in vars(key_reference).items() if name.isupper() and isinstance(t, dict)]
+    tables = [
+        t
+        for module in (key_reference, sweep_key_reference)
+        for name, t in vars(module).items()
+        if name.isupper() and isinstance(t, dict)
+    ]
     named = {key for table in tables for key in table if isinstance(key, str)}
     kinds = {k for t in tables for k, known in t.items() if getattr(known, "kind", "").startswith("path")}
     code = Path(space.__file__).read_text()
