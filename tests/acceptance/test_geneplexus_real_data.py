@@ -52,6 +52,7 @@ def held_out_aurocs(gene_sets, kind, rng, drop, cli, workspace):
             "geneset": shuffled[len(genes) // 3 :],
             "gsc_trn": "GO",
             "gsc_res": "GO",
+            "figures": [],
         }
         run = {"outputDir": f"{kind}/{number}", "tasks": TASKS, "pathToTasks": None}
         drop(f"{kind}_{number}", {**run, **keys})
