@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -231,6 +232,11 @@ def test_an_export_is_an_ro_crate_that_the_library_reads_back(cli: Cli, done: st
     files = [e for e in crate.data_entities if e.type == "File"]
     assert all((tmp_path / "out" / e.id).is_file() for e in files)
     assert len(files) > 8
+    formats = {e.id: e["encodingFormat"] for e in files}
+    assert formats["README.md"] == "text/markdown"
+    assert formats[f"runs/{done}/load/loaded.json"] == "application/json"
+    time = r"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}\+00:00"
+    assert all(re.fullmatch(time, made[key]) for key in ("startTime", "endTime")), "as validators take it"
 
 
 @pytest.mark.slow
