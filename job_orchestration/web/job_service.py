@@ -21,7 +21,7 @@ from job_orchestration.jobs.file_store import ResultsFileStore
 from job_orchestration.jobs.job_names import path_friendly_job_name
 from job_orchestration.jobs.launchers import LocalLauncher
 from job_orchestration.processes import supervisor
-from job_orchestration.runs import opening, run_files, trash
+from job_orchestration.runs import journal, lifecycle, opening, run_files, trash
 from job_orchestration.submission.reports import problems_as_json
 from job_orchestration.web import job_views, submission_rules
 from job_orchestration.web.problem_details import HttpError, of_error
@@ -151,7 +151,14 @@ class JobService:
         taken = name or str(wanted.get("outputDir", ""))
         self._insist_on_new(taken)
         queued = self._outcome(self.submitter.begin(Submission(wanted, name, dict(inputs))), taken)
-        return self.job(queued.run)
+        return self._accepted(queued)
+
+    def _accepted(self, queued: Queued) -> dict[str, Any]:
+        """Return a job that was just queued; no other run is read for it."""
+        with _as_http():
+            state = lifecycle.fold(journal.read(self.place.run_folder(queued.run)))
+        task = None if state.current is None else state.tasks[state.current].id
+        return job_views.accepted(state.config, queued.run, task, state.readied_at)
 
     def enqueue(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Queue configs that lie in ConfigSources, by their names; return what became of each.
@@ -206,6 +213,8 @@ class JobService:
             }
 
     def _insist_on_new(self, run: str) -> None:
+        if not run or not os.path.lexists(self.place.run_folder(run)):
+            return
         if any(record.run == run for record in self.reader.records()):
             raise HttpError(
                 409,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field
 
 from job_orchestration.runs import status_codes
+from job_orchestration.workspace.layout import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,23 @@ def unknown(name: str, message: str) -> dict[str, Any]:
     empty = ("run_time", "progress", "eta", "task", "submitted_at", "started_at", "ended_at")
     state = {"status": found.text, "status_code": found.code, "state": found.status, "message": message}
     return {"jobname": name, "run": None, **state, **dict.fromkeys(empty), "links": {}}
+
+
+def accepted(config: str, run: str, task: str | None, at: str | None) -> dict[str, Any]:
+    """Return the object of a run that waits for its first worker."""
+    found = status_codes.of_place(Place.TO_RUN)
+    empty = ("run_time", "progress", "eta", "started_at", "ended_at")
+    state = {"status": found.text, "status_code": found.code, "state": found.status}
+    return {
+        "jobname": config,
+        "run": run,
+        **state,
+        "message": _SENTENCES[found.status],
+        **dict.fromkeys(empty),
+        "task": task,
+        "submitted_at": at,
+        "links": links_of(run),
+    }
 
 
 def links_of(name: str, *, is_run: bool = True) -> dict[str, str]:

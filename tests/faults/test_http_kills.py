@@ -18,7 +18,6 @@ from tests.integration.web_server import WebServer
 
 pytest.importorskip("fastapi", reason="the extra [web] is not installed")
 
-pytestmark = pytest.mark.slow
 RANKS = {"accepted": 0, "started": 1, "completed": 2}
 
 
@@ -67,6 +66,7 @@ def kill_deliveries(server):
             process.kill()
 
 
+@pytest.mark.slow
 def test_no_job_and_no_callback_is_lost_when_server_workers_and_delivery_are_killed(tmp_path):
     receiver = Receiver()
     url = f"http://127.0.0.1:{receiver.server_port}/"
@@ -105,6 +105,7 @@ def test_no_job_and_no_callback_is_lost_when_server_workers_and_delivery_are_kil
         assert receiver.calls[name][-1] == ("completed", 200)
 
 
+@pytest.mark.bench
 def test_a_client_among_twenty_waits_little_longer_than_one_alone(tmp_path, show_figure):
     server = WebServer(tmp_path)
 
