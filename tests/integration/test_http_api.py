@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -150,6 +151,7 @@ def test_a_list_is_filtered_and_cut(server):
     assert server.get("/jobs?limit=0").code == 400
 
 
+@pytest.mark.slow
 def test_a_job_is_executed_now_without_a_worker_and_the_seeds_calls_work_as_written(tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("there is no curl")
@@ -207,6 +209,78 @@ def test_the_document_describes_each_route_with_examples_and_the_metrics_count(s
     assert 'job_orchestration_jobs{state="completed"} ' in text
     assert 'job_orchestration_http_requests_total{method="POST",code="202"} ' in text
     assert server.ask("GET", "/healthz", None, {"Authorization": None}).json == {"status": "ok"}
+
+
+ODD = [
+    "",
+    "a",
+    "..",
+    "%00",
+    "%FF%FE",
+    "%C3%A9",
+    "x" * 300,
+    "{}",
+    "null",
+    "-1",
+    "1e400",
+    "a%2Fb",
+    "%0D%0A",
+    "*",
+    "[",
+    "'",
+]
+BODIES = [
+    *(
+        None,
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"7",
+        b'"x"',
+        b"NaN",
+        b'{"a": 1e999}',
+        {"config": None},
+        {"config": {}},
+    ),
+    *({"config": {"tasks": 5}}, {"config": {"tasks": [None]}}, {"config": {"sweep": {}}}, {"jobname": ""}),
+    *(
+        {"config": {"tasks": []}, "inputs": {"": 1}},
+        {"jobnames": ["", "\ud800"]},
+        {"fresh": "perhaps"},
+        {"task": "no"},
+    ),
+    {
+        "config": {"outputDir": "../x", "tasks": [{"id": "a", "method": "web_tasks:None"}]},
+        "inputs": {"a": None},
+    },
+]
+
+
+@pytest.mark.slow
+def test_odd_requests_get_only_answers_that_the_document_has(server):
+    document = server.get("/openapi.json").json
+    asked = 0
+    for path, operations in document["paths"].items():
+        if path.endswith(("testfn", "log", "events")):
+            continue
+        for method, operation in operations.items():
+            known = {int(code) for code in operation["responses"]}
+            paths = (
+                [re.sub(r"\{\w+\}", lambda _, v=value: v, path) for value in ODD] if "{" in path else [path]
+            )
+            paths += [
+                f"{path}?{name}={value}"
+                for name in ("limit", "filter", "status", "name")
+                for value in ODD[1:]
+            ] * (path == "/jobs")
+            for at in paths:
+                for body in BODIES if method == "post" else [None]:
+                    code = server.ask(method.upper(), at, body).code
+                    assert code < 500, (method, at, body)
+                    assert code in known, (method, at, body)
+                    asked += 1
+    assert asked > 500
 
 
 def test_serve_says_what_to_install_and_what_is_wrong_with_its_arguments(cli, tmp_path):
