@@ -287,7 +287,8 @@ def test_two_folders_of_tasks_never_meet_in_one_worker(workspace, repository, dr
         (folder / "helper.py").write_text(f"WHO = 'helper of {name}'\n")
         (folder / "Tasks.py").write_text("\n".join(line[12:] for line in source.splitlines()))
         for count in ("first", "second"):
-            content = {"pathToTasks": str(folder), "UNSAFE_ignoreDirtyCheck": True}
+            path = folder if name == "one" else os.path.relpath(folder, workspace)
+            content = {"pathToTasks": str(path), "UNSAFE_ignoreDirtyCheck": True}
             drop(f"{count}_{name}", content, tasks=["Same"])
     cli("ready")
     cli("work", "--until-idle")
