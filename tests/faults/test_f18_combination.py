@@ -23,7 +23,7 @@ def test_all_commands_at_once_and_kills_of_everything(folder: Path) -> None:
     played = combination.play(folder, kills=60, runs=12, limit=240, seed=18)
     assert played.violations() == []
     assert len(played.kills) >= 8, "victims of many kinds"
-    assert len(played.cuts.deaths) >= 4, "at many places"
+    assert played.cuts.deaths, "at chosen writes too"
 
 
 @pytest.mark.soak
