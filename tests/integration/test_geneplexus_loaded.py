@@ -27,7 +27,7 @@ from job_orchestration.geneplexus import (
     loaded,
 )
 from job_orchestration.geneplexus.settings import Choice
-from tests.geneplexus_bench import config_of, run_task, warnings_of
+from tests.geneplexus_bench import config_of, run_configs, run_task, warnings_of
 
 TABLES = ("df_probs", "df_sim", "df_edge", "df_edge_sym")
 LOG = logging.getLogger("test")
@@ -276,6 +276,41 @@ def test_edges_of_other_types_are_not_kept(own_data, genes, root):
     ours, own = results_of(model_of(own_data, genes)), own_results(own_data, genes)
     pd.testing.assert_frame_equal(ours.df_edge, own.df_edge, check_exact=True)
     assert list((root / "Misc" / "cache").iterdir()) == []
+
+
+COMMAND_LINES = """
+import json, sys
+
+from geneplexus import cli
+
+for words in json.load(sys.stdin):
+    sys.argv = ["geneplexus", *words]
+    cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_ten_gene_sets_give_the_tables_of_the_command_line_to_the_last_digit(data, tmp_path, root):
+    collection = json.loads((data / "GSC__Human__Combined__STRING.json").read_text())
+    gene_sets = [collection[term]["Genes"] for term in collection["Term_Order"][:10]]
+    command_lines, configs = [], []
+    for number, chosen in enumerate(gene_sets):
+        given = tmp_path / f"set{number}.txt"
+        given.write_text("\n".join(chosen))
+        words = ["-i", str(given), "-fl", str(data), "-od", str(tmp_path / f"made{number}"), "-l", "CRITICAL"]
+        command_lines.append(words)
+        keys = {"file_loc": str(data), "geneset": chosen, "figures": []}
+        configs.append(config_of(tmp_path / f"ours{number}", **keys))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", COMMAND_LINES]
+    text = json.dumps(command_lines)
+    subprocess.run(command, input=text, text=True, env=environment, check=True, capture_output=True)
+    preload(configs[0])
+    for number, folder in enumerate(run_configs(configs)):
+        theirs = tmp_path / f"made{number}" / "All-Genes" / "Human-Combined"
+        for table in TABLES:
+            name = f"{table}.tsv"
+            assert (folder / name).read_bytes() == (theirs / name).read_bytes(), f"{number} {table}"
 
 
 def second_species(folder):
