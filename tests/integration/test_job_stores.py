@@ -107,6 +107,7 @@ def test_values_come_back_as_they_were_saved(store):
         store.save_json_results("a", "odd", {"x": object()})
 
 
+@pytest.mark.slow
 def test_a_figure_is_saved_in_several_formats(store):
     figure = pytest.importorskip("matplotlib.figure").Figure()
     store.create("a")

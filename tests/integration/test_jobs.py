@@ -284,6 +284,7 @@ def test_settings_of_an_application_are_defaults_below_those_of_a_job(store, job
 # -- executed here ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_local_launcher_never_waits_and_its_worker_runs_the_job(store, job_config):
     launcher = LocalLauncher(results_store=store)
     job = JobManager(store, launcher).submit(["a"], job_config("now"))
