@@ -7,6 +7,7 @@ when runs of the batch end. One process at a time writes them, each file in one 
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -171,13 +172,12 @@ def _genes_of(workspace: Workspace, record: RunRecord, run: BatchRun, notes: lis
 def _pictures(
     genes: Sequence[Genes], choice: dict[str, Json], notes: list[str], *, is_only: bool
 ) -> dict[str, bytes]:
-    from job_orchestration.results import similarity_maps
-
     said = ", ".join(f"{value}" for value in choice.values())
     title = f"Similarity of {len(genes)} gene sets{f': {said}' if said else ''}"
     suffix = "" if is_only else "".join(f"_{_name_part(value)}" for value in choice.values())
     try:
-        found = similarity_maps.drawn(genes, title)
+        # by name, as the tasks are: the packages below do without what GenePlexus needs
+        found = importlib.import_module("job_orchestration.geneplexus.similarity_maps").drawn(genes, title)
     except ImportError as error:
         notes.append(f"no heat map is drawn: {error}. Install job-orchestration[geneplexus]")
         return {}
