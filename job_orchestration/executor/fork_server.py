@@ -308,7 +308,11 @@ def main() -> None:
     for number in stop_signals.WARNINGS:  # programs that the imports start have the defaults
         signal.signal(number, lambda *_: None)
     own = os.getpid()
+    # During the imports it does not look at the socket, so the kernel ends it with the thread that waits for
+    # them; afterwards the end of the socket does, and another thread may have taken over.
+    reaper.die_with_parent(message["starter"])
     imported = _import(plan, own)
+    reaper.outlive_parent()
     ready = {
         "event": "ready",
         "threads": task_importer.thread_count(),

@@ -68,7 +68,8 @@ class ForkServerClient:
         self.silence = Silence(lambda: messages.send(self.socket, {"op": "ask"}))
         self._start(workspace, theirs, plan.interpreter, output)
         try:
-            messages.send(self.socket, {"plan": plan.as_message()}, [self.shared_page.descriptor])
+            start = {"plan": plan.as_message(), "starter": os.getpid()}
+            messages.send(self.socket, start, [self.shared_page.descriptor])
             ready = self._first_word(unwanted, limit)
         except BaseException:
             self.kill()

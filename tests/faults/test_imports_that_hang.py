@@ -6,6 +6,7 @@ import os
 import signal
 import textwrap
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,10 @@ from tests.faults.workspace_files import names
 from tests.integration.harness import git
 
 HANGS = """
+    import os
     import time
     from pathlib import Path
-    Path({note!r}).touch()
+    Path({note!r}).write_text(str(os.getpid()))
     while not Path({gate!r}).exists():
         time.sleep(0.02)
 
@@ -116,6 +118,33 @@ def test_an_import_that_hangs_keeps_no_config_of_another_repository_waiting(work
     waiting.communicate(timeout=LIMIT)
     assert waiting.returncode == 0
     assert names(workspace, "ConfigsToRun") == ["a_slow", "b_after", "c_quick"]
+
+
+@pytest.mark.parametrize("words", [("ready",), ("ready", "beside another"), ("work",)], ids=" ".join)
+@pytest.mark.slow
+def test_an_import_that_hangs_ends_with_the_command_that_was_killed(words, drop, cli, start, hanging):
+    folder, note, gate = hanging
+    drop("one", {"pathToTasks": str(folder)})
+    if words[0] == "work":
+        gate.touch()
+        cli("ready")
+        note.unlink()
+        gate.unlink()
+    if len(words) > 1:
+        drop("another")
+    killed = start(words[0])
+    wait_until(lambda: note.exists() and note.read_text())
+    importing = int(note.read_text())
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    wait_until(lambda: not is_alive(importing))
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
+    except FileNotFoundError:
+        return False
 
 
 PRINTS = """
