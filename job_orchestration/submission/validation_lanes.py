@@ -130,6 +130,14 @@ class _Lane:
                 shutil.copyfileobj(self._output, error)
             self._output.truncate(0)
 
+    def close(self) -> None:
+        """End its fork server; a later job starts another."""
+        self.pass_on_output()
+        self.pool.close()
+        if self._output is not None:
+            self._output.close()
+            self._output = self.pool.output = None
+
     def _note_begin(self, job: Job) -> None:
         self.began, self._sentence = time.monotonic(), job.sentence
 
@@ -200,9 +208,11 @@ class ValidationLanes:
 
     def start_pass(self) -> None:
         """Forget the answers of the pass before."""
-        self._lanes = {plan: lane for plan, lane in self._lanes.items() if lane.is_busy or lane.pool.is_warm}
-        for lane in self._lanes.values():
-            lane.forget()
+        for plan, lane in list(self._lanes.items()):
+            if lane.is_busy or lane.pool.is_warm:
+                lane.forget()
+            else:
+                self._lanes.pop(plan).close()
 
     def run(self, jobs: Sequence[Job], *, alone: bool, may_be_slow: bool) -> None:
         """Do jobs of different commits.
@@ -237,8 +247,7 @@ class ValidationLanes:
             if (thread := lane.thread) is not None:
                 thread.join()
         for lane in self._lanes.values():
-            lane.pass_on_output()
-            lane.pool.close()
+            lane.close()
         self._lanes.clear()
 
     def _is_enough(self, jobs: Sequence[Job], waiting: Sequence[Job], *, may_be_slow: bool) -> bool:
@@ -269,7 +278,7 @@ class ValidationLanes:
         lane = self._lanes.pop(plan, None) or _Lane(self, self._workspace, plan)
         idle = [other for other in self._lanes.values() if not other.is_busy and other.pool.is_warm]
         for other in idle[: max(len(idle) - KEPT + 1, 0)]:
-            other.pool.close()
+            other.close()
         self._lanes[plan] = lane
         return lane
 

@@ -18,7 +18,8 @@ HANGS = """
     import os
     import time
     from pathlib import Path
-    Path({note!r}).write_text(str(os.getpid()))
+    with open({note!r}, "a") as note:
+        print(os.getpid(), file=note)
     while not Path({gate!r}).exists():
         time.sleep(0.02)
 
@@ -133,7 +134,7 @@ def test_an_import_that_hangs_ends_with_the_command_that_was_killed(words, drop,
     if len(words) > 1:
         drop("another")
     killed = start(words[0])
-    wait_until(lambda: note.exists() and note.read_text())
+    wait_until(lambda: note.exists() and note.read_text().endswith("\n"))
     importing = int(note.read_text())
     killed.send_signal(signal.SIGKILL)
     killed.wait()
