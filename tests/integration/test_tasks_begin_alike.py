@@ -75,7 +75,7 @@ TASKS = r"""
             "disabled": logging.root.manager.disable,
             "streams": [[s.fileno(), s.closed, s.encoding] for s in (sys.stdout, sys.stderr)],
             "descriptors": [re.sub("[0-9]+", "", os.readlink(f"/proc/self/fd/{n}")) for n in open_ones()],
-            "input": [sys.stdin.closed, sys.stdin.read()],
+            "input": [sys.stdin.closed, sys.stdin.closed or sys.stdin.read()],
             "hooks": [sys.excepthook is sys.__excepthook__, threading.excepthook is threading.__excepthook__],
             "recursion": sys.getrecursionlimit(),
             "interpreter": [sys.getswitchinterval(), threading.stack_size()],
