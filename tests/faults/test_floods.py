@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import signal
 import threading
@@ -227,12 +228,16 @@ def work_off(workspace: Path, start, patched, count: int, some: int, monkeypatch
 def test_a_flood_of_tokens_is_seen_in_two_looks_and_costs_no_more_for_each(
     tmp_path, start, patched, monkeypatch, few, many, some
 ):
-    cost = {}
-    for count in (few, many):
-        workspace = tmp_path / f"of {count}"
-        layout.prepare(str(workspace))
-        cost[count], looks, peak = work_off(workspace, start, patched, count, some, monkeypatch)
-        assert peak < MOST_MEMORY
+    cost = dict.fromkeys((few, many), math.inf)
+    for attempt in range(3):  # other processes add to the times, and never take from them
+        for count in cost:
+            workspace = tmp_path / f"of {count}, {attempt}"
+            layout.prepare(str(workspace))
+            spent, looks, peak = work_off(workspace, start, patched, count, some, monkeypatch)
+            cost[count] = min(cost[count], spent)
+            assert peak < MOST_MEMORY
+        if cost[many] < 2 * cost[few] + 0.001:
+            break
     figure(
         "F10",
         f"{many} tokens at once: looks, ms of the worker for each, MiB",
