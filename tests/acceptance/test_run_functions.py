@@ -11,6 +11,8 @@ import pytest
 from job_orchestration.functions import nd_json
 from tests.conftest import LIMIT
 
+pytestmark = pytest.mark.slow
+
 GPU = """
 def task(*args, **kwargs):
     return {"args": list(args), "kwargs": kwargs}

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tests.faults.injection import Made
     from tests.faults.scenarios import Scenario
 
+pytestmark = pytest.mark.slow
+
 every_scenario = pytest.mark.parametrize(
     "scenario", scenarios.SCENARIOS, ids=lambda s: s.name.replace(" ", "-")
 )
@@ -116,7 +118,6 @@ def test_no_fault_at_any_operation_loses_doubles_or_blocks_a_run(scenario: Scena
     assert stage.slowest < HANG
 
 
-@pytest.mark.slow
 def test_the_programs_themselves_have_the_same_operations_and_survive_a_sample_of_the_faults(
     folder: Path,
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import LIMIT, TASKS, wait_until
 from tests.faults.workspace_files import events, names
 
+pytestmark = pytest.mark.slow
+
 NOTES = """
     import os
     from job_orchestration import TaskBase
@@ -85,7 +87,6 @@ def test_a_half_written_config_harms_no_worker(workspace, drop, cli):
 
 
 @pytest.mark.seed_fault("B-JO-04")
-@pytest.mark.slow
 def test_a_torn_status_file_is_no_poison(workspace, drop, cli):
     torn = {"a": "", "b": "stat", "c": "status: FAILED\ncurrent_job: nothing\n", "d": "a: [", "e": "\0"}
     for name in torn:
@@ -165,7 +166,6 @@ def test_dead_workers_are_not_counted_and_a_report_ends(workspace, drop, cli, st
     cli("-action", "progressReport", limit=30)
 
 
-@pytest.mark.slow
 @pytest.mark.seed_fault("B-JO-08")
 def test_a_worker_that_has_nothing_to_do_rests(workspace, drop, cli, start, tmp_path):
     gate = tmp_path / "gate"
@@ -191,7 +191,6 @@ def test_a_worker_that_has_nothing_to_do_rests(workspace, drop, cli, start, tmp_
 
 
 @pytest.mark.seed_fault("B-JO-09")
-@pytest.mark.slow
 def test_a_worker_stays_and_takes_what_comes_later(workspace, drop, cli, start):
     worker = start("work")
     wait_until(lambda: os.listdir(workspace / "Misc" / "workers"))
@@ -202,7 +201,6 @@ def test_a_worker_stays_and_takes_what_comes_later(workspace, drop, cli, start):
         assert worker.poll() is None
 
 
-@pytest.mark.slow
 @pytest.mark.seed_fault("B-JO-10")
 def test_runs_go_oldest_first_and_one_at_a_time(workspace, repository, drop, cli, tmp_path):
     folder, notes = str(repository(NOTES)), tmp_path / "notes"
@@ -298,7 +296,6 @@ def test_two_folders_of_tasks_never_meet_in_one_worker(workspace, repository, dr
         assert event["result"] == [name, f"helper of {name}"]
 
 
-@pytest.mark.slow
 @pytest.mark.seed_fault("B-JO-23")
 def test_the_cost_of_a_task_does_not_grow_with_their_number(workspace, drop, cli):
     def spent():
@@ -319,7 +316,6 @@ def test_the_cost_of_a_task_does_not_grow_with_their_number(workspace, drop, cli
 
 
 @pytest.mark.seed_fault("B-JO-24")
-@pytest.mark.slow
 def test_why_a_run_failed_and_how_long_its_tasks_took_is_shown(workspace, drop, cli, tmp_path):
     drop("a", {"mended": str(tmp_path / "never"), "maxAttempts": 1}, tasks=["Quick", "Fails"])
     cli("ready")

@@ -27,6 +27,8 @@ from job_orchestration.web.guard import Access, Guard
 from job_orchestration.web.metrics import Metrics
 from job_orchestration.workspace import layout
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

@@ -21,6 +21,8 @@ from tests.faults.storm import members
 from tests.integration.harness import eventually
 from tests.integration.write_faults import Killed, failing, operations_of
 
+pytestmark = pytest.mark.slow
+
 TASKS = """
 import os, time
 from job_orchestration import TaskBase
@@ -119,7 +121,6 @@ def assert_each_trial_once(sandbox, total):
     return said
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_a_search_of_sixty_trials_has_each_of_them_once_through_twenty_kills(sandbox):
     total = storm(sandbox, (5, 3, 2, 2), kills=20, limit=240)

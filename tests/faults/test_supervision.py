@@ -23,6 +23,8 @@ from tests.faults.figures import figure
 from tests.faults.storm import left_behind
 from tests.integration.harness import Sandbox, eventually, is_gone, mutant
 
+pytestmark = pytest.mark.slow
+
 TASKS = r"""
     import ctypes
     import os
@@ -591,7 +593,6 @@ def test_a_grace_time_that_is_over_is_over(small):
     assert small.results("a") == {"deafatfirst": 2}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("grace", [1, 30])
 def test_a_walltime_is_kept_and_what_is_not_finished_is_handed_back(small, grace):
     small.queue("a", "DeafAtFirst", maxAttempts=1, graceTime=grace)

@@ -40,6 +40,8 @@ from tests.integration import listeners
 from tests.integration.harness import LIMIT, Sandbox, eventually, is_gone, mutant
 from tests.integration.runs import taken
 
+pytestmark = pytest.mark.slow
+
 TASKS = """
     import time
     from pathlib import Path
@@ -559,7 +561,6 @@ def test_two_workers_send_queue_empty_once_each_time_the_queue_becomes_empty(san
     assert [n["counts"]["completed"] for n in heard(sandbox)] == [2, 3]
 
 
-@pytest.mark.slow
 def test_a_stopped_worker_sends_queue_empty_only_if_no_work_is_left(sandbox):
     ask(sandbox, {"command": program(sandbox, KEEPS), "on": "queue_empty"})
     sandbox.queue("a", "Quick")

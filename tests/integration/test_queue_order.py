@@ -21,6 +21,8 @@ from job_orchestration.submission.checker import Checker
 from job_orchestration.submission.pipeline import ready_drops
 from tests.integration.harness import eventually
 
+pytestmark = pytest.mark.slow
+
 TASKS = r"""
     import os
     import time

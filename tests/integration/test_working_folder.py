@@ -14,6 +14,8 @@ from job_orchestration.runs import working_folder
 from job_orchestration.runs.working_folder import MOST_REAL, View, view_in, view_of
 from tests.integration.harness import Sandbox, eventually, git
 
+pytestmark = pytest.mark.slow
+
 TASKS = """
     import glob
     import json
